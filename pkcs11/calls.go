@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkcs11
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/miekg/pkcs11"
+)
+
+// binding is the part of *pkcs11.Ctx that is in use: all that this project
+// ever asks of a module.
+type binding interface {
+	Initialize(...pkcs11.InitializeOption) error
+	Finalize() error
+	Destroy()
+	GetInfo() (pkcs11.Info, error)
+	GetSlotList(tokenPresent bool) ([]uint, error)
+	GetSlotInfo(slot uint) (pkcs11.SlotInfo, error)
+	GetTokenInfo(slot uint) (pkcs11.TokenInfo, error)
+	GetMechanismList(slot uint) ([]*pkcs11.Mechanism, error)
+	OpenSession(slot, flags uint) (pkcs11.SessionHandle, error)
+	CloseSession(pkcs11.SessionHandle) error
+	Login(s pkcs11.SessionHandle, user uint, pin string) error
+	Logout(pkcs11.SessionHandle) error
+	FindObjectsInit(pkcs11.SessionHandle, []*pkcs11.Attribute) error
+	FindObjects(s pkcs11.SessionHandle, most int) ([]pkcs11.ObjectHandle, bool, error)
+	FindObjectsFinal(pkcs11.SessionHandle) error
+	GetAttributeValue(pkcs11.SessionHandle, pkcs11.ObjectHandle, []*pkcs11.Attribute) ([]*pkcs11.Attribute, error)
+	SignInit(pkcs11.SessionHandle, []*pkcs11.Mechanism, pkcs11.ObjectHandle) error
+	Sign(s pkcs11.SessionHandle, data []byte) ([]byte, error)
+}
+
+// Trace is told of every PKCS#11 call before it is made, and then, by the
+// function it returned, of the CKR that came back. The loading and unloading of
+// the library count as the calls "dlopen" and "dlclose". It is called from
+// every goroutine that uses the module and must not call the module itself.
+type Trace func(call string) (done func(rv uint))
+
+// callError is the failure of one PKCS#11 function.
+type callError struct {
+	call string
+	rv   uint
+}
+
+func (e *callError) Error() string { return e.call + ": " + RVName(e.rv) }
+
+// calls makes the calls: each is traced, gives an error that names it, and
+// waits its turn where the module can't lock.
+type calls struct {
+	module binding
+	trace  Trace
+	// serial is held for the length of each call, if the module can't be called
+	// from several threads at once (CKR_CANT_LOCK).
+	serial *sync.Mutex
+}
+
+func (c *calls) do(call string, f func() error) error {
+	if c.serial != nil {
+		c.serial.Lock()
+		defer c.serial.Unlock()
+	}
+	done := c.begin(call)
+	err := wrapCall(call, f())
+	_, rv := returned(err)
+	done(rv)
+	return err
+}
+
+// begin tells the trace of a call.
+func (c *calls) begin(call string) (done func(rv uint)) {
+	if c.trace == nil {
+		return func(uint) {}
+	}
+	return c.trace(call)
+}
+
+// destroy unloads the library.
+func (c *calls) destroy() {
+	done := c.begin("dlclose")
+	c.module.Destroy()
+	done(pkcs11.CKR_OK)
+}
+
+func wrapCall(call string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var rv pkcs11.Error
+	if !errors.As(err, &rv) {
+		rv = pkcs11.CKR_GENERAL_ERROR
+	}
+	return &callError{call, uint(rv)}
+}
+
+// value makes a call that has a result.
+func value[T any](c *calls, call string, f func() (T, error)) (result T, err error) {
+	err = c.do(call, func() (err error) {
+		result, err = f()
+		return err
+	})
+	return result, err
+}
+
+func (c *calls) initialize(options ...pkcs11.InitializeOption) error {
+	return c.do("C_Initialize", func() error { return c.module.Initialize(options...) })
+}
+
+func (c *calls) finalize() error {
+	return c.do("C_Finalize", c.module.Finalize)
+}
+
+func (c *calls) info() (pkcs11.Info, error) {
+	return value(c, "C_GetInfo", c.module.GetInfo)
+}
+
+func (c *calls) slots() ([]uint, error) {
+	return value(c, "C_GetSlotList", func() ([]uint, error) { return c.module.GetSlotList(true) })
+}
+
+func (c *calls) slotInfo(slot uint) (pkcs11.SlotInfo, error) {
+	return value(c, "C_GetSlotInfo", func() (pkcs11.SlotInfo, error) { return c.module.GetSlotInfo(slot) })
+}
+
+func (c *calls) tokenInfo(slot uint) (pkcs11.TokenInfo, error) {
+	return value(c, "C_GetTokenInfo", func() (pkcs11.TokenInfo, error) { return c.module.GetTokenInfo(slot) })
+}
+
+func (c *calls) mechanisms(slot uint) ([]*pkcs11.Mechanism, error) {
+	return value(c, "C_GetMechanismList", func() ([]*pkcs11.Mechanism, error) { return c.module.GetMechanismList(slot) })
+}
+
+func (c *calls) openSession(slot, flags uint) (pkcs11.SessionHandle, error) {
+	return value(c, "C_OpenSession", func() (pkcs11.SessionHandle, error) { return c.module.OpenSession(slot, flags) })
+}
+
+func (c *calls) closeSession(s pkcs11.SessionHandle) error {
+	return c.do("C_CloseSession", func() error { return c.module.CloseSession(s) })
+}
+
+func (c *calls) login(s pkcs11.SessionHandle, user uint, pin []byte) error {
+	return c.do("C_Login", func() error { return c.module.Login(s, user, string(pin)) })
+}
+
+func (c *calls) logout(s pkcs11.SessionHandle) error {
+	return c.do("C_Logout", func() error { return c.module.Logout(s) })
+}
+
+func (c *calls) findObjectsInit(s pkcs11.SessionHandle, template []*pkcs11.Attribute) error {
+	return c.do("C_FindObjectsInit", func() error { return c.module.FindObjectsInit(s, template) })
+}
+
+func (c *calls) findObjects(s pkcs11.SessionHandle, most int) ([]pkcs11.ObjectHandle, error) {
+	return value(c, "C_FindObjects", func() ([]pkcs11.ObjectHandle, error) {
+		objects, _, err := c.module.FindObjects(s, most)
+		return objects, err
+	})
+}
+
+func (c *calls) findObjectsFinal(s pkcs11.SessionHandle) error {
+	return c.do("C_FindObjectsFinal", func() error { return c.module.FindObjectsFinal(s) })
+}
+
+func (c *calls) attributes(s pkcs11.SessionHandle, o pkcs11.ObjectHandle, template []*pkcs11.Attribute) ([]*pkcs11.Attribute, error) {
+	return value(c, "C_GetAttributeValue", func() ([]*pkcs11.Attribute, error) {
+		return c.module.GetAttributeValue(s, o, template)
+	})
+}
+
+func (c *calls) signInit(s pkcs11.SessionHandle, m *pkcs11.Mechanism, key pkcs11.ObjectHandle) error {
+	return c.do("C_SignInit", func() error { return c.module.SignInit(s, []*pkcs11.Mechanism{m}, key) })
+}
+
+func (c *calls) sign(s pkcs11.SessionHandle, data []byte) ([]byte, error) {
+	return value(c, "C_Sign", func() ([]byte, error) { return c.module.Sign(s, data) })
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkcs11
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/miekg/pkcs11"
+)
+
+// Kind says what went wrong, for a caller that decides on it.
+type Kind string
+
+// The kinds of errors. Those of KindCall carry the function and its CKR.
+const (
+	KindURI          Kind = "uri"           // the URI is malformed, or doesn't select a private key
+	KindConfig       Kind = "config"        // another setting is malformed
+	KindModule       Kind = "module"        // the module can't be found or loaded
+	KindNoToken      Kind = "no-token"      // no token matches the URI
+	KindTokens       Kind = "tokens"        // several tokens match it
+	KindNoKey        Kind = "no-key"        // no private key matches it
+	KindKeys         Kind = "keys"          // several private keys match it
+	KindKey          Kind = "key"           // the key can never make such a signature (type, size, attributes)
+	KindPublicKey    Kind = "public-key"    // the key's public half can't be learned from the token
+	KindNotPermitted Kind = "not-permitted" // the key exists, but its attributes forbid this use
+	KindNoPIN        Kind = "no-pin"        // the token wants a PIN and there is none
+	KindPINSource    Kind = "pin-source"    // the PIN can't be read from where it should be
+	KindPINLocked    Kind = "pin-locked"    // the token's flags say final try or locked: it was not touched
+	KindMechanism    Kind = "mechanism"     // the token offers no mechanism for this signature
+	KindSignature    Kind = "signature"     // the token returned a signature that doesn't verify
+	KindCall         Kind = "call"          // a PKCS#11 function failed otherwise
+	KindCrash        Kind = "crash"         // the process that held the module died
+	KindTimeout      Kind = "timeout"       // the module did not answer in time
+	KindClosed       Kind = "closed"        // the key or module was closed before
+)
+
+// Error is the type of every error that this package and its host return on
+// purpose. Its text holds no PIN. It survives the way through the host's pipe.
+type Error struct {
+	Kind    Kind   `json:"kind"`
+	Message string `json:"message"`        // what failed, on which object; a sentence without its full stop
+	Call    string `json:"call,omitempty"` // the PKCS#11 function, such as C_Login, where one failed
+	RV      uint   `json:"rv,omitempty"`   // what it returned (CKR_…), CKR_OK where that is not the matter
+}
+
+// Error returns the message, followed by the function and the CKR's name.
+func (e *Error) Error() string {
+	switch {
+	case e.Call == "":
+		return e.Message
+	case e.RV == pkcs11.CKR_OK:
+		return fmt.Sprintf("%s (%s)", e.Message, e.Call)
+	}
+	return fmt.Sprintf("%s (%s: %s)", e.Message, e.Call, RVName(e.RV))
+}
+
+// Is makes errors.Is(err, &Error{Kind: k}) true for every error of that kind.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && *t == Error{Kind: e.Kind}
+}
+
+// IsKind reports whether err is, or wraps, an *Error of the kind.
+func IsKind(err error, kind Kind) bool {
+	return errors.Is(err, &Error{Kind: kind})
+}
+
+// RVName returns the name of a PKCS#11 return value, such as
+// "CKR_PIN_INCORRECT"; "CKR 0x80000123" for a vendor's own.
+func RVName(rv uint) string {
+	// The binding keeps the names, but shows them only inside its error text.
+	text := pkcs11.Error(rv).Error()
+	if i := strings.LastIndex(text, "CKR_"); i >= 0 {
+		return text[i:]
+	}
+	return fmt.Sprintf("CKR 0x%08X", rv)
+}
+
+func newError(kind Kind, format string, args ...any) *Error {
+	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
+}
+
+// withCall returns e as the failure of a PKCS#11 function.
+func (e *Error) withCall(call string, rv uint) *Error {
+	e.Call, e.RV = call, rv
+	return e
+}
+
+// returned gives the CKR of an error of the calls, and the function.
+func returned(err error) (call string, rv uint) {
+	var failed *callError
+	if errors.As(err, &failed) {
+		return failed.call, failed.rv
+	}
+	return "", pkcs11.CKR_OK
+}
+
+// failed turns the error of a call into an *Error that says what it was for.
+func failed(err error, format string, args ...any) *Error {
+	call, rv := returned(err)
+	return newError(KindCall, format, args...).withCall(call, rv)
+}

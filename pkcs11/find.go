@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkcs11
+
+import (
+	"encoding/binary"
+
+	"github.com/miekg/pkcs11"
+)
+
+// maxObjects bounds what is read of one token, so that a shared partition with
+// a very large number of objects is an error and not an endless search.
+const maxObjects = 4096
+
+// object is an object on a token with the attributes that URIs select by.
+type object struct {
+	handle pkcs11.ObjectHandle
+	label  string
+	id     []byte
+}
+
+// search lists the handles of the objects that have all attributes of the
+// template.
+func (c *calls) search(s pkcs11.SessionHandle, template ...*pkcs11.Attribute) (handles []pkcs11.ObjectHandle, err error) {
+	if err := c.findObjectsInit(s, template); err != nil {
+		return nil, err
+	}
+	// A search that stays active would make the next one on this session fail.
+	defer func() {
+		if errFinal := c.findObjectsFinal(s); err == nil {
+			err = errFinal
+		}
+	}()
+	for {
+		found, err := c.findObjects(s, 64)
+		if err != nil {
+			return nil, err
+		}
+		if len(found) == 0 {
+			return handles, nil
+		}
+		if handles = append(handles, found...); len(handles) > maxObjects {
+			return nil, newError(KindKeys, "the token holds more than %d objects of one class, which is more than can be searched; name object or id in the URI", maxObjects)
+		}
+	}
+}
+
+// find lists the objects of a class (CKO_…) that the URI selects by object
+// and id. The token is asked to search first. Some tokens don't find by CKA_ID
+// (Google's libkmsp11), so where nothing is found all objects are compared here.
+func (c *calls) find(s pkcs11.SessionHandle, class uint, u URI) ([]object, error) {
+	template := []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, class)}
+	if label, present := u.Value(AttrObject); present {
+		template = append(template, pkcs11.NewAttribute(pkcs11.CKA_LABEL, label))
+	}
+	if id, present := u.Value(AttrID); present {
+		template = append(template, pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id)))
+	}
+	for len(template) > 0 {
+		handles, err := c.search(s, template...)
+		if err != nil {
+			return nil, err
+		}
+		var selected []object
+		for _, handle := range handles {
+			o, err := c.object(s, handle)
+			if err != nil {
+				return nil, err
+			}
+			if u.matches(o.attributes()) {
+				selected = append(selected, o)
+			}
+		}
+		if len(selected) > 0 || len(template) == 1 {
+			return selected, nil
+		}
+		template = template[:1]
+	}
+	return nil, nil
+}
+
+func (c *calls) object(s pkcs11.SessionHandle, handle pkcs11.ObjectHandle) (object, error) {
+	values, err := c.read(s, handle, pkcs11.CKA_LABEL, pkcs11.CKA_ID)
+	if err != nil {
+		return object{}, err
+	}
+	return object{handle: handle, label: string(values[pkcs11.CKA_LABEL]), id: values[pkcs11.CKA_ID]}, nil
+}
+
+// attributes are the object's values of the URI attributes that select objects.
+func (o object) attributes() map[string]string {
+	return map[string]string{AttrObject: o.label, AttrID: string(o.id)}
+}
+
+// uri returns the URI that selects the object on the token, as narrowly as its
+// label and id allow.
+func (o object) uri(token URI) URI {
+	if o.label != "" {
+		token = token.With(AttrObject, o.label)
+	}
+	if len(o.id) > 0 {
+		token = token.With(AttrID, string(o.id))
+	}
+	return token
+}
+
+// read reads attributes of an object. Those that the object doesn't have or
+// doesn't show are missing in the result.
+func (c *calls) read(s pkcs11.SessionHandle, handle pkcs11.ObjectHandle, types ...uint) (map[uint][]byte, error) {
+	template := make([]*pkcs11.Attribute, len(types))
+	for i, t := range types {
+		template[i] = pkcs11.NewAttribute(t, nil)
+	}
+	values := make(map[uint][]byte, len(types))
+	attributes, err := c.attributes(s, handle, template)
+	switch _, rv := returned(err); {
+	case err == nil:
+		for _, a := range attributes {
+			values[a.Type] = a.Value
+		}
+		return values, nil
+	case !isMissingAttribute(rv):
+		return nil, err
+	case len(types) == 1:
+		return values, nil
+	}
+	// One that is missing fails them all in this binding: one by one, then.
+	for _, t := range types {
+		one, err := c.read(s, handle, t)
+		if err != nil {
+			return nil, err
+		}
+		if value, present := one[t]; present {
+			values[t] = value
+		}
+	}
+	return values, nil
+}
+
+func isMissingAttribute(rv uint) bool {
+	return rv == pkcs11.CKR_ATTRIBUTE_TYPE_INVALID || rv == pkcs11.CKR_ATTRIBUTE_SENSITIVE
+}
+
+// ulongSize is the size of a CK_ULONG: 8 bytes, 4 on Windows.
+var ulongSize = len(pkcs11.NewAttribute(0, uint(0)).Value)
+
+// ulongs decodes an attribute that is an array of CK_ULONG, in the machine's
+// byte order. What doesn't fill a whole one is left out.
+func ulongs(value []byte) []uint {
+	var list []uint
+	for ; len(value) >= ulongSize; value = value[ulongSize:] {
+		if ulongSize == 4 {
+			list = append(list, uint(binary.NativeEndian.Uint32(value)))
+		} else {
+			list = append(list, uint(binary.NativeEndian.Uint64(value)))
+		}
+	}
+	return list
+}
+
+// isTrue decodes a CK_BBOOL; absent is false.
+func isTrue(value []byte) bool { return len(value) == 1 && value[0] != 0 }

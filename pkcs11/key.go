@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkcs11
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/miekg/pkcs11"
+)
+
+// KeyOptions say how a key is opened. The zero value opens keys on tokens that
+// want no login.
+type KeyOptions struct {
+	// UserType logs in as another user than the token's normal one. Zero: UserTypeUser.
+	UserType uint
+	// PIN is asked if the token wants a login. Nil: there is no PIN.
+	PIN PINFunc
+	// Sessions bounds how many signatures are made at once. Zero: one. Fewer are
+	// used where the token has no more sessions.
+	Sessions int
+	// Certificates may hold the key's own, from elsewhere than the token. They
+	// are used to learn the public key where the token doesn't show it.
+	Certificates []*x509.Certificate
+}
+
+// Key is a private key on a token. It implements crypto.Signer and
+// crypto.MessageSigner and may be used from several goroutines. Close it
+// before its module.
+type Key struct {
+	token        *Token
+	uri          URI
+	certificates []*x509.Certificate
+
+	public             crypto.PublicKey
+	label              string
+	id                 []byte
+	alwaysAuthenticate bool
+	allowed            []uint // CKA_ALLOWED_MECHANISMS
+
+	sessions sessions
+	login    login
+	handle   atomic.Uint64 // a pkcs11.ObjectHandle: another one after a lost session
+
+	mu        sync.Mutex
+	preferred []uint // the token's mechanisms; once one worked, only that. Guarded by mu
+}
+
+var (
+	_ crypto.Signer        = (*Key)(nil)
+	_ crypto.MessageSigner = (*Key)(nil)
+)
+
+// Key opens the one private key that the URI selects on the token. It logs in
+// if the token's flags want it; the PIN is tried once. If there is no such key,
+// or there are several, the error (KindNoKey, KindKeys) lists the URIs of what
+// there is.
+func (t *Token) Key(ctx context.Context, u URI, o KeyOptions) (*Key, error) {
+	k, err := t.newKey(u, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := k.sessions.first(func(s pkcs11.SessionHandle) error { return k.enter(ctx, s) }); err != nil {
+		k.Close()
+		return nil, err
+	}
+	return k, nil
+}
+
+// PublicKey returns the public half of the one private key that the URI
+// selects. It logs in only if it can't be read without: from the private key's
+// attributes, or from the one public key or certificate that the URI's object
+// and id select. The private key itself may be invisible then, so a URI that
+// selects several is noticed only by Key.
+func (t *Token) PublicKey(ctx context.Context, u URI, o KeyOptions) (crypto.PublicKey, error) {
+	k, err := t.newKey(u, o)
+	if err != nil {
+		return nil, err
+	}
+	defer k.Close()
+	err = k.sessions.first(func(s pkcs11.SessionHandle) error {
+		if k.public = k.peek(s); k.public != nil {
+			return nil
+		}
+		return k.enter(ctx, s)
+	})
+	return k.public, err
+}
+
+// newKey opens nothing yet.
+func (t *Token) newKey(u URI, o KeyOptions) (*Key, error) {
+	if kind, present := u.Value(AttrType); present && kind != "private" {
+		return nil, newError(KindURI, "the key URI selects objects of type=%s; a signing key has type=private", kind)
+	}
+	if o.UserType == 0 {
+		o.UserType = UserTypeUser
+	}
+	k := &Key{
+		token:        t,
+		uri:          u,
+		certificates: o.Certificates,
+		login:        login{token: t, user: o.UserType, ask: o.PIN},
+	}
+	k.sessions.init(t, max(o.Sessions, 1), k.resume)
+	return k, nil
+}
+
+// peek reads the public key without a login, or returns nil.
+func (k *Key) peek(s pkcs11.SessionHandle) crypto.PublicKey {
+	if !k.login.wanted() {
+		return nil // enter doesn't log in, and checks more
+	}
+	calls := k.token.calls
+	if private, err := calls.find(s, pkcs11.CKO_PRIVATE_KEY, k.uri); err != nil || len(private) > 1 {
+		return nil // enter says what is wrong
+	} else if len(private) == 1 {
+		public, _, err := k.learn(s, private[0])
+		if err != nil {
+			return nil
+		}
+		return public
+	}
+	for _, source := range []func(pkcs11.SessionHandle, URI) ([]crypto.PublicKey, error){calls.publicKeys, calls.certifiedKeys} {
+		keys, err := source(s, k.uri)
+		if err != nil || len(keys) > 1 {
+			return nil
+		}
+		if len(keys) == 1 {
+			return keys[0]
+		}
+	}
+	return nil
+}
+
+// enter logs in, finds the private key, and reads what signing needs to know.
+func (k *Key) enter(ctx context.Context, s pkcs11.SessionHandle) error {
+	noPIN := k.login.in(ctx, s)
+	if noPIN != nil && !IsKind(noPIN, KindNoPIN) { // some keys can be used without
+		return noPIN
+	}
+	o, err := k.findOne(s)
+	if noPIN != nil && IsKind(err, KindNoKey) {
+		return noPIN
+	}
+	if err != nil {
+		return err
+	}
+	public, values, err := k.learn(s, o)
+	if err != nil {
+		return err
+	}
+	k.handle.Store(uint64(o.handle))
+	k.label, k.id, k.public = o.label, o.id, public
+	restrictions, err := k.token.calls.read(s, o.handle, pkcs11.CKA_ALWAYS_AUTHENTICATE)
+	if err != nil {
+		return failed(err, "the key %s can't be read", k.URI())
+	}
+	lists, err := k.token.calls.read(s, o.handle, pkcs11.CKA_ALLOWED_MECHANISMS)
+	if err != nil {
+		return failed(err, "the key %s can't be read", k.URI())
+	}
+	k.alwaysAuthenticate, k.allowed = isTrue(restrictions[pkcs11.CKA_ALWAYS_AUTHENTICATE]), ulongs(lists[pkcs11.CKA_ALLOWED_MECHANISMS])
+	if sign, present := values[pkcs11.CKA_SIGN]; present && !isTrue(sign) {
+		return newError(KindNotPermitted, "the key %s is not for signing: its CKA_SIGN is false", k.URI())
+	}
+	if k.alwaysAuthenticate {
+		k.sessions.limit(1)
+		return k.login.obtain(ctx)
+	}
+	return nil
+}
+
+// resume does again what a new session needs after the old ones were lost, or
+// the last one closed and its login with it.
+func (k *Key) resume(s pkcs11.SessionHandle) error {
+	if err := k.login.in(context.Background(), s); err != nil && !IsKind(err, KindNoPIN) {
+		return err
+	}
+	o, err := k.findOne(s)
+	if err != nil {
+		return err
+	}
+	k.handle.Store(uint64(o.handle))
+	return nil
+}
+
+// findOne finds the private key, which must be exactly one.
+func (k *Key) findOne(s pkcs11.SessionHandle) (object, error) {
+	calls, token := k.token.calls, k.token.URI()
+	found, err := calls.find(s, pkcs11.CKO_PRIVATE_KEY, k.uri)
+	if err != nil {
+		return object{}, asError(err, "the private keys on the token %s can't be listed", token)
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		all, err := calls.find(s, pkcs11.CKO_PRIVATE_KEY, URI{})
+		if err != nil {
+			return object{}, asError(err, "the private keys on the token %s can't be listed", token)
+		}
+		if len(all) == 0 {
+			return object{}, newError(KindNoKey, "the token %s shows no private key", token)
+		}
+		return object{}, newError(KindNoKey, "no private key matches %s; there %s", k.uri.selection(), listURIs(objectURIs(token, all)))
+	}
+	return object{}, newError(KindKeys, "several private keys match %s; there %s", k.uri.selection(), listURIs(objectURIs(token, found)))
+}
+
+func objectURIs(token URI, objects []object) []URI {
+	uris := make([]URI, len(objects))
+	for i, o := range objects {
+		uris[i] = o.uri(token)
+	}
+	return uris
+}
+
+// learn finds the public half of a private key: in its own attributes, in the
+// public key object and in the certificate with its CKA_ID or label, or in a
+// certificate from elsewhere. It returns the attributes that it read, too. A
+// wrong guess can't do harm: each signature is verified with the public key.
+func (k *Key) learn(s pkcs11.SessionHandle, o object) (crypto.PublicKey, map[uint][]byte, error) {
+	calls, uri := k.token.calls, o.uri(k.token.URI())
+	values, err := calls.read(s, o.handle, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_SIGN)
+	if err != nil {
+		return nil, nil, failed(err, "the key %s can't be read", uri)
+	}
+	half := []uint{pkcs11.CKA_MODULUS, pkcs11.CKA_PUBLIC_EXPONENT}
+	if t := ulongs(values[pkcs11.CKA_KEY_TYPE]); len(t) == 1 && t[0] == pkcs11.CKK_EC {
+		half = []uint{pkcs11.CKA_EC_PARAMS, pkcs11.CKA_EC_POINT}
+	}
+	more, err := calls.read(s, o.handle, half...)
+	if err != nil {
+		return nil, nil, failed(err, "the key %s can't be read", uri)
+	}
+	for name, value := range more {
+		values[name] = value
+	}
+	switch public, err := parsePublicKey(values); {
+	case err == nil:
+		return public, values, nil
+	case !errors.Is(err, errNoPublicHalf):
+		return nil, nil, newError(KindKey, "the key %s can't be used: %v", uri, err)
+	}
+	for _, u := range o.siblings() {
+		for _, source := range []func(pkcs11.SessionHandle, URI) ([]crypto.PublicKey, error){calls.publicKeys, calls.certifiedKeys} {
+			keys, err := source(s, u)
+			if err != nil {
+				return nil, nil, asError(err, "the public half of the key %s can't be read", uri)
+			}
+			if public := onlyFitting(values, keys); public != nil {
+				return public, values, nil
+			}
+		}
+	}
+	if public := onlyFitting(values, keysOf(k.certificates)); public != nil {
+		return public, values, nil
+	}
+	return nil, nil, newError(KindPublicKey, "the token doesn't show the public half of the key %s: "+
+		"neither the key's attributes, nor a public key or certificate with its id or label, nor a certificate from elsewhere", uri)
+}
+
+// siblings are URIs of the objects that belong to a private key: those with its
+// CKA_ID, then those with its label, since on some tokens only one is kept.
+func (o object) siblings() []URI {
+	var uris []URI
+	if len(o.id) > 0 {
+		uris = append(uris, URI{}.With(AttrID, string(o.id)))
+	}
+	if o.label != "" {
+		uris = append(uris, URI{}.With(AttrObject, o.label))
+	}
+	return uris
+}
+
+// onlyFitting returns the only public key that can belong to a private key
+// with these attributes; nil where there is none, or several.
+func onlyFitting(values map[uint][]byte, keys []crypto.PublicKey) crypto.PublicKey {
+	var fitting []crypto.PublicKey
+	for _, public := range keys {
+		if fits(values, public) {
+			fitting = append(fitting, public)
+		}
+	}
+	if fitting = distinct(fitting); len(fitting) == 1 {
+		return fitting[0]
+	}
+	return nil
+}
+
+// publicKeys reads the public key objects that the URI selects. Those of types
+// that can't be used are left out.
+func (c *calls) publicKeys(s pkcs11.SessionHandle, u URI) ([]crypto.PublicKey, error) {
+	found, err := c.find(s, pkcs11.CKO_PUBLIC_KEY, u)
+	if err != nil {
+		return nil, err
+	}
+	var keys []crypto.PublicKey
+	for _, o := range found {
+		values, err := c.read(s, o.handle, publicAttributes...)
+		if err != nil {
+			return nil, err
+		}
+		if public, err := parsePublicKey(values); err == nil {
+			keys = append(keys, public)
+		}
+	}
+	return distinct(keys), nil
+}
+
+// certifiedKeys reads the public keys of the certificates that the URI selects.
+func (c *calls) certifiedKeys(s pkcs11.SessionHandle, u URI) ([]crypto.PublicKey, error) {
+	certificates, err := c.certificates(s, u)
+	return distinct(keysOf(certificates)), err
+}
+
+// asError returns err if it is an *Error already, and else as failed does.
+func asError(err error, format string, args ...any) error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return failed(err, format, args...)
+}
+
+// Public returns the key's public half, an *rsa.PublicKey or *ecdsa.PublicKey.
+func (k *Key) Public() crypto.PublicKey { return k.public }
+
+// URI returns the URI that selects this key wherever its token is plugged in.
+func (k *Key) URI() URI { return object{label: k.label, id: k.id}.uri(k.token.URI()) }
+
+// Certificates reads all X.509 certificates on the token, in no order. The
+// key's own may be among them under any CKA_ID or label, or not at all.
+func (k *Key) Certificates() ([]*x509.Certificate, error) {
+	s, err := k.sessions.acquire()
+	if err != nil {
+		return nil, asError(err, "no session with the token %s can be opened", k.token.URI())
+	}
+	defer func() { k.sessions.release(s, err == nil) }()
+	certificates, err := k.token.calls.certificates(s, URI{})
+	if err != nil {
+		return nil, asError(err, "the certificates on the token %s can't be read", k.token.URI())
+	}
+	return certificates, nil
+}
+
+// Sign signs a digest. The options name its hash: SHA-256, SHA-384 or SHA-512;
+// for RSA keys they are *rsa.PSSOptions with a salt as long as the hash. The
+// result is the RSASSA-PSS signature, or the ASN.1 DER form of the ECDSA one.
+// The token's random numbers are used, or this process's; rand is ignored. Some
+// tokens only sign messages, which is an error of KindMechanism: SignMessage
+// works with all. Sign implements crypto.Signer.
+func (k *Key) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if opts != nil && len(digest) != opts.HashFunc().Size() {
+		return nil, newError(KindConfig, "the digest has %d bytes, which is not the length of %v", len(digest), opts.HashFunc())
+	}
+	return k.sign(nil, digest, opts)
+}
+
+// SignMessage hashes a message and signs it, with the same options and result
+// as Sign. It implements crypto.MessageSigner.
+func (k *Key) SignMessage(_ io.Reader, message []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if opts == nil || !opts.HashFunc().Available() {
+		return k.sign(message, nil, opts) // whose plan has the error
+	}
+	h := opts.HashFunc().New()
+	h.Write(message)
+	return k.sign(message, h.Sum(nil), opts)
+}
+
+// Close logs out, closes the key's sessions and forgets the PIN. It waits for
+// signatures that are being made.
+func (k *Key) Close() error {
+	err := k.sessions.close(k.login.out)
+	k.login.close()
+	if err != nil {
+		return failed(err, "the session with the token %s can't be closed", k.token.URI())
+	}
+	return nil
+}

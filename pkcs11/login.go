@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkcs11
+
+import (
+	"context"
+
+	"github.com/miekg/pkcs11"
+)
+
+// UserTypeUser is the user type of a token's normal user (CKU_USER). Vendors
+// have more, such as Luna's crypto user 0x80000001.
+const UserTypeUser uint = pkcs11.CKU_USER
+
+// PINFunc returns the PIN of a token. It is asked at most once for a key, and
+// only when the token wants a login. An error of KindNoPIN means that there is
+// none: the token's pin pad is used then, if it has one. Any other error ends
+// the login.
+type PINFunc func(ctx context.Context, token TokenInfo) (PIN, error)
+
+// login is the one login of a key. It knows the PIN for as long as the key is
+// open, for logins that follow a success: after a lost session, and for keys
+// that want one for every signature.
+type login struct {
+	token *Token
+	user  uint
+	ask   PINFunc
+
+	asked  bool
+	noPIN  error // of asking
+	pin    PIN   // none: the token asks for it on its pin pad
+	failed error // of a login: there is never another one after it
+	done   bool  // there is something to log out of
+}
+
+// wanted follows the token's flags: nShield's accelerator slot, which requires
+// no login, refuses one.
+func (l *login) wanted() bool { return l.token.Has(FlagLoginRequired) }
+
+// check refuses to touch a token that could be locked by one more try.
+func (l *login) check() error {
+	switch {
+	case l.token.Has(FlagPINLocked):
+		return newError(KindPINLocked, "the PIN of the token %s is locked", l.token.URI())
+	case l.token.Has(FlagPINFinalTry):
+		return newError(KindPINLocked, "the token %s has one try left before its PIN is locked, so it was not touched", l.token.URI())
+	}
+	return nil
+}
+
+// obtain asks for the PIN, once.
+func (l *login) obtain(ctx context.Context) error {
+	if !l.asked {
+		l.asked = true
+		l.pin, l.noPIN = l.askPIN(ctx)
+	}
+	return l.noPIN
+}
+
+func (l *login) askPIN(ctx context.Context) (PIN, error) {
+	pin, err := PIN{}, error(newError(KindNoPIN, "there is no PIN"))
+	if l.ask != nil {
+		pin, err = l.ask(ctx, l.token.TokenInfo)
+	}
+	switch {
+	case IsKind(err, KindNoPIN) && l.token.Has(FlagPINPad):
+		return PIN{}, nil
+	case IsKind(err, KindNoPIN):
+		return PIN{}, newError(KindNoPIN, "the token %s wants a PIN and none is configured", l.token.URI())
+	case err == nil && len(pin.Reveal()) == 0:
+		return PIN{}, newError(KindPINSource, "the PIN for the token %s is empty", l.token.URI())
+	}
+	return pin, err
+}
+
+// in logs in to the token, if it wants that, on any of its sessions: the login
+// holds for all of them (section 5.6).
+func (l *login) in(ctx context.Context, s pkcs11.SessionHandle) error {
+	if !l.wanted() {
+		return nil
+	}
+	err := l.as(ctx, s, l.user)
+	l.done = l.done || err == nil
+	return err
+}
+
+// out logs out what in logged in.
+func (l *login) out(s pkcs11.SessionHandle) error {
+	if !l.done {
+		return nil
+	}
+	l.done = false
+	return l.token.calls.logout(s)
+}
+
+// again makes the context-specific login of CKA_ALWAYS_AUTHENTICATE, which
+// belongs between C_SignInit and C_Sign (section 5.6). The PIN must have been
+// obtained before, since no other call may stand between them.
+func (l *login) again(ctx context.Context, s pkcs11.SessionHandle) error {
+	return l.as(ctx, s, pkcs11.CKU_CONTEXT_SPECIFIC)
+}
+
+func (l *login) as(ctx context.Context, s pkcs11.SessionHandle, user uint) error {
+	if l.failed != nil {
+		return l.failed
+	}
+	if err := l.check(); err != nil {
+		return err
+	}
+	if err := l.obtain(ctx); err != nil {
+		return err
+	}
+	err := l.token.calls.login(s, user, l.pin.Reveal())
+	if _, rv := returned(err); err == nil || rv == pkcs11.CKR_USER_ALREADY_LOGGED_IN {
+		return nil
+	}
+	l.failed = failed(err, "the login to the token %s failed", l.token.URI())
+	return l.failed
+}
+
+// close forgets the PIN.
+func (l *login) close() {
+	l.pin.Wipe()
+	l.pin, l.failed = PIN{}, newError(KindClosed, "the key is closed")
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkcs11
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"github.com/miekg/pkcs11"
+)
+
+// Module is a loaded and initialized PKCS#11 module, a vendor's shared library.
+// It may be used from several goroutines; a module that can't lock gets its
+// calls one after the other. A process should load a module once: C_Initialize
+// and C_Finalize concern the whole process.
+type Module struct {
+	calls *calls
+	path  string
+	// foreign is true where somebody else in this process had initialized the
+	// module before; it is then theirs to finalize.
+	foreign bool
+}
+
+// Options are what Load takes besides the path. The zero value is right for
+// most modules.
+type Options struct {
+	// InitArgs is handed to C_Initialize as pReserved, as NSS wants it, such as
+	// "configdir='sql:/etc/pki/nssdb'". Empty: NULL.
+	InitArgs string
+	// Trace is told of every call, if it isn't nil.
+	Trace Trace
+}
+
+// Load loads the module at an absolute path, such as
+// /usr/lib/softhsm/libsofthsm2.so, and initializes it. It asks the module to
+// use the operating system's locks; one that answers CKR_CANT_LOCK is used
+// without, one call at a time. An error of KindModule says why the file is not
+// a module that can be loaded here. Close the module when done.
+func Load(path string, o Options) (*Module, error) {
+	if err := checkModulePath(path); err != nil {
+		return nil, newError(KindModule, "the PKCS#11 module %q %v", path, err)
+	}
+	c := &calls{trace: o.Trace}
+	done := c.begin("dlopen")
+	unload, err := probe(path)
+	done(pkcs11.CKR_OK)
+	if err != nil {
+		return nil, newError(KindModule, "the PKCS#11 module %q %v", path, err)
+	}
+	defer unload() // the binding holds it too by then
+	ctx := pkcs11.New(path)
+	if ctx == nil {
+		return nil, newError(KindModule, "the PKCS#11 module %q can't be loaded", path)
+	}
+	c.module = ctx
+	m := &Module{calls: c, path: path}
+	if err := m.initialize(o.InitArgs); err != nil {
+		c.destroy()
+		return nil, failed(err, "the PKCS#11 module %q can't be initialized", path)
+	}
+	return m, nil
+}
+
+// initialize follows the order of the specification, section 5.4: with the
+// system's locks, else without and from one thread.
+func (m *Module) initialize(initArgs string) error {
+	reserved, free := cString(initArgs)
+	defer free()
+	err := m.calls.initialize(pkcs11.InitializeWithFlags(pkcs11.CKF_OS_LOCKING_OK), pkcs11.InitializeWithReserved(reserved))
+	if _, rv := returned(err); rv == pkcs11.CKR_CANT_LOCK {
+		m.calls.serial = new(sync.Mutex)
+		err = m.calls.initialize(pkcs11.InitializeWithFlags(0), pkcs11.InitializeWithReserved(reserved))
+	}
+	if _, rv := returned(err); rv == pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED {
+		m.foreign = true
+		return nil
+	}
+	return err
+}
+
+// Close finalizes and unloads the module. Keys of it must be closed before.
+func (m *Module) Close() error {
+	defer m.calls.destroy()
+	if m.foreign {
+		return nil
+	}
+	if err := m.calls.finalize(); err != nil {
+		return failed(err, "the PKCS#11 module %q can't be finalized", m.path)
+	}
+	return nil
+}
+
+// checkModulePath refuses what must not be loaded: its code would run with the
+// caller's rights.
+func checkModulePath(path string) error {
+	if !filepath.IsAbs(path) {
+		return errors.New("is not an absolute path")
+	}
+	file, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New("doesn't exist: no such file")
+	}
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return errors.New("is not a regular file")
+	}
+	if runtime.GOOS == "windows" { // where mode bits say nothing
+		return nil
+	}
+	dir, err := os.Stat(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	const writableByOthers = 0o002
+	switch {
+	case info.Mode()&writableByOthers != 0:
+		return fmt.Errorf("can be changed by every user of this machine; type: chmod o-w %q", file)
+	case dir.Mode()&writableByOthers != 0 && dir.Mode()&fs.ModeSticky == 0:
+		return fmt.Errorf("stands in a directory that every user of this machine can change; type: chmod o-w %q", filepath.Dir(file))
+	}
+	return nil
+}

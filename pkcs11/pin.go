@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkcs11
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+)
+
+// maxPIN bounds a PIN in bytes. API keys of cloud HSMs have a few hundred.
+const maxPIN = 4 << 10
+
+// PIN is a token's PIN: any bytes. However it is printed, logged or marshalled
+// it shows as REDACTED; only Reveal returns the bytes. Copies share the bytes,
+// so Wipe clears them all.
+type PIN struct {
+	secret []byte
+}
+
+// NewPIN takes over the bytes.
+func NewPIN(secret []byte) PIN { return PIN{secret} }
+
+const redacted = "REDACTED"
+
+// Format implements fmt.Formatter for every verb.
+func (PIN) Format(s fmt.State, _ rune) { io.WriteString(s, redacted) }
+
+// MarshalText implements encoding.TextMarshaler, and so JSON and slog.
+func (PIN) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// Reveal returns the PIN itself, not a copy.
+func (p PIN) Reveal() []byte { return p.secret }
+
+// Wipe overwrites the PIN's bytes with zeros. What the binding and the module
+// copied is out of reach.
+func (p PIN) Wipe() { clear(p.secret) }
+
+// PINSource names a place where a PIN is kept. The zero PINSource names none.
+type PINSource struct {
+	scheme, name string
+}
+
+// ParsePINSource parses "file:/path" (or "file:///path", or just an absolute
+// path) or "env:NAME". The path is taken literally. The command form that some
+// tools know ("|command") is refused. Nothing is read yet. The error doesn't
+// repeat s: people put the PIN itself there by mistake.
+func ParsePINSource(s string) (PINSource, error) {
+	scheme, name, found := strings.Cut(s, ":")
+	switch {
+	case found && scheme == "env" && name != "" && !strings.ContainsAny(name, "=\x00"):
+		return PINSource{scheme, name}, nil
+	case found && scheme == "file" && name != "":
+		if rest, ok := strings.CutPrefix(name, "//"); ok {
+			name = strings.TrimPrefix(rest, "localhost")
+			if !strings.HasPrefix(name, "/") {
+				return PINSource{}, newError(KindConfig, "the PIN source is on another host; use file:/path")
+			}
+		}
+		return PINSource{scheme, name}, nil
+	case strings.HasPrefix(s, "/"):
+		return PINSource{"file", s}, nil
+	case strings.HasPrefix(s, "|"):
+		return PINSource{}, newError(KindConfig, "the PIN source is a command, which is not run; use file:/path or env:NAME")
+	}
+	return PINSource{}, newError(KindConfig, "the PIN source is neither file:/path nor env:NAME")
+}
+
+// IsZero reports whether the source names no place.
+func (s PINSource) IsZero() bool { return s == PINSource{} }
+
+// EnvName returns the name of the environment variable that holds the PIN, and
+// "" for other sources.
+func (s PINSource) EnvName() string {
+	if s.scheme == "env" {
+		return s.name
+	}
+	return ""
+}
+
+// String returns the source as ParsePINSource reads it, such as "env:NAME".
+func (s PINSource) String() string { return s.scheme + ":" + s.name }
+
+// Read reads the PIN. One line end at a file's end is cut off; all else is
+// PIN. An empty PIN is an error, since trying it would cost one of the token's
+// tries; so is a file that every user of the machine can read. Errors are of
+// KindPINSource.
+func (s PINSource) Read(getenv func(string) string) (PIN, error) {
+	if s.scheme == "env" {
+		value := getenv(s.name)
+		if value == "" {
+			return PIN{}, newError(KindPINSource, "the PIN source %s is empty or not set", s)
+		}
+		return NewPIN([]byte(value)), nil
+	}
+	secret, err := readSecretFile(s.name)
+	if err != nil {
+		var path *os.PathError // whose text repeats the name
+		if errors.As(err, &path) {
+			err = path.Err
+		}
+		return PIN{}, newError(KindPINSource, "the PIN source %q can't be used: %v", s.String(), err)
+	}
+	return NewPIN(secret), nil
+}
+
+// readSecretFile reads a file as a PIN.
+func readSecretFile(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // a pipe could block for ever
+		return nil, errors.New("it is not a regular file")
+	}
+	const readableByOthers = 0o004
+	if runtime.GOOS != "windows" && info.Mode().Perm()&readableByOthers != 0 {
+		return nil, fmt.Errorf("every user can read it; type: chmod 600 '%s'", strings.ReplaceAll(name, "'", `'\''`))
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	secret, err := io.ReadAll(io.LimitReader(f, maxPIN+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(secret) > maxPIN {
+		return nil, fmt.Errorf("it is longer than %d bytes", maxPIN)
+	}
+	if line, ok := bytes.CutSuffix(secret, []byte("\n")); ok {
+		secret = bytes.TrimSuffix(line, []byte("\r"))
+	}
+	if len(secret) == 0 {
+		return nil, errors.New("it is empty")
+	}
+	return secret, nil
+}

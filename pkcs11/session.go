@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkcs11
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/miekg/pkcs11"
+)
+
+// openSession opens a read-only session, since write-protected tokens have no
+// other, and a read-write one where the module refuses that (AWS CloudHSM). No
+// two modules refuse with the same CKR, so any but those of missing resources
+// leads to the second try.
+func (t *Token) openSession() (pkcs11.SessionHandle, error) {
+	s, err := t.calls.openSession(t.SlotID, pkcs11.CKF_SERIAL_SESSION)
+	switch _, rv := returned(err); rv {
+	case pkcs11.CKR_OK:
+		return s, nil
+	case pkcs11.CKR_SESSION_COUNT, pkcs11.CKR_HOST_MEMORY, pkcs11.CKR_DEVICE_MEMORY,
+		pkcs11.CKR_DEVICE_REMOVED, pkcs11.CKR_TOKEN_NOT_PRESENT:
+		return 0, err
+	}
+	if s, errRW := t.calls.openSession(t.SlotID, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION); errRW == nil {
+		return s, nil
+	}
+	return 0, err
+}
+
+// isLost reports whether a CKR means that the session or its login is gone, as
+// after a node of a network HSM went away, so that a new session may help.
+func isLost(rv uint) bool {
+	switch rv {
+	case pkcs11.CKR_SESSION_HANDLE_INVALID, pkcs11.CKR_SESSION_CLOSED, pkcs11.CKR_USER_NOT_LOGGED_IN,
+		pkcs11.CKR_OBJECT_HANDLE_INVALID, pkcs11.CKR_KEY_HANDLE_INVALID:
+		return true
+	}
+	return false
+}
+
+// noSession is the handle of a session that could not be replaced
+// (CK_INVALID_HANDLE).
+const noSession pkcs11.SessionHandle = 0
+
+// sessions are the sessions of one key: each is used by one goroutine at a
+// time, and is opened when the first one needs it.
+type sessions struct {
+	token  *Token
+	resume func(pkcs11.SessionHandle) error // logs in and finds the key again
+
+	mu     sync.Mutex
+	freed  sync.Cond // a session came back, or its place did
+	idle   []pkcs11.SessionHandle
+	places int // taken by open sessions, idle or in use
+	most   int
+	ready  bool // the token is logged in and the key is found
+	closed bool
+}
+
+func (p *sessions) init(token *Token, most int, resume func(pkcs11.SessionHandle) error) {
+	p.token, p.most, p.resume = token, most, resume
+	p.freed.L = &p.mu
+}
+
+// limit lowers the number of sessions.
+func (p *sessions) limit(most int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.most = min(p.most, most)
+}
+
+// first opens a session and hands it to enter, which does what resume does
+// later.
+func (p *sessions) first(enter func(pkcs11.SessionHandle) error) error {
+	s, err := p.token.openSession()
+	if err != nil {
+		return failed(err, "no session with the token %s can be opened", p.token.URI())
+	}
+	p.mu.Lock()
+	p.places, p.ready = 1, true
+	p.mu.Unlock()
+	p.release(s, true)
+	return enter(s)
+}
+
+// acquire takes an idle session, opens one, or waits. Where the token has no
+// more of them, those that are open must do.
+func (p *sessions) acquire() (pkcs11.SessionHandle, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		switch {
+		case p.closed:
+			return noSession, newError(KindClosed, "the key is closed")
+		case len(p.idle) > 0:
+			s := p.idle[len(p.idle)-1]
+			p.idle = p.idle[:len(p.idle)-1]
+			return s, nil
+		case p.places >= p.most:
+			p.freed.Wait()
+			continue
+		}
+		p.places++
+		s, err := p.openReady()
+		if err == nil {
+			return s, nil
+		}
+		p.places--
+		if _, rv := returned(err); rv != pkcs11.CKR_SESSION_COUNT || p.places == 0 {
+			p.freed.Signal()
+			return noSession, err
+		}
+		p.most = p.places
+	}
+}
+
+// openReady opens a session, logged in and with the key found. p.mu is held, so
+// that only one goroutine logs in.
+func (p *sessions) openReady() (pkcs11.SessionHandle, error) {
+	s, err := p.token.openSession()
+	if err != nil || p.ready {
+		return s, err
+	}
+	if err := p.resume(s); err != nil {
+		return noSession, errors.Join(err, p.token.calls.closeSession(s))
+	}
+	p.ready = true
+	return s, nil
+}
+
+// release gives a session back. One that isn't healthy is closed.
+func (p *sessions) release(s pkcs11.SessionHandle, healthy bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if healthy {
+		p.idle = append(p.idle, s)
+	} else {
+		p.end(s)
+		p.places--
+	}
+	p.freed.Signal()
+}
+
+// end closes a session. With the last one the login goes, too (section 5.6).
+func (p *sessions) end(s pkcs11.SessionHandle) {
+	if s != noSession {
+		p.token.calls.closeSession(s) // one that is lost can't be closed
+	}
+	p.ready = p.ready && p.places > 1
+}
+
+// lost notes that the login is gone, or the key's handle.
+func (p *sessions) lost() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ready = false
+}
+
+// replace opens another session in the place of one. The old one is closed
+// after that, to keep the login; before, where the token has no more sessions.
+// If it fails it returns noSession, to be released.
+func (p *sessions) replace(s pkcs11.SessionHandle) (pkcs11.SessionHandle, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fresh, err := p.openReady()
+	if err == nil {
+		p.token.calls.closeSession(s)
+		return fresh, nil
+	}
+	p.end(s)
+	if _, rv := returned(err); rv == pkcs11.CKR_SESSION_COUNT {
+		return p.openReady()
+	}
+	return noSession, err
+}
+
+// close waits for the sessions in use and closes all. The last one is handed
+// to logout before.
+func (p *sessions) close(logout func(pkcs11.SessionHandle) error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	p.freed.Broadcast()
+	for len(p.idle) < p.places {
+		p.freed.Wait()
+	}
+	var errs []error
+	for i, s := range p.idle {
+		if i == len(p.idle)-1 {
+			errs = append(errs, logout(s))
+		}
+		errs = append(errs, p.token.calls.closeSession(s))
+	}
+	p.idle, p.places = nil, 0
+	return errors.Join(errs...)
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkcs11
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/asn1"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+
+	"github.com/miekg/pkcs11"
+)
+
+// sign makes and verifies a signature. The message is nil where only its
+// digest is known. Mechanisms are tried in turn, but only a mechanism error
+// leads on to the next one. A lost session is replaced once.
+func (k *Key) sign(message, digest []byte, opts crypto.SignerOpts) (signature []byte, err error) {
+	ways, err := k.ways(message != nil, opts)
+	if err != nil {
+		return nil, err
+	}
+	s, err := k.sessions.acquire()
+	if err != nil {
+		return nil, asError(err, "no session with the token %s can be opened", k.token.URI())
+	}
+	// A failed C_Sign may leave its operation active: such a session ends.
+	defer func() { k.sessions.release(s, err == nil) }()
+
+	var refused []string
+	renewed := false
+	for i := 0; i < len(ways); {
+		raw, err := k.attempt(s, ways[i], message, digest, opts.HashFunc())
+		call, rv := returned(err)
+		switch {
+		case err == nil:
+			k.remember(ways[i])
+			return k.verified(raw, digest, opts, ways[i])
+		case isMechanismError(rv):
+			refused = append(refused, fmt.Sprintf("%v (%s: %s)", ways[i], call, RVName(rv)))
+			i++
+		case isLost(rv) && !renewed:
+			renewed = true
+			k.sessions.lost()
+		default:
+			return nil, asError(err, "the key %s can't sign with %v", k.URI(), ways[i])
+		}
+		if call != "C_SignInit" || isLost(rv) {
+			if s, err = k.sessions.replace(s); err != nil {
+				return nil, asError(err, "no session with the token %s can be opened", k.token.URI())
+			}
+		}
+	}
+	return nil, newError(KindMechanism, "the token %s refuses every mechanism for this signature with the key %s: %s",
+		k.token.URI(), k.URI(), strings.Join(refused, ", "))
+}
+
+// ways lists the mechanisms to try, best first.
+func (k *Key) ways(haveMessage bool, opts crypto.SignerOpts) ([]mechanism, error) {
+	ways, err := plan(k.public, opts)
+	if err != nil {
+		return nil, newError(KindKey, "the key %s can't sign like this: %v", k.URI(), err)
+	}
+	all := ways
+	if ways = allowed(ways, k.allowed); len(ways) == 0 {
+		return nil, newError(KindMechanism, "the key %s is restricted by its CKA_ALLOWED_MECHANISMS to others than %s", k.URI(), listMechanisms(all))
+	}
+	if !haveMessage {
+		ways = slices.DeleteFunc(slices.Clone(ways), func(m mechanism) bool { return m.input == inputMessage })
+		if len(ways) == 0 {
+			return nil, newError(KindMechanism, "the key %s only signs whole messages, not digests; use SignMessage", k.URI())
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.preferred == nil {
+		// What the list says only orders the tries, so one that can't be had does
+		// no harm.
+		list, _ := k.token.calls.mechanisms(k.token.SlotID)
+		k.preferred = []uint{}
+		for _, m := range list {
+			k.preferred = append(k.preferred, m.Mechanism)
+		}
+	}
+	return preferred(ways, k.preferred), nil
+}
+
+// remember makes the mechanism that worked the only preferred one.
+func (k *Key) remember(m mechanism) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.preferred = []uint{m.id}
+}
+
+// attempt makes one signature with one mechanism.
+func (k *Key) attempt(s pkcs11.SessionHandle, m mechanism, message, digest []byte, hash crypto.Hash) ([]byte, error) {
+	data := digest
+	switch m.input {
+	case inputMessage:
+		data = message
+	case inputEncoded:
+		encoded, err := encodePSS(rand.Reader, hash, digest, k.public.(*rsa.PublicKey).N.BitLen())
+		if err != nil {
+			return nil, newError(KindKey, "the key %s can't sign like this: %v", k.URI(), err)
+		}
+		data = encoded
+	}
+	// Nothing may come between these calls, from no session (YubiKey, slot 9c):
+	// a key that wants the login has one session only.
+	if err := k.token.calls.signInit(s, m.parameters(), pkcs11.ObjectHandle(k.handle.Load())); err != nil {
+		return nil, err
+	}
+	if k.alwaysAuthenticate {
+		if err := k.login.again(context.Background(), s); err != nil {
+			return nil, err
+		}
+	}
+	return k.token.calls.sign(s, data)
+}
+
+// verified checks a token's signature in software and returns it in the form
+// that Sign promises.
+func (k *Key) verified(raw, digest []byte, opts crypto.SignerOpts, m mechanism) ([]byte, error) {
+	wrong := newError(KindSignature, "the token %s returned a wrong signature for the key %s with %v", k.token.URI(), k.URI(), m)
+	switch public := k.public.(type) {
+	case *rsa.PublicKey:
+		hash := opts.HashFunc()
+		if rsa.VerifyPSS(public, hash, digest, raw, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: hash}) != nil {
+			return nil, wrong
+		}
+		return raw, nil
+	case *ecdsa.PublicKey:
+		// Section 2.3.1 of the mechanisms specification: r and s, each as long as
+		// the other.
+		if len(raw) == 0 || len(raw)%2 != 0 {
+			return nil, wrong
+		}
+		der, err := asn1.Marshal(struct{ R, S *big.Int }{
+			new(big.Int).SetBytes(raw[:len(raw)/2]), new(big.Int).SetBytes(raw[len(raw)/2:]),
+		})
+		if err != nil || !ecdsa.VerifyASN1(public, digest, der) {
+			return nil, wrong
+		}
+		return der, nil
+	}
+	return nil, wrong
+}

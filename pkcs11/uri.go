@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkcs11
+
+import (
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+)
+
+// Names of the URI attributes that this package understands (RFC 7512, section
+// 2.3). Those from AttrModulePath on stand behind the question mark.
+const (
+	AttrToken               = "token"
+	AttrManufacturer        = "manufacturer"
+	AttrSerial              = "serial"
+	AttrModel               = "model"
+	AttrLibraryManufacturer = "library-manufacturer"
+	AttrLibraryDescription  = "library-description"
+	AttrLibraryVersion      = "library-version"
+	AttrSlotManufacturer    = "slot-manufacturer"
+	AttrSlotDescription     = "slot-description"
+	AttrSlotID              = "slot-id"
+	AttrObject              = "object"
+	AttrID                  = "id"
+	AttrType                = "type"
+	AttrModulePath          = "module-path"
+	AttrModuleName          = "module-name"
+	AttrPINSource           = "pin-source"
+)
+
+// attrPINValue is known so that it can be refused with its own reason.
+const attrPINValue = "pin-value"
+
+// attributes is the one table of them, in the order in which String writes them.
+var attributes = []struct {
+	name  string
+	query bool
+	check func(value string) error
+}{
+	{name: AttrLibraryManufacturer},
+	{name: AttrLibraryDescription},
+	{name: AttrLibraryVersion, check: checkVersion},
+	{name: AttrSlotManufacturer},
+	{name: AttrSlotDescription},
+	{name: AttrSlotID, check: checkSlotID},
+	{name: AttrManufacturer},
+	{name: AttrModel},
+	{name: AttrSerial},
+	{name: AttrToken},
+	{name: AttrObject},
+	{name: AttrID},
+	{name: AttrType, check: checkType},
+	{name: AttrModulePath, query: true, check: checkNotEmpty},
+	{name: AttrModuleName, query: true, check: checkModuleName},
+	{name: AttrPINSource, query: true, check: checkNotEmpty},
+}
+
+// maxURI bounds a URI in bytes: far above what labels and paths can need
+// (a token label has 32 bytes), far below what could be a burden.
+const maxURI = 16 << 10
+
+// URI is a parsed PKCS#11 URI (RFC 7512). It selects a token and an object on
+// it: an attribute that is absent matches anything, one that is present must be
+// equal byte for byte. The zero URI selects everything.
+//
+// A URI holds no secret: pin-value is refused by ParseURI. It is a value; With
+// and Without return changed copies, so it can be shared between goroutines.
+type URI struct {
+	values map[string]string
+}
+
+// ParseURI parses a PKCS#11 URI such as
+//
+//	pkcs11:token=Release%20keys;object=notation;id=%01%a7?module-path=/usr/lib/softhsm/libsofthsm2.so
+//
+// It is strict: an attribute that it doesn't know, one given twice, a bad
+// escape, or a character that the RFC wants escaped is an error of KindURI that
+// names the attribute. Attribute values don't appear in errors, since people
+// put PINs into them.
+func ParseURI(s string) (URI, error) {
+	if len(s) > maxURI {
+		return URI{}, uriError("is longer than %d bytes", maxURI)
+	}
+	scheme, rest, found := strings.Cut(s, ":")
+	if !found || !strings.EqualFold(scheme, "pkcs11") {
+		return URI{}, uriError("doesn't begin with \"pkcs11:\"; expected something like pkcs11:token=LABEL;object=LABEL")
+	}
+	path, query, hasQuery := strings.Cut(rest, "?")
+	u := URI{values: map[string]string{}}
+	if err := u.parse(path, ";", false); err != nil {
+		return URI{}, err
+	}
+	if hasQuery {
+		if err := u.parse(query, "&", true); err != nil {
+			return URI{}, err
+		}
+	}
+	return u, nil
+}
+
+// parse reads the attributes of one part, the path or the query.
+func (u URI) parse(part, separator string, query bool) error {
+	if part == "" {
+		return nil
+	}
+	for field := range strings.SplitSeq(part, separator) {
+		name, raw, found := strings.Cut(field, "=")
+		if name == attrPINValue {
+			return uriError("has a pin-value: notation writes key ids into its key file and logs, so a PIN in them is no secret; " +
+				"use pin-source=file:/path, the plugin config pin_source=env:NAME, or NOTATION_PKCS11_PIN")
+		}
+		check, err := lookUp(name, query)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return uriError("has the attribute %q without a value", name)
+		}
+		if _, twice := u.values[name]; twice {
+			return uriError("has the attribute %q twice", name)
+		}
+		value, err := unescape(raw, query)
+		if err == nil && check != nil {
+			err = check(value)
+		}
+		if err != nil {
+			return uriError("has a bad value of the attribute %q: %v", name, err)
+		}
+		u.values[name] = value
+	}
+	return nil
+}
+
+// lookUp finds an attribute by name in the path or query part.
+func lookUp(name string, query bool) (check func(string) error, err error) {
+	part := map[bool]string{false: "path (before the ?, separated by ;)", true: "query (after the ?, separated by &)"}
+	for _, a := range attributes {
+		switch {
+		case a.name != name:
+		case a.query != query:
+			return nil, uriError("has the attribute %q in the wrong part; it belongs to the %s", name, part[a.query])
+		default:
+			return a.check, nil
+		}
+	}
+	return nil, uriError("has the unknown attribute %q; known in the %s: %s", shorten(name), part[query], names(query))
+}
+
+func names(query bool) string {
+	var known []string
+	for _, a := range attributes {
+		if a.query == query {
+			known = append(known, a.name)
+		}
+	}
+	return strings.Join(known, ", ")
+}
+
+// shorten bounds what an error repeats of its input.
+func shorten(s string) string {
+	const most = 40
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}
+
+// What may stand unescaped beside letters and digits (RFC 7512, section 2.3:
+// pk11-path-res-avail and pk11-query-res-avail; RFC 3986: unreserved).
+const (
+	plainInPath  = "-._~:[]@!$'()*+,=&"
+	plainInQuery = "-._~:[]@!$'()*+,=/?|"
+)
+
+func isPlain(c byte, query bool) bool {
+	plain := plainInPath
+	if query {
+		plain = plainInQuery
+	}
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte(plain, c) >= 0
+}
+
+// unescape decodes %XX. A + stands for itself: this is not a web form.
+func unescape(s string, query bool) (string, error) {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '%':
+			if i+2 >= len(s) {
+				return "", fmt.Errorf("the escape at its end is cut off; %% takes two hexadecimal digits")
+			}
+			n, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
+			if err != nil {
+				return "", fmt.Errorf("%% must be followed by two hexadecimal digits")
+			}
+			b.WriteByte(byte(n))
+			i += 2
+		case isPlain(c, query):
+			b.WriteByte(c)
+		default:
+			return "", fmt.Errorf("the character %q must be written %%%02X", c, c)
+		}
+	}
+	return b.String(), nil
+}
+
+func escape(s string, query bool) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; isPlain(c, query) {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+func checkSlotID(v string) error {
+	if _, err := strconv.ParseUint(v, 10, strconv.IntSize); err != nil || v[0] == '+' {
+		return fmt.Errorf("expected a decimal number")
+	}
+	return nil
+}
+
+func checkType(v string) error {
+	switch v {
+	case "private", "public", "cert", "secret-key", "data":
+		return nil
+	}
+	return fmt.Errorf("expected private, public, cert, secret-key or data")
+}
+
+func checkVersion(v string) error {
+	major, minor, dotted := strings.Cut(v, ".")
+	_, err := strconv.ParseUint(major, 10, 8)
+	if err == nil && dotted {
+		_, err = strconv.ParseUint(minor, 10, 8)
+	}
+	if err != nil {
+		return fmt.Errorf("expected a version such as 2 or 2.40")
+	}
+	return nil
+}
+
+func checkNotEmpty(v string) error {
+	if v == "" {
+		return fmt.Errorf("it is empty")
+	}
+	return nil
+}
+
+// checkModuleName keeps a name from being a path: RFC 7512, section 2.4.
+func checkModuleName(v string) error {
+	if strings.ContainsAny(v, `/\`) {
+		return fmt.Errorf("it is a path; use %s", AttrModulePath)
+	}
+	return checkNotEmpty(v)
+}
+
+// Value returns the decoded value of an attribute, and whether it is present.
+// The value of AttrID is any bytes.
+func (u URI) Value(name string) (value string, present bool) {
+	value, present = u.values[name]
+	return value, present
+}
+
+// With returns a copy of u in which the attribute has the decoded value. The
+// name is one of the Attr constants.
+func (u URI) With(name, value string) URI {
+	values := map[string]string{name: value}
+	for k, v := range u.values {
+		if k != name {
+			values[k] = v
+		}
+	}
+	return URI{values}
+}
+
+// Without returns a copy of u without the attributes named.
+func (u URI) Without(names ...string) URI {
+	values := maps.Clone(u.values)
+	for _, name := range names {
+		delete(values, name)
+	}
+	return URI{values}
+}
+
+// String returns the URI in a canonical form that ParseURI reads back: the
+// attributes in one order, all bytes escaped that need it, and CKA_ID escaped
+// whole, as RFC 7512, section 2.3, recommends.
+func (u URI) String() string {
+	var path, query []string
+	for _, a := range attributes {
+		value, present := u.values[a.name]
+		switch {
+		case !present:
+		case a.query:
+			query = append(query, a.name+"="+escape(value, true))
+		case a.name == AttrID:
+			var id strings.Builder
+			for i := range len(value) {
+				fmt.Fprintf(&id, "%%%02X", value[i])
+			}
+			path = append(path, AttrID+"="+id.String())
+		default:
+			path = append(path, a.name+"="+escape(value, false))
+		}
+	}
+	s := "pkcs11:" + strings.Join(path, ";")
+	if len(query) > 0 {
+		s += "?" + strings.Join(query, "&")
+	}
+	return s
+}
+
+// matches reports whether each attribute that u has of the given ones is equal.
+func (u URI) matches(values map[string]string) bool {
+	for name, value := range values {
+		if want, present := u.values[name]; present && want != value {
+			return false
+		}
+	}
+	return true
+}
+
+func uriError(format string, args ...any) *Error {
+	return newError(KindURI, "the key URI "+format, args...)
+}
