@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+)
+
+// capture takes in what a module prints on stdout and stderr. It goes to the
+// log, without the PIN, and nowhere else.
+type capture struct {
+	source *os.File
+	log    *slog.Logger
+	ended  chan struct{}
+
+	mu     sync.Mutex
+	pins   []pkcs11.PIN
+	signal string // named by the Go runtime when a signal ended the child
+}
+
+// maxLine bounds what is logged of one line.
+const maxLine = 1 << 10
+
+// captureOutput reads from source until finish.
+func captureOutput(source *os.File, log *slog.Logger) *capture {
+	c := &capture{source: source, log: log, ended: make(chan struct{})}
+	go c.read()
+	return c
+}
+
+func (c *capture) read() {
+	defer close(c.ended)
+	var line []byte
+	buffer := make([]byte, 4<<10)
+	for {
+		n, err := c.source.Read(buffer)
+		for _, b := range buffer[:n] {
+			if b == '\n' {
+				c.take(line)
+				line = line[:0]
+			} else if len(line) < maxLine {
+				line = append(line, b)
+			}
+		}
+		if err != nil {
+			if len(line) > 0 {
+				c.take(line)
+			}
+			return
+		}
+	}
+}
+
+// take takes one line.
+func (c *capture) take(line []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, pin := range c.pins {
+		line = bytes.ReplaceAll(line, pin.Reveal(), []byte("REDACTED"))
+	}
+	if name := signalName(line); name != "" && c.signal == "" {
+		c.signal = name
+	}
+	c.log.Debug("module output", "line", string(line))
+}
+
+// hide keeps a PIN out of the log.
+func (c *capture) hide(pin pkcs11.PIN) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pins = append(c.pins, pin)
+}
+
+// finish ends the capture once the child is gone. What the module started may
+// have inherited the pipe, so its end is not waited for.
+func (c *capture) finish() {
+	c.source.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	<-c.ended
+	c.source.Close()
+}
+
+// causeOfDeath says how the child ended.
+func (c *capture) causeOfDeath(state *os.ProcessState) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.signal != "" {
+		return c.signal
+	}
+	return state.String()
+}
+
+// signalName finds the line with which the Go runtime reports a deadly signal
+// in C code, such as "SIGSEGV: segmentation violation", and names the signal.
+func signalName(line []byte) string {
+	name, _, found := bytes.Cut(line, []byte(": "))
+	if !found || !bytes.HasPrefix(name, []byte("SIG")) || len(name) > 10 {
+		return ""
+	}
+	for _, b := range name {
+		if b < 'A' || b > 'Z' {
+			return ""
+		}
+	}
+	return "signal " + string(name)
+}

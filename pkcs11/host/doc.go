@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package host opens keys of package pkcs11 with the vendor's library in a
+// child process, the module host.
+//
+// A PKCS#11 module is somebody else's C code: it prints on stdout, hangs when
+// its network HSM is away, crashes when it is finalized. Here it does so in a
+// process of its own. The parent keeps the deadline and the errors; the child,
+// the same executable started again, keeps the library, the session and the
+// login. They speak over two pipes that only they have; what the library writes
+// on its standard streams goes into a third and never further than the log.
+//
+// Start with [Open]. An executable that uses it begins its main with [Main],
+// which is the child.
+package host

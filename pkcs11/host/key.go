@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"context"
+	"crypto"
+	"crypto/rsa"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+)
+
+// Config says which key to open, and how.
+type Config struct {
+	Module   string // absolute path of the PKCS#11 module
+	InitArgs string // as in pkcs11.Options
+	URI      pkcs11.URI
+	UserType uint           // as in pkcs11.KeyOptions
+	PIN      pkcs11.PINFunc // likewise; it is called in this process
+	// Certificates and Sessions are as in pkcs11.KeyOptions.
+	Certificates []*x509.Certificate
+	Sessions     int
+	// PublicOnly opens nothing but the public half, which needs a login only if
+	// it can't be read without. Such a key can't sign.
+	PublicOnly bool
+	// SecretEnv names environment variables that the module must not see,
+	// beside those that are always kept from it.
+	SecretEnv []string
+	// Log gets each PKCS#11 call and what the module prints, at the debug level.
+	// Nil: it is thrown away.
+	Log *slog.Logger
+}
+
+// Key is a private key on a token whose module runs in a process of its own.
+// It may be used from several goroutines. Close it when done, which ends the
+// process.
+type Key struct {
+	process  *process
+	public   crypto.PublicKey
+	deadline time.Time
+}
+
+// Open starts a module host and opens the key in it, as pkcs11.Token.Key does.
+// ctx bounds the opening; its deadline is remembered for Close. Errors are
+// those of package pkcs11, or of KindTimeout if ctx ended first, or of KindCrash
+// if the module took its process down: these name the module and the function
+// it was in.
+func Open(ctx context.Context, c Config) (*Key, error) {
+	log := c.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	pin := c.PIN
+	if pin == nil {
+		pin = func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+			return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "there is no PIN"}
+		}
+	}
+	withContext := func(_ context.Context, token pkcs11.TokenInfo) (pkcs11.PIN, error) { return pin(ctx, token) }
+	p, err := start(c.Module, withContext, c.SecretEnv, log)
+	if err != nil {
+		return nil, err
+	}
+	k := &Key{process: p}
+	k.deadline, _ = ctx.Deadline()
+	parameters := openParameters{
+		Module: c.Module, InitArgs: c.InitArgs, URI: c.URI.String(), UserType: c.UserType, Sessions: c.Sessions, PublicOnly: c.PublicOnly,
+	}
+	for _, certificate := range c.Certificates {
+		parameters.Certificates = append(parameters.Certificates, certificate.Raw)
+	}
+	var result opened
+	err = p.call(ctx, opOpen, parameters, &result)
+	if err == nil {
+		k.public, err = x509.ParsePKIXPublicKey(result.PublicKey)
+	}
+	if err != nil {
+		k.Close()
+		return nil, err
+	}
+	return k, nil
+}
+
+// Public returns the key's public half, an *rsa.PublicKey or *ecdsa.PublicKey.
+func (k *Key) Public() crypto.PublicKey { return k.public }
+
+// Certificates reads all X.509 certificates on the token, in no order. When
+// ctx ends first, the module's process is killed and the key is of no more use.
+func (k *Key) Certificates(ctx context.Context) ([]*x509.Certificate, error) {
+	var result certificates
+	if err := k.process.call(ctx, opCertificates, struct{}{}, &result); err != nil {
+		return nil, err
+	}
+	list := make([]*x509.Certificate, len(result.DER))
+	for i, der := range result.DER {
+		var err error
+		if list[i], err = x509.ParseCertificate(der); err != nil {
+			return nil, fmt.Errorf("a certificate on the token can't be parsed: %w", err)
+		}
+	}
+	return list, nil
+}
+
+// SignMessage hashes a message and signs it, with options and result as in
+// pkcs11.Key.SignMessage. When ctx ends first, the module's process is killed
+// and the key is of no more use.
+func (k *Key) SignMessage(ctx context.Context, message []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if opts == nil {
+		return nil, errors.New("no signer options were given; they name the hash")
+	}
+	parameters := signParameters{Message: message, Hash: uint(opts.HashFunc())}
+	if pss, ok := opts.(*rsa.PSSOptions); ok {
+		if n := pss.SaltLength; n != rsa.PSSSaltLengthEqualsHash && n != pss.Hash.Size() {
+			return nil, errors.New("RSA-PSS signatures are made with a salt as long as the hash only")
+		}
+		parameters.PSS = true
+	}
+	var result signed
+	if err := k.process.call(ctx, opSign, parameters, &result); err != nil {
+		return nil, err
+	}
+	return result.Signature, nil
+}
+
+// How long a module may take to log out and finalize.
+const (
+	minGrace = time.Second
+	maxGrace = 5 * time.Second
+)
+
+// Close logs out, finalizes the module and ends its process; all that for at
+// most the rest of the time that Open had, but one to five seconds, then the
+// process is killed. An error means that the token may still count a session;
+// what was signed before is good all the same.
+func (k *Key) Close() error {
+	grace := maxGrace
+	if !k.deadline.IsZero() {
+		grace = min(max(time.Until(k.deadline), minGrace), maxGrace)
+	}
+	return k.process.stop(grace)
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+)
+
+// A frame on the pipes is the length of what follows (4 bytes, big endian), a
+// byte that says what it is, and a JSON document.
+type frameType byte
+
+const (
+	// To the child.
+	frameRequest frameType = 'q' // request
+	framePIN     frameType = 'p' // pinAnswer
+	// To the parent.
+	frameReply frameType = 'r' // reply
+	frameAsk   frameType = 'a' // pkcs11.TokenInfo: the PIN of this token, please
+	frameEnter frameType = 'e' // enter: a call into the module begins
+	frameLeave frameType = 'l' // leave: it returned
+)
+
+// maxFrame bounds a frame in bytes: room for all certificates of a full token.
+const maxFrame = 64 << 20
+
+// operation names what the child is asked to do; operations in child.go has
+// their functions.
+type operation string
+
+const (
+	opOpen         operation = "open"
+	opCertificates operation = "certificates"
+	opSign         operation = "sign"
+	opClose        operation = "close"
+)
+
+type request struct {
+	ID         uint64          `json:"id"`
+	Operation  operation       `json:"operation"`
+	Parameters json.RawMessage `json:"parameters,omitempty"`
+}
+
+type reply struct {
+	ID     uint64          `json:"id"` // of the request
+	Error  *pkcs11.Error   `json:"error,omitempty"`
+	Result json.RawMessage `json:"result,omitempty"`
+}
+
+// openParameters are those of opOpen.
+type openParameters struct {
+	Module       string   `json:"module"`
+	InitArgs     string   `json:"initArgs,omitempty"`
+	URI          string   `json:"uri"`
+	UserType     uint     `json:"userType"`
+	Sessions     int      `json:"sessions"`
+	Certificates [][]byte `json:"certificates,omitempty"` // DER
+	PublicOnly   bool     `json:"publicOnly,omitempty"`
+}
+
+// opened is the result of opOpen.
+type opened struct {
+	PublicKey []byte `json:"publicKey"` // DER, SubjectPublicKeyInfo
+}
+
+// certificates is the result of opCertificates.
+type certificates struct {
+	DER [][]byte `json:"der"`
+}
+
+// signParameters are those of opSign.
+type signParameters struct {
+	Message []byte `json:"message"`
+	Hash    uint   `json:"hash"` // a crypto.Hash
+	PSS     bool   `json:"pss,omitempty"`
+}
+
+// signed is the result of opSign.
+type signed struct {
+	Signature []byte `json:"signature"`
+}
+
+// pinAnswer answers frameAsk: the PIN, or why there is none.
+type pinAnswer struct {
+	PIN   []byte        `json:"pin,omitempty"`
+	Error *pkcs11.Error `json:"error,omitempty"`
+}
+
+type enter struct {
+	Number uint64 `json:"n"` // of the call, from 1
+	Call   string `json:"call"`
+}
+
+type leave struct {
+	Number      uint64 `json:"n"` // of the call that returned
+	RV          uint   `json:"rv"`
+	Nanoseconds int64  `json:"ns"`
+}
+
+// pipe sends and receives frames. Frames may be sent from several goroutines,
+// and received from one.
+type pipe struct {
+	in      io.ReadCloser
+	sending sync.Mutex
+	out     io.WriteCloser
+}
+
+func (p *pipe) send(t frameType, document any) error {
+	body, err := json.Marshal(document)
+	if err != nil {
+		return err
+	}
+	frame := make([]byte, 4, 5+len(body))
+	binary.BigEndian.PutUint32(frame, uint32(1+len(body)))
+	frame = append(append(frame, byte(t)), body...)
+	if t == framePIN { // no copy of a PIN stays behind
+		defer clear(frame)
+		defer clear(body)
+	}
+	p.sending.Lock()
+	defer p.sending.Unlock()
+	_, err = p.out.Write(frame)
+	return err
+}
+
+func (p *pipe) receive() (frameType, json.RawMessage, error) {
+	var head [5]byte
+	if _, err := io.ReadFull(p.in, head[:]); err != nil {
+		return 0, nil, err
+	}
+	length := binary.BigEndian.Uint32(head[:4])
+	if length < 1 || length > maxFrame {
+		return 0, nil, fmt.Errorf("a frame of %d bytes is not of the module host's protocol", length)
+	}
+	body := make([]byte, length-1)
+	if _, err := io.ReadFull(p.in, body); err != nil {
+		return 0, nil, err
+	}
+	return frameType(head[4]), body, nil
+}

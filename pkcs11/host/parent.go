@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+)
+
+// process is a running module host, as its parent sees it.
+type process struct {
+	pipe
+	module  string // path
+	pin     pkcs11.PINFunc
+	log     *slog.Logger
+	command *exec.Cmd
+	output  *capture
+
+	done chan struct{} // closed when the child is gone and reaped
+
+	mu       sync.Mutex
+	lastID   uint64
+	waiting  map[uint64]chan reply
+	inFlight []enter
+}
+
+// start starts a module host.
+func start(module string, pin pkcs11.PINFunc, secretEnv []string, log *slog.Logger) (p *process, err error) {
+	p = &process{module: module, pin: pin, log: log, done: make(chan struct{}), waiting: map[uint64]chan reply{}}
+	var pipes [3]struct{ read, write *os.File }
+	for i := range pipes {
+		if err == nil {
+			pipes[i].read, pipes[i].write, err = os.Pipe()
+		}
+	}
+	requests, replies, output := pipes[0], pipes[1], pipes[2]
+	defer func() {
+		for _, f := range []*os.File{requests.read, replies.write, output.write} {
+			f.Close() // the child has its own copies by now
+		}
+		if err != nil {
+			for _, f := range []*os.File{requests.write, replies.read, output.read} {
+				f.Close()
+			}
+			err = fmt.Errorf("the process for the PKCS#11 module can't be started: %w", err)
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	if p.command, err = inherit(requests.read, replies.write); err != nil {
+		return nil, err
+	}
+	p.command.Stdout, p.command.Stderr = output.write, output.write
+	p.command.Env = environment(os.Environ(), secretEnv)
+	p.in, p.out = replies.read, requests.write
+	if err := p.command.Start(); err != nil {
+		return nil, err
+	}
+	p.output = captureOutput(output.read, log)
+	go p.receiveAll()
+	return p, nil
+}
+
+// receiveAll handles what the child sends until it is gone.
+func (p *process) receiveAll() {
+	for {
+		t, body, err := p.receive()
+		if err == nil {
+			err = p.handle(t, body)
+		}
+		if err != nil {
+			break // the child's end, or nonsense from it, which ends it
+		}
+	}
+	kill(p.command.Process)
+	p.command.Wait()
+	p.output.finish()
+	p.in.Close()
+	p.out.Close()
+	close(p.done)
+}
+
+func (p *process) handle(t frameType, body json.RawMessage) error {
+	switch t {
+	case frameEnter:
+		var e enter
+		if err := json.Unmarshal(body, &e); err != nil {
+			return err
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.inFlight = append(p.inFlight, e)
+	case frameLeave:
+		var l leave
+		if err := json.Unmarshal(body, &l); err != nil {
+			return err
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if i := slices.IndexFunc(p.inFlight, func(e enter) bool { return e.Number == l.Number }); i >= 0 {
+			p.log.Debug("call", "function", p.inFlight[i].Call, "rv", pkcs11.RVName(l.RV), "duration", time.Duration(l.Nanoseconds))
+			p.inFlight = slices.Delete(p.inFlight, i, i+1)
+		}
+	case frameAsk:
+		var token pkcs11.TokenInfo
+		if err := json.Unmarshal(body, &token); err != nil {
+			return err
+		}
+		go p.answerPIN(token) // it may wait for a person
+	case frameReply:
+		var r reply
+		if err := json.Unmarshal(body, &r); err != nil {
+			return err
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if c, known := p.waiting[r.ID]; known {
+			delete(p.waiting, r.ID)
+			c <- r
+		}
+	default:
+		return fmt.Errorf("the module host sent a frame of the unknown type %q", t)
+	}
+	return nil
+}
+
+func (p *process) answerPIN(token pkcs11.TokenInfo) {
+	var answer pinAnswer
+	pin, err := p.pin(context.Background(), token)
+	if err != nil {
+		answer.Error = asError(err)
+	} else {
+		p.output.hide(pin)
+		answer.PIN = pin.Reveal()
+	}
+	p.send(framePIN, answer) // if that fails the child is gone, which others notice
+}
+
+// call has the child do an operation. When ctx ends before, the child is
+// killed: a call into a module can't be interrupted otherwise.
+func (p *process) call(ctx context.Context, o operation, parameters, result any) error {
+	document, err := json.Marshal(parameters)
+	if err != nil {
+		return err
+	}
+	answers := make(chan reply, 1)
+	p.mu.Lock()
+	p.lastID++
+	id := p.lastID
+	p.waiting[id] = answers
+	p.mu.Unlock()
+	p.send(frameRequest, request{id, o, document}) // a child that is gone is noticed below
+
+	select {
+	case answer := <-answers:
+		return finish(answer, result)
+	case <-p.done:
+		select {
+		case answer := <-answers: // sent just before the end
+			return finish(answer, result)
+		default:
+			return p.died()
+		}
+	case <-ctx.Done():
+		err := p.late(ctx)
+		p.terminate()
+		return err
+	}
+}
+
+// terminate kills the child and waits until it is gone. The kill itself is
+// receiveAll's, so that it never meets another process with the same number.
+func (p *process) terminate() {
+	p.in.Close()
+	<-p.done
+}
+
+func finish(answer reply, result any) error {
+	if answer.Error != nil {
+		return answer.Error
+	}
+	return json.Unmarshal(answer.Result, result)
+}
+
+// function names the calls that the child has not returned from.
+func (p *process) function() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var names []string
+	for _, e := range p.inFlight {
+		if !slices.Contains(names, e.Call) {
+			names = append(names, e.Call)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// where is function for a sentence.
+func (p *process) where() string {
+	if f := p.function(); f != "" {
+		return "in " + f
+	}
+	return "outside of any PKCS#11 function"
+}
+
+func (p *process) late(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return fmt.Errorf("interrupted while the PKCS#11 module %q was %s: %w", p.module, p.where(), ctx.Err())
+	}
+	return &pkcs11.Error{Kind: pkcs11.KindTimeout, Call: p.function(), Message: fmt.Sprintf("the PKCS#11 module %q did not answer in time", p.module)}
+}
+
+func (p *process) died() error {
+	return &pkcs11.Error{Kind: pkcs11.KindCrash, Message: fmt.Sprintf("the PKCS#11 module %q ended its process %s (%s)",
+		p.module, p.where(), p.output.causeOfDeath(p.command.ProcessState))}
+}
+
+// stop has the child close what it opened, for as long as it may take, and
+// waits until it is gone.
+func (p *process) stop(grace time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	err := p.call(ctx, opClose, struct{}{}, &struct{}{})
+	p.out.Close() // at which the child exits
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		p.terminate()
+	}
+	return err
+}
