@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command notation-pkcs11 is a plugin for the notation CLI that signs with keys
+// in PKCS#11 tokens and HSMs. Notation starts it with one of the commands of the
+// plugin contract; people start it with --help.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11/host"
+	"github.com/notation-pkcs11/notation-pkcs11/plugin"
+)
+
+// version is set by the linker: a semantic version without a leading v.
+var version = "0.0.0-dev"
+
+func main() {
+	host.Main()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// run serves notation, or a person.
+func run(ctx context.Context, args []string) int {
+	if len(args) == 0 || !plugin.IsCommand(args[0]) {
+		return runCommand(ctx, args)
+	}
+	server := plugin.Server{
+		Plugin: &plugin.Plugin{Version: version, Opener: opener{}, Prompt: promptPIN},
+		Stdin:  os.Stdin,
+		Stdout: os.Stdout,
+		Stderr: os.Stderr,
+	}
+	return server.Serve(ctx, args)
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11/host"
+	"github.com/notation-pkcs11/notation-pkcs11/plugin"
+)
+
+// opener opens the plugin's keys in module hosts.
+type opener struct{}
+
+// Open implements plugin.Opener.
+func (opener) Open(ctx context.Context, s plugin.Settings) (plugin.Key, error) {
+	module := s.Module
+	if module == "" {
+		name, _ := s.URI.Value(pkcs11.AttrModuleName)
+		var err error
+		if module, err = pkcs11.FindModule(name); err != nil {
+			return nil, err
+		}
+	}
+	log, err := openLog(s.Log)
+	if err != nil {
+		return nil, err
+	}
+	key, err := host.Open(ctx, host.Config{
+		Module:       module,
+		InitArgs:     s.InitArgs,
+		URI:          s.URI,
+		UserType:     s.UserType,
+		PIN:          s.PIN,
+		Certificates: s.Certificates,
+		PublicOnly:   s.PublicOnly,
+		SecretEnv:    s.SecretEnv,
+		Log:          log,
+	})
+	if err != nil {
+		return nil, err // not a nil *host.Key in a plugin.Key
+	}
+	return key, nil
+}
+
+// openLog opens the debug log, which ends with the process.
+func openLog(path string) (*slog.Logger, error) {
+	if path == "" {
+		return nil, nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, &pkcs11.Error{Kind: pkcs11.KindConfig, Message: fmt.Sprintf("the debug log can't be opened: %v", err)}
+	}
+	log := slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return log.With("process", os.Getpid()), nil
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"os"
+)
+
+// terminal is the console of this process, whose two directions have names of
+// their own.
+type terminal struct{ input, output *os.File }
+
+func openTerminal() (terminal, error) {
+	input, err := os.OpenFile("CONIN$", os.O_RDWR, 0)
+	if err != nil {
+		return terminal{}, err
+	}
+	output, err := os.OpenFile("CONOUT$", os.O_RDWR, 0)
+	if err != nil {
+		return terminal{}, errors.Join(err, input.Close())
+	}
+	return terminal{input, output}, nil
+}
+
+func (t terminal) inputFd() int { return int(t.input.Fd()) }
+
+func (t terminal) Write(p []byte) (int, error) { return t.output.Write(p) }
+
+func (t terminal) Close() error { return errors.Join(t.input.Close(), t.output.Close()) }
