@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkcs11
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/asn1"
+	"errors"
+	"math/big"
+	"strings"
+	"testing"
+
+	"github.com/miekg/pkcs11"
+)
+
+func ulong(n uint) []byte { return pkcs11.NewAttribute(0, n).Value }
+
+func mustMarshal(t *testing.T, value any) []byte {
+	t.Helper()
+	der, err := asn1.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func TestPublicKeyInWhateverEncoding(t *testing.T) {
+	for _, c := range curves {
+		key, err := ecdsa.GenerateKey(c.curve, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := key.PublicKey.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		oid, name := mustMarshal(t, c.oid), mustMarshal(t, c.name)
+		for encoding, values := range map[string]map[uint][]byte{
+			"OID, wrapped":  {pkcs11.CKA_EC_PARAMS: oid, pkcs11.CKA_EC_POINT: mustMarshal(t, raw)},
+			"OID, raw":      {pkcs11.CKA_EC_PARAMS: oid, pkcs11.CKA_EC_POINT: raw},
+			"name, wrapped": {pkcs11.CKA_EC_PARAMS: name, pkcs11.CKA_EC_POINT: mustMarshal(t, raw)},
+		} {
+			values[pkcs11.CKA_KEY_TYPE] = ulong(pkcs11.CKK_EC)
+			public, err := parsePublicKey(values)
+			if err != nil || !key.PublicKey.Equal(public) {
+				t.Errorf("%s, %s: %v, %v", c.name, encoding, public, err)
+			}
+		}
+	}
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := parsePublicKey(map[uint][]byte{
+		pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_MODULUS: append([]byte{0}, key.N.Bytes()...), pkcs11.CKA_PUBLIC_EXPONENT: {0, 1, 0, 1},
+	})
+	if err != nil || !key.PublicKey.Equal(public) {
+		t.Errorf("RSA: %v", err)
+	}
+}
+
+func TestPublicKeyRefuses(t *testing.T) {
+	p256 := mustMarshal(t, curves[0].oid)
+	point := make([]byte, 65)
+	point[0] = 4
+	const unknown = "" // not shown here, so to be looked for elsewhere
+	for name, test := range map[string]struct {
+		values map[uint][]byte
+		wants  string
+	}{
+		"nothing shown":     {map[uint][]byte{}, unknown},
+		"no modulus":        {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_PUBLIC_EXPONENT: {3}}, unknown},
+		"no point":          {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_EC), pkcs11.CKA_EC_PARAMS: p256}, unknown},
+		"Ed25519":           {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(0x40)}, "neither CKK_RSA nor CKK_EC"},
+		"P-224":             {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_EC), pkcs11.CKA_EC_PARAMS: mustMarshal(t, asn1.ObjectIdentifier{1, 3, 132, 0, 33})}, "1.3.132.0.33"},
+		"secp256k1":         {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_EC), pkcs11.CKA_EC_PARAMS: mustMarshal(t, "secp256k1")}, "secp256k1"},
+		"explicit params":   {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_EC), pkcs11.CKA_EC_PARAMS: {0x30, 0}}, "don't name a curve"},
+		"not on the curve":  {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_EC), pkcs11.CKA_EC_PARAMS: p256, pkcs11.CKA_EC_POINT: point}, "CKA_EC_POINT"},
+		"wrapped, not on":   {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_EC), pkcs11.CKA_EC_PARAMS: p256, pkcs11.CKA_EC_POINT: mustMarshal(t, point)}, "no uncompressed point"},
+		"exponent 1":        {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_MODULUS: {1, 1}, pkcs11.CKA_PUBLIC_EXPONENT: {1}}, "exponent is out of range"},
+		"even exponent":     {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_MODULUS: {1, 1}, pkcs11.CKA_PUBLIC_EXPONENT: {4}}, "exponent is out of range"},
+		"endless exponent":  {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_MODULUS: {1, 1}, pkcs11.CKA_PUBLIC_EXPONENT: {1, 0, 0, 0, 0, 0, 0, 0, 1}}, "exponent is out of range"},
+		"endless modulus":   {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_MODULUS: make([]byte, 4096), pkcs11.CKA_PUBLIC_EXPONENT: {3}}, "longer than 16384 bits"},
+		"truncated type":    {map[uint][]byte{pkcs11.CKA_KEY_TYPE: {3}, pkcs11.CKA_MODULUS: {1, 1}, pkcs11.CKA_PUBLIC_EXPONENT: {3}}, unknown},
+		"point at infinity": {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_EC), pkcs11.CKA_EC_PARAMS: p256, pkcs11.CKA_EC_POINT: {0}}, "CKA_EC_POINT"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			public, err := parsePublicKey(test.values)
+			switch {
+			case err == nil:
+				t.Errorf("accepted as %v", public)
+			case test.wants == unknown && !errors.Is(err, errNoPublicHalf):
+				t.Errorf("error %q, want %q", err, errNoPublicHalf)
+			case !strings.Contains(err.Error(), test.wants):
+				t.Errorf("error %q, want %s", err, test.wants)
+			}
+		})
+	}
+}
+
+func TestGuessedPublicKeyMustFitWhatThePrivateKeyShows(t *testing.T) {
+	p256 := &ecdsa.PublicKey{Curve: elliptic.P256()}
+	p384 := &ecdsa.PublicKey{Curve: elliptic.P384()}
+	rsaKey := &rsa.PublicKey{N: big.NewInt(15), E: 3}
+	ec := map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_EC), pkcs11.CKA_EC_PARAMS: mustMarshal(t, curves[0].oid)}
+	modulus := map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_MODULUS: {15}}
+	other := map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_MODULUS: {21}}
+	for i, test := range []struct {
+		values map[uint][]byte
+		public any
+		want   bool
+	}{
+		{ec, p256, true}, {ec, p384, false}, {ec, rsaKey, false}, {modulus, rsaKey, true}, {other, rsaKey, false},
+		{map[uint][]byte{}, p384, true}, {map[uint][]byte{}, rsaKey, true}, {map[uint][]byte{}, "no key", false},
+	} {
+		if got := fits(test.values, test.public); got != test.want {
+			t.Errorf("case %d: %t, want %t", i, got, test.want)
+		}
+	}
+}
+
+// FuzzPublicKey feeds what a hostile token could show.
+func FuzzPublicKey(f *testing.F) {
+	p256, _ := asn1.Marshal(curves[0].oid)
+	f.Add(ulong(pkcs11.CKK_EC), []byte{}, []byte{}, p256, []byte{4, 1})
+	f.Add(ulong(pkcs11.CKK_RSA), []byte{15}, []byte{3}, []byte{}, []byte{})
+	f.Fuzz(func(t *testing.T, keyType, modulus, exponent, params, point []byte) {
+		public, err := parsePublicKey(map[uint][]byte{
+			pkcs11.CKA_KEY_TYPE: keyType, pkcs11.CKA_MODULUS: modulus, pkcs11.CKA_PUBLIC_EXPONENT: exponent,
+			pkcs11.CKA_EC_PARAMS: params, pkcs11.CKA_EC_POINT: point,
+		})
+		if (public == nil) == (err == nil) {
+			t.Fatalf("%v, %v", public, err)
+		}
+	})
+}

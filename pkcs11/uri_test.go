@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkcs11
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestURIRoundTrip(t *testing.T) {
+	for name, test := range map[string]struct {
+		in, canonical string
+		values        map[string]string
+	}{
+		"a key":        {"pkcs11:object=my-key;token=T", "pkcs11:token=T;object=my-key", map[string]string{AttrToken: "T", AttrObject: "my-key"}},
+		"everything":   {"pkcs11:", "pkcs11:", nil},
+		"any case":     {"PKCS11:token=T", "pkcs11:token=T", map[string]string{AttrToken: "T"}},
+		"any byte":     {"pkcs11:id=%00%ff%3b%41", "pkcs11:id=%00%FF%3B%41", map[string]string{AttrID: "\x00\xff;A"}},
+		"plain id":     {"pkcs11:id=A1", "pkcs11:id=%41%31", map[string]string{AttrID: "A1"}},
+		"a plus":       {"pkcs11:token=a+b", "pkcs11:token=a+b", map[string]string{AttrToken: "a+b"}},
+		"UTF-8":        {"pkcs11:object=Schl%C3%BCssel", "pkcs11:object=Schl%C3%BCssel", map[string]string{AttrObject: "Schlüssel"}},
+		"empty label":  {"pkcs11:object=", "pkcs11:object=", map[string]string{AttrObject: ""}},
+		"equals sign":  {"pkcs11:object=a=b", "pkcs11:object=a=b", map[string]string{AttrObject: "a=b"}},
+		"slot":         {"pkcs11:slot-id=7;slot-description=front", "pkcs11:slot-description=front;slot-id=7", map[string]string{AttrSlotID: "7"}},
+		"query":        {"pkcs11:token=T?pin-source=file:/run/pin&module-path=/lib/m.so", "pkcs11:token=T?module-path=/lib/m.so&pin-source=file:/run/pin", map[string]string{AttrModulePath: "/lib/m.so", AttrPINSource: "file:/run/pin"}},
+		"query alone":  {"pkcs11:?module-name=softhsm2", "pkcs11:?module-name=softhsm2", map[string]string{AttrModuleName: "softhsm2"}},
+		"all the rest": {"pkcs11:manufacturer=M;serial=S;model=O;type=private;library-version=2.40;library-manufacturer=L;library-description=D;slot-manufacturer=F", "pkcs11:library-manufacturer=L;library-description=D;library-version=2.40;slot-manufacturer=F;manufacturer=M;model=O;serial=S;type=private", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u, err := ParseURI(test.in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if u.String() != test.canonical {
+				t.Errorf("String() = %s, want %s", u, test.canonical)
+			}
+			for name, want := range test.values {
+				if value, present := u.Value(name); !present || value != want {
+					t.Errorf("Value(%s) = %q, %t, want %q", name, value, present, want)
+				}
+			}
+			again, err := ParseURI(u.String())
+			if err != nil || again.String() != u.String() {
+				t.Errorf("parsed again: %v, %v", again, err)
+			}
+		})
+	}
+}
+
+func TestURIRefusesByName(t *testing.T) {
+	for name, test := range map[string]struct{ in, wants string }{
+		"another scheme":       {"file:/key", `"pkcs11:"`},
+		"no scheme":            {"token=T", `"pkcs11:"`},
+		"unknown attribute":    {"pkcs11:token=T;label=key", `"label"`},
+		"unknown in query":     {"pkcs11:token=T?module=x", `"module"`},
+		"vendor attribute":     {"pkcs11:x-vendor=1", `"x-vendor"`},
+		"query in the path":    {"pkcs11:module-path=/m.so", `"module-path" in the wrong part`},
+		"path in the query":    {"pkcs11:?token=T", `"token" in the wrong part`},
+		"given twice":          {"pkcs11:token=T;object=k;token=U", `"token" twice`},
+		"no value":             {"pkcs11:token", `"token" without a value`},
+		"bad escape":           {"pkcs11:object=a%zz", `"object": % must be followed by two hexadecimal digits`},
+		"cut escape":           {"pkcs11:object=a%4", `"object": the escape at its end is cut off`},
+		"blank":                {"pkcs11:token=My Token", `"token": the character ' ' must be written %20`},
+		"slash in the path":    {"pkcs11:object=a/b", `"object": the character '/' must be written %2F`},
+		"empty attribute":      {"pkcs11:token=T;", `unknown attribute ""`},
+		"slot of letters":      {"pkcs11:slot-id=first", `"slot-id": expected a decimal number`},
+		"signed slot":          {"pkcs11:slot-id=+1", `"slot-id": expected a decimal number`},
+		"unknown type":         {"pkcs11:type=rsa", `"type": expected private`},
+		"bad version":          {"pkcs11:library-version=two", `"library-version": expected a version`},
+		"empty module path":    {"pkcs11:?module-path=", `"module-path": it is empty`},
+		"module name as path":  {"pkcs11:?module-name=/lib/m.so", `"module-name": it is a path`},
+		"pin-value":            {"pkcs11:token=T?pin-value=4711", `pin-value: notation writes key ids`},
+		"pin-value in path":    {"pkcs11:token=T;pin-value=4711", `pin-value: notation writes key ids`},
+		"pin-value bad escape": {"pkcs11:token=T?pin-value=4711%", `pin-value: notation writes key ids`},
+		"endless":              {"pkcs11:token=" + strings.Repeat("4711", maxURI), "longer than"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u, err := ParseURI(test.in)
+			if err == nil {
+				t.Fatalf("accepted as %s", u)
+			}
+			if !IsKind(err, KindURI) || !strings.Contains(err.Error(), test.wants) {
+				t.Errorf("error %q, want kind %q and %s", err, KindURI, test.wants)
+			}
+			if strings.Contains(err.Error(), "4711") {
+				t.Errorf("error %q repeats a value that may be a PIN", err)
+			}
+		})
+	}
+}
+
+func FuzzParseURI(f *testing.F) {
+	for _, seed := range []string{
+		"pkcs11:token=T;object=k;id=%01%ff?module-path=/m.so&pin-source=file:/pin",
+		"pkcs11:", "pkcs11:?", "pkcs11:;", "pkcs11:id=%", "PKCS11:type=private", "pkcs11:token=%F0%9F%94%91",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		u, err := ParseURI(s)
+		if err != nil {
+			if !IsKind(err, KindURI) {
+				t.Fatalf("error of another kind: %v", err)
+			}
+			return
+		}
+		again, err := ParseURI(u.String())
+		if err != nil || again.String() != u.String() {
+			t.Fatalf("%q became %q, then %q, %v", s, u, again, err)
+		}
+		for _, a := range attributes {
+			before, present := u.Value(a.name)
+			after, stays := again.Value(a.name)
+			if before != after || present != stays {
+				t.Fatalf("%s changed from %q to %q", a.name, before, after)
+			}
+		}
+	})
+}
