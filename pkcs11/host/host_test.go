@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package host_test
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11/host"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/faults"
+)
+
+// This test binary is its own module host, and the parent that is killed in
+// TestHostDiesWithItsParent.
+func TestMain(m *testing.M) {
+	host.Main()
+	if module := os.Getenv("HOST_TEST_PARENT"); module != "" {
+		c := config(module)
+		_, err := host.Open(context.Background(), c)
+		fmt.Fprintln(os.Stderr, "unexpected:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// fixture is a SoftHSM token behind a module with rules. The environment of the
+// test has what the module needs.
+type fixture struct {
+	*faults.Module
+	token *testenv.Token
+}
+
+func newFixture(t *testing.T, rules ...string) *fixture {
+	t.Helper()
+	hsm := testenv.Start(t, testenv.NewSoftHSM)
+	token, err := hsm.AddStandardToken()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := faults.New(t.TempDir(), hsm.Module, rules...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, variable := range append(hsm.Env(), m.Env()...) {
+		name, value, _ := strings.Cut(variable, "=")
+		t.Setenv(name, value)
+	}
+	return &fixture{m, token}
+}
+
+func config(module string) host.Config {
+	uri, err := pkcs11.ParseURI("pkcs11:token=testenv;object=EC-256")
+	if err != nil {
+		panic(err)
+	}
+	return host.Config{
+		Module: module,
+		URI:    uri,
+		PIN: func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+			return pkcs11.NewPIN([]byte(testenv.UserPIN)), nil
+		},
+	}
+}
+
+// sign opens the key, reads the certificates, signs and closes, within a
+// deadline.
+func sign(ctx context.Context, c host.Config) error {
+	k, err := host.Open(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	if _, err := k.Certificates(ctx); err != nil {
+		return err
+	}
+	signature, err := k.SignMessage(ctx, []byte("message"), crypto.SHA256)
+	if err != nil {
+		return err
+	}
+	digest := sha256.Sum256([]byte("message"))
+	if !ecdsa.VerifyASN1(k.Public().(*ecdsa.PublicKey), digest[:], signature) {
+		return errors.New("the signature doesn't verify")
+	}
+	return nil
+}
+
+// children lists the processes that this one started and that are still there,
+// zombies too.
+func children(t *testing.T) []int {
+	t.Helper()
+	var pids []int
+	tasks, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil || len(tasks) == 0 {
+		t.Fatalf("no list of children: %v", err)
+	}
+	for _, task := range tasks {
+		list, err := os.ReadFile(task)
+		if err != nil {
+			continue // the thread ended
+		}
+		for field := range strings.FieldsSeq(string(list)) {
+			pid, err := strconv.Atoi(field)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(files)
+}
+
+// leavesNothing fails the test if f leaves a process or an open file.
+func leavesNothing(t *testing.T, f func()) {
+	t.Helper()
+	f() // once for what is opened once, such as the runtime's poller
+	before := openFiles(t)
+	f()
+	if after := openFiles(t); after > before {
+		t.Errorf("%d open files before, %d after", before, after)
+	}
+	if left := children(t); len(left) > 0 {
+		t.Errorf("processes are left: %v", left)
+	}
+}
+
+func TestSigningLeavesNothing(t *testing.T) {
+	f := newFixture(t)
+	leavesNothing(t, func() {
+		if err := sign(t.Context(), config(f.Path)); err != nil {
+			t.Error(err)
+		}
+	})
+	if n := f.Calls("C_Finalize"); n != 2 {
+		t.Errorf("C_Finalize was called %d times for 2 signatures", n)
+	}
+}
+
+// before are the calls in which a module can keep a signature from being made.
+var before = []string{
+	"load", "C_GetFunctionList", "C_Initialize", "C_GetSlotList", "C_GetTokenInfo", "C_OpenSession", "C_Login",
+	"C_FindObjectsInit", "C_FindObjects", "C_FindObjectsFinal", "C_GetAttributeValue", "C_GetMechanismList", "C_SignInit", "C_Sign",
+}
+
+// after are those that come when the signature is made.
+var after = []string{"C_Logout", "C_CloseSession", "C_Finalize", "unload"}
+
+// inCall is how errors name a call: the library's constructor and its function
+// list are part of loading it.
+func inCall(call string) string {
+	if call == "load" || call == "C_GetFunctionList" {
+		return "dlopen"
+	}
+	return call
+}
+
+func TestHangInAnyCallEndsAtTheDeadline(t *testing.T) {
+	for _, call := range before {
+		t.Run(call, func(t *testing.T) {
+			f := newFixture(t, call+" hang")
+			const timeout = 500 * time.Millisecond
+			ctx, cancel := context.WithTimeout(t.Context(), timeout)
+			defer cancel()
+			start := time.Now()
+			err := sign(ctx, config(f.Path))
+			if !pkcs11.IsKind(err, pkcs11.KindTimeout) || !strings.Contains(err.Error(), f.Path) || !strings.Contains(err.Error(), inCall(call)) {
+				t.Errorf("error %v", err)
+			}
+			if late := time.Since(start) - timeout; late > 2*time.Second {
+				t.Errorf("%v after the deadline", late)
+			}
+			if left := children(t); len(left) > 0 {
+				t.Errorf("processes are left: %v", left)
+			}
+		})
+	}
+}
+
+func TestDeathInAnyCallIsExplained(t *testing.T) {
+	for action, cause := range map[string]string{"crash": "SIGSEGV", "abort": "SIGABRT", "exit 3": "exit status 3"} {
+		for _, call := range before {
+			t.Run(action+" "+call, func(t *testing.T) {
+				f := newFixture(t, call+" "+action)
+				err := sign(t.Context(), config(f.Path))
+				if !pkcs11.IsKind(err, pkcs11.KindCrash) {
+					t.Fatalf("error %v", err)
+				}
+				for _, want := range []string{f.Path, "in " + inCall(call), cause} {
+					if !strings.Contains(err.Error(), want) {
+						t.Errorf("error %q lacks %s", err, want)
+					}
+				}
+				if left := children(t); len(left) > 0 {
+					t.Errorf("processes are left: %v", left)
+				}
+			})
+		}
+	}
+}
+
+func TestWhatComesAfterTheSignatureDoesNotSpoilIt(t *testing.T) {
+	for _, action := range []string{"crash", "exit 3", "hang", "rv 0x5", "noise"} {
+		for _, call := range after {
+			if call == "unload" && action == "rv 0x5" {
+				continue // returns nothing
+			}
+			t.Run(action+" "+call, func(t *testing.T) {
+				f := newFixture(t, call+" "+action)
+				const timeout = 3 * time.Second
+				ctx, cancel := context.WithTimeout(t.Context(), timeout)
+				defer cancel()
+				start := time.Now()
+				if err := sign(ctx, config(f.Path)); err != nil {
+					t.Error(err)
+				}
+				if late := time.Since(start) - timeout; late > 2*time.Second {
+					t.Errorf("%v after the deadline", late)
+				}
+				if left := children(t); len(left) > 0 {
+					t.Errorf("processes are left: %v", left)
+				}
+			})
+		}
+	}
+}
+
+func TestNoiseGoesToTheLogAlone(t *testing.T) {
+	f := newFixture(t, "load noise", "C_Initialize noise", "C_Login noise", "C_Sign noise", "C_Finalize noise", "unload noise")
+	var log bytes.Buffer
+	c := config(f.Path)
+	c.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if err := sign(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"printed by the module", "function=C_Sign rv=CKR_OK duration=", "function=dlclose"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log lacks %q", want)
+		}
+	}
+	if strings.Contains(log.String(), testenv.UserPIN) {
+		t.Error("the log has the PIN")
+	}
+}
+
+func TestPINIsNotInTheChildsEnvironmentOrArguments(t *testing.T) {
+	f := newFixture(t)
+	t.Setenv("NOTATION_PKCS11_PIN", testenv.UserPIN)
+	t.Setenv("INPUT_PIN", testenv.UserPIN)
+	t.Setenv("HOST_TEST_PIN", testenv.UserPIN)
+	c := config(f.Path)
+	c.SecretEnv = []string{"HOST_TEST_PIN"}
+	k, err := host.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	pids := children(t)
+	if len(pids) != 1 {
+		t.Fatalf("children %v", pids)
+	}
+	for _, name := range []string{"environ", "cmdline"} {
+		content, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pids[0], name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(content, []byte(testenv.UserPIN)) {
+			t.Errorf("%s has the PIN", name)
+		}
+		if name == "environ" && !bytes.Contains(content, []byte("SOFTHSM2_CONF=")) {
+			t.Error("the environment lacks the module's configuration")
+		}
+	}
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pids[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(limits)) {
+		if strings.HasPrefix(line, "Max core file size") && strings.Fields(line)[4] != "0" {
+			t.Errorf("core dumps are possible: %s", line)
+		}
+	}
+}
+
+func TestHostDiesWithItsParent(t *testing.T) {
+	f := newFixture(t, "C_Login hang")
+	parent := exec.Command("/proc/self/exe")
+	parent.Env = append(os.Environ(), "HOST_TEST_PARENT="+f.Path)
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer parent.Wait()
+	defer parent.Process.Kill()
+	var hung *faults.Call
+	wait(t, "the module to hang", func() bool {
+		journal, err := f.Journal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, call := range journal {
+			if call.Name == "C_Login" {
+				hung = &call
+			}
+		}
+		return hung != nil
+	})
+	if err := parent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "the module host to end", func() bool {
+		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", hung.PID))
+		return errors.Is(err, os.ErrNotExist) || strings.Contains(string(state), ") Z ") // its new parent may not have reaped it
+	})
+}
+
+// wait waits for something that happens soon.
+func wait(t *testing.T, what string, happened func() bool) {
+	t.Helper()
+	for range 1000 {
+		if happened() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("waited in vain for %s", what)
+}
+
+func TestInterruptEndsAHangingCall(t *testing.T) {
+	f := newFixture(t, "C_Login hang")
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(200*time.Millisecond, cancel)
+	if err := sign(ctx, config(f.Path)); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "C_Login") {
+		t.Errorf("error %v", err)
+	}
+	if left := children(t); len(left) > 0 {
+		t.Errorf("processes are left: %v", left)
+	}
+}
+
+func TestParallelSignaturesUseOneHost(t *testing.T) {
+	f := newFixture(t)
+	c := config(f.Path)
+	c.Sessions = 4
+	k, err := host.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 5 {
+				if _, err := k.SignMessage(t.Context(), []byte("message"), crypto.SHA256); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := f.Calls("C_Initialize"); n != 1 {
+		t.Errorf("C_Initialize was called %d times", n)
+	}
+}
+
+func TestErrorsOfTheTokenComeThrough(t *testing.T) {
+	f := newFixture(t)
+	wrong := config(f.Path)
+	wrong.PIN = func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+		return pkcs11.NewPIN([]byte("wrong-pin")), nil
+	}
+	var e *pkcs11.Error
+	if err := sign(t.Context(), wrong); !errors.As(err, &e) || e.Call != "C_Login" || pkcs11.RVName(e.RV) != "CKR_PIN_INCORRECT" {
+		t.Errorf("error %v", err)
+	}
+	none := config(f.Path)
+	none.PIN = nil
+	if err := sign(t.Context(), none); !pkcs11.IsKind(err, pkcs11.KindNoPIN) {
+		t.Errorf("error %v", err)
+	}
+	absent := config(f.Path)
+	absent.URI = absent.URI.With(pkcs11.AttrObject, "absent")
+	if err := sign(t.Context(), absent); !pkcs11.IsKind(err, pkcs11.KindNoKey) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestPublicOnlyKeyDoesNotLogInOrSign(t *testing.T) {
+	f := newFixture(t)
+	c := config(f.Path)
+	c.PublicOnly = true
+	k, err := host.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	if n := f.Calls("C_Login"); n > 0 {
+		t.Errorf("%d logins", n)
+	}
+	if _, err := k.SignMessage(t.Context(), []byte("message"), crypto.SHA256); err == nil {
+		t.Error("signed")
+	}
+	if _, err := k.Certificates(t.Context()); err == nil {
+		t.Error("read certificates")
+	}
+}

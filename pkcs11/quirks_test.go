@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package pkcs11_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/faults"
+)
+
+// Values of the PKCS#11 specification, as rules write them.
+const (
+	rsaPSS       = "0xd"
+	rsaX509      = "0x3"
+	sha256PSS    = "0x43"
+	ecdsaDigest  = "0x1041"
+	ecdsaSHA256  = "0x1044"
+	aesCBC       = "0x1082"
+	attrModulus  = "0x120"
+	attrSign     = "0x108"
+	attrAllowed  = "0x40000600"
+	flagLogin    = "0x4"
+	flagPINPad   = "0x100"
+	flagFinalTry = "0x20000"
+	flagLocked   = "0x40000"
+)
+
+// quirky is a SoftHSM token behind a module with rules of its own.
+type quirky struct {
+	*faults.Module
+	module *pkcs11.Module
+	token  *testenv.Token
+}
+
+func newQuirky(t *testing.T, rules ...string) *quirky {
+	t.Helper()
+	hsm := testenv.Start(t, testenv.NewSoftHSM)
+	token, err := hsm.AddStandardToken()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := faults.New(t.TempDir(), hsm.Module, rules...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &quirky{m, load(t, m.Path, append(hsm.Env(), m.Env()...)...), token}
+}
+
+// sequence lists the calls, in order, of those that are named.
+func (q *quirky) sequence(t *testing.T, names ...string) []string {
+	t.Helper()
+	journal, err := q.Journal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var calls []string
+	for _, call := range journal {
+		if slices.Contains(names, call.Name) {
+			calls = append(calls, call.Name)
+		}
+	}
+	return calls
+}
+
+// signWith opens a key of the standard token and signs.
+func (q *quirky) signWith(t *testing.T, label string, o pkcs11.KeyOptions) error {
+	t.Helper()
+	k, err := openKey(t, q.module, "pkcs11:token=testenv;object="+label, o)
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	signature, err := k.SignMessage(nil, []byte("message"), options(k.Public(), crypto.SHA256))
+	if err == nil {
+		checkSignature(t, k.Public(), crypto.SHA256, []byte("message"), signature)
+	}
+	return err
+}
+
+func TestTokensThatDifferSignAllTheSame(t *testing.T) {
+	for name, test := range map[string]struct {
+		key   string
+		rules []string
+	}{
+		"the mechanism list lacks what works":    {"RSA-2048", []string{"mechanisms " + aesCBC}},
+		"the mechanism list names what fails":    {"RSA-2048", []string{"mechanisms " + rsaPSS, "deny-mechanism " + rsaPSS}},
+		"no list of mechanisms":                  {"RSA-2048", []string{"C_GetMechanismList rv 0x54"}},
+		"PSS of the message only":                {"RSA-2048", []string{"deny-mechanism " + rsaPSS, "deny-mechanism " + rsaX509, "message-pss"}},
+		"no PSS mechanism at all":                {"RSA-2048", []string{"deny-mechanism " + rsaPSS, "deny-mechanism " + sha256PSS}},
+		"PSS refused by C_Sign":                  {"RSA-2048", []string{"deny-at-sign " + rsaPSS + " 0x70", "deny-mechanism " + sha256PSS}},
+		"PSS parameters refused":                 {"RSA-2048", []string{"deny-mechanism " + rsaPSS + " 0x71"}},
+		"ECDSA of the message only":              {"EC-256", []string{"deny-mechanism " + ecdsaDigest, "message-ecdsa"}},
+		"CKA_ALLOWED_MECHANISMS names one":       {"RSA-2048", []string{"set-attribute private " + attrAllowed + " 0300000000000000"}},
+		"CKA_ALLOWED_MECHANISMS is empty":        {"RSA-2048", []string{"set-attribute private " + attrAllowed}},
+		"no public key objects":                  {"EC-384", []string{"hide public"}},
+		"no public key objects nor modulus":      {"RSA-2048", []string{"hide public", "hide-attribute private " + attrModulus}},
+		"CKA_EC_POINT without its wrapping":      {"EC-521", []string{"ec-point raw"}},
+		"nothing is listed before login":         {"RSA-3072", []string{"hide-before-login"}},
+		"nothing is found by CKA_ID":             {"EC-256", []string{"hide-id-search", "hide cert"}},
+		"one session":                            {"EC-256", []string{"max-sessions 1"}},
+		"one session, and PSS refused by C_Sign": {"RSA-2048", []string{"max-sessions 1", "deny-at-sign " + rsaPSS + " 0x70"}},
+		"read-write sessions only":               {"EC-256", []string{"read-write-only"}},
+		"read-only sessions only":                {"EC-256", []string{"read-only"}},
+		"no locking":                             {"EC-256", []string{"cant-lock"}},
+		"no slots before C_GetSlotList":          {"EC-256", []string{"slot-list-first"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := newQuirky(t, test.rules...)
+			o := pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)}
+			if strings.Contains(name, "no public key objects") { // known from elsewhere, then
+				o.Certificates = certify(t, q.token)
+			}
+			if err := q.signWith(t, test.key, o); err != nil {
+				t.Error(err)
+			}
+			if n := q.Calls("C_SignUpdate") + q.Calls("C_SignFinal"); n > 0 {
+				t.Errorf("%d multi-part calls", n)
+			}
+		})
+	}
+}
+
+// certify returns a certificate for each key of a token.
+func certify(t *testing.T, token *testenv.Token) []*x509.Certificate {
+	t.Helper()
+	pki, err := testenv.NewPKI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var certificates []*x509.Certificate
+	for _, key := range token.Keys {
+		if key.Type == testenv.RSA3072 || key.Type == testenv.RSA4096 {
+			continue // RSA keys that show no modulus can't be told apart
+		}
+		chain, err := pki.Chain(key.Public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		certificates = append(certificates, chain...)
+	}
+	return certificates
+}
+
+func TestTokensThatCanNotSign(t *testing.T) {
+	for name, test := range map[string]struct {
+		key   string
+		rules []string
+		kind  pkcs11.Kind
+		wants string
+	}{
+		"CKA_SIGN is false":                    {"RSA-2048", []string{"set-attribute private " + attrSign + " 00"}, pkcs11.KindNotPermitted, "CKA_SIGN is false"},
+		"CKA_ALLOWED_MECHANISMS names others":  {"RSA-2048", []string{"set-attribute private " + attrAllowed + " 0100000000000000"}, pkcs11.KindMechanism, "CKA_ALLOWED_MECHANISMS"},
+		"every mechanism is refused":           {"RSA-2048", []string{"deny-mechanism " + rsaPSS, "deny-mechanism " + sha256PSS, "deny-mechanism " + rsaX509 + " 0x68"}, pkcs11.KindCall, "CKR_KEY_FUNCTION_NOT_PERMITTED"},
+		"every mechanism is not there":         {"RSA-2048", []string{"deny-mechanism " + rsaPSS, "deny-mechanism " + sha256PSS, "deny-mechanism " + rsaX509}, pkcs11.KindMechanism, "CKM_RSA_PKCS_PSS (C_SignInit: CKR_MECHANISM_INVALID), CKM_SHA256_RSA_PKCS_PSS (C_SignInit"},
+		"the signature is wrong":               {"EC-256", []string{"C_Sign garble"}, pkcs11.KindSignature, "wrong signature"},
+		"the RSA signature is wrong":           {"RSA-2048", []string{"C_Sign garble"}, pkcs11.KindSignature, "wrong signature"},
+		"the signature is short":               {"EC-256", []string{"C_Sign short"}, pkcs11.KindSignature, "wrong signature"},
+		"no signature":                         {"EC-256", []string{"C_Sign empty"}, pkcs11.KindSignature, "wrong signature"},
+		"the public half is nowhere":           {"EC-256", []string{"hide public", "hide cert"}, pkcs11.KindPublicKey, "doesn't show the public half"},
+		"no private key is shown":              {"EC-256", []string{"hide private"}, pkcs11.KindNoKey, "shows no private key"},
+		"the token is away":                    {"EC-256", []string{"C_GetSlotList empty"}, pkcs11.KindNoToken, "shows no token"},
+		"the token was pulled":                 {"EC-256", []string{"C_GetTokenInfo rv 0xe0"}, pkcs11.KindNoToken, "shows no token"},
+		"no session left":                      {"EC-256", []string{"C_OpenSession rv 0xb1"}, pkcs11.KindCall, "C_OpenSession: CKR_SESSION_COUNT"},
+		"the final try":                        {"EC-256", []string{"token-flags +" + flagFinalTry}, pkcs11.KindPINLocked, "one try left"},
+		"a locked PIN":                         {"EC-256", []string{"token-flags +" + flagLocked}, pkcs11.KindPINLocked, "locked"},
+		"an expired PIN":                       {"EC-256", []string{"C_Login rv 0xa3"}, pkcs11.KindCall, "C_Login: CKR_PIN_EXPIRED"},
+		"another user type is wanted":          {"EC-256", []string{"user-type 0x80000001"}, pkcs11.KindCall, "C_Login: CKR_USER_TYPE_INVALID"},
+		"a vendor's own error":                 {"EC-256", []string{"C_SignInit rv 0x80000123"}, pkcs11.KindCall, "C_SignInit: CKR 0x80000123"},
+		"the device fails":                     {"EC-256", []string{"C_Sign rv 0x30"}, pkcs11.KindCall, "C_Sign: CKR_DEVICE_ERROR"},
+		"the session is lost again and again":  {"EC-256", []string{"C_Sign rv 0xb3"}, pkcs11.KindCall, "C_Sign: CKR_SESSION_HANDLE_INVALID"},
+		"attributes can't be read":             {"EC-256", []string{"C_GetAttributeValue rv 0x30"}, pkcs11.KindCall, "C_GetAttributeValue: CKR_DEVICE_ERROR"},
+		"objects can't be searched":            {"EC-256", []string{"C_FindObjectsInit rv 0x30"}, pkcs11.KindCall, "C_FindObjectsInit: CKR_DEVICE_ERROR"},
+		"the search can't be ended":            {"EC-256", []string{"C_FindObjectsFinal rv 0x30"}, pkcs11.KindCall, "C_FindObjectsFinal: CKR_DEVICE_ERROR"},
+		"always authenticate, and a wrong PIN": {"EC-256", []string{"always-authenticate another"}, pkcs11.KindCall, "C_Login: CKR_PIN_INCORRECT"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := newQuirky(t, test.rules...)
+			err := q.signWith(t, test.key, pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)})
+			if !pkcs11.IsKind(err, test.kind) || !strings.Contains(err.Error(), test.wants) {
+				t.Errorf("error %v, want kind %s and %s", err, test.kind, test.wants)
+			}
+			if strings.Contains(err.Error(), q.token.PIN) {
+				t.Error("the error has the PIN")
+			}
+			// A lost session is one more login with a PIN that was right; a failed
+			// login is never followed by another.
+			logins := q.sequence(t, "C_Login")
+			most := map[bool]int{true: 2, false: 1}[strings.Contains(name, "again and again") || strings.Contains(name, "always")]
+			if test.kind == pkcs11.KindPINLocked {
+				most = 0
+			}
+			if len(logins) > most {
+				t.Errorf("%d logins, want at most %d", len(logins), most)
+			}
+			if opened, closed := q.Calls("C_OpenSession"), q.Calls("C_CloseSession"); !strings.Contains(test.wants, "C_OpenSession") && opened != closed {
+				t.Errorf("%d sessions opened, %d closed", opened, closed)
+			}
+			if begun, ended := q.Calls("C_FindObjectsInit"), q.Calls("C_FindObjectsFinal"); !strings.Contains(test.wants, "C_FindObjectsInit") && begun != ended {
+				t.Errorf("%d searches begun, %d ended", begun, ended)
+			}
+		})
+	}
+}
+
+func TestOtherErrorsDoNotTryTheNextMechanism(t *testing.T) {
+	q := newQuirky(t, "C_Sign rv 0x30")
+	if err := q.signWith(t, "RSA-2048", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)}); err == nil {
+		t.Fatal("signed")
+	}
+	if n := q.Calls("C_SignInit"); n != 1 {
+		t.Errorf("C_SignInit was called %d times", n)
+	}
+}
+
+func TestAlwaysAuthenticateLogsInBetween(t *testing.T) {
+	for _, key := range []string{"EC-256", "RSA-2048"} {
+		q := newQuirky(t, "always-authenticate "+testenv.UserPIN)
+		k := mustOpenKey(t, q.module, "pkcs11:token=testenv;object="+key, pkcs11.KeyOptions{PIN: pin(t, q.token.PIN), Sessions: 4})
+		var wg sync.WaitGroup
+		for range 6 { // which must not come between each other's calls
+			wg.Go(func() {
+				if _, err := k.SignMessage(nil, []byte("message"), options(k.Public(), crypto.SHA256)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := q.Calls("C_Login"); n != 7 {
+			t.Errorf("%d logins for 6 signatures", n)
+		}
+		k.Close()
+	}
+}
+
+func TestNoLoginWhereTheTokenWantsNone(t *testing.T) {
+	q := newQuirky(t, "token-flags -"+flagLogin)
+	err := q.signWith(t, "EC-256", pkcs11.KeyOptions{PIN: noPIN(t)})
+	if !pkcs11.IsKind(err, pkcs11.KindNoKey) { // SoftHSM shows none without a login, whatever its flags say
+		t.Errorf("error %v", err)
+	}
+	if n := q.Calls("C_Login"); n > 0 {
+		t.Errorf("%d logins", n)
+	}
+}
+
+func TestPINPadLogsInWithoutAPIN(t *testing.T) {
+	q := newQuirky(t, "token-flags +"+flagPINPad, "pin-pad "+testenv.UserPIN)
+	none := func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+		return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN}
+	}
+	if err := q.signWith(t, "EC-256", pkcs11.KeyOptions{PIN: none}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnotherUserTypeLogsIn(t *testing.T) {
+	q := newQuirky(t, "user-type 0x80000001")
+	if err := q.signWith(t, "EC-256", pkcs11.KeyOptions{UserType: 0x80000001, PIN: pin(t, q.token.PIN)}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAlreadyLoggedInIsSuccess(t *testing.T) {
+	q := newQuirky(t, "C_Login after rv 0x100")
+	if err := q.signWith(t, "EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLostSessionsAreReplaced(t *testing.T) {
+	q := newQuirky(t, "sessions-die 2")
+	k := mustOpenKey(t, q.module, "pkcs11:token=testenv;object=EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN), Sessions: 2})
+	for range 9 {
+		if _, err := k.SignMessage(nil, []byte("message"), crypto.SHA256); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := q.Calls("C_Login"); n < 2 {
+		t.Errorf("%d logins: the sessions didn't die", n)
+	}
+}
+
+func TestFewSessionsMeanFewerAtOnce(t *testing.T) {
+	q := newQuirky(t, "max-sessions 2")
+	k := mustOpenKey(t, q.module, "pkcs11:token=testenv;object=EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN), Sessions: 6})
+	var wg sync.WaitGroup
+	for range 6 {
+		wg.Go(func() {
+			for range 5 {
+				if _, err := k.SignMessage(nil, []byte("message"), crypto.SHA256); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestModuleThatCanNotLockIsCalledFromOneThread(t *testing.T) {
+	q := newQuirky(t, "cant-lock") // which aborts when calls overlap
+	k := mustOpenKey(t, q.module, "pkcs11:token=testenv;object=EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN), Sessions: 4})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 5 {
+				if _, err := k.SignMessage(nil, []byte("message"), crypto.SHA256); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestInitArgsReachTheModule(t *testing.T) {
+	hsm := testenv.Start(t, testenv.NewSoftHSM)
+	const arguments = "configdir='sql:/etc/pki/nssdb' flags=readOnly"
+	m, err := faults.New(t.TempDir(), hsm.Module, "need-init-args "+arguments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, variable := range append(hsm.Env(), m.Env()...) {
+		name, value, _ := strings.Cut(variable, "=")
+		t.Setenv(name, value)
+	}
+	loaded, err := pkcs11.Load(m.Path, pkcs11.Options{InitArgs: arguments})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := loaded.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := pkcs11.Load(m.Path, pkcs11.Options{}); err == nil || !strings.Contains(err.Error(), "C_Initialize: CKR_ARGUMENTS_BAD") {
+		t.Errorf("without arguments: %v", err)
+	}
+}
+
+func TestPublicKeyLogsInOnlyWhereItMust(t *testing.T) {
+	for name, test := range map[string]struct {
+		rules  []string
+		logins int
+	}{
+		"public key object": {nil, 0},
+		"nothing listed":    {[]string{"hide-before-login"}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := newQuirky(t, test.rules...)
+			u := parse(t, "pkcs11:token=testenv;object=EC-256")
+			token, err := q.module.Token(u)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := token.PublicKey(t.Context(), u, pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)}); err != nil {
+				t.Fatal(err)
+			}
+			if n := q.Calls("C_Login"); n != test.logins {
+				t.Errorf("%d logins, want %d", n, test.logins)
+			}
+		})
+	}
+}
+
+func TestKeyLeavesNothingOpen(t *testing.T) {
+	q := newQuirky(t)
+	if err := q.signWith(t, "RSA-2048", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)}); err != nil {
+		t.Fatal(err)
+	}
+	got := q.sequence(t, "C_OpenSession", "C_Login", "C_SignInit", "C_Sign", "C_Logout", "C_CloseSession")
+	// The binding asks C_Sign for the length first.
+	want := []string{"C_OpenSession", "C_Login", "C_SignInit", "C_Sign", "C_Sign", "C_Logout", "C_CloseSession"}
+	if !slices.Equal(got, want) {
+		t.Errorf("calls %v, want %v", got, want)
+	}
+}
