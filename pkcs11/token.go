@@ -4,6 +4,7 @@ package pkcs11
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -84,9 +85,10 @@ func (m *Module) Token(u URI) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
+	all = slices.DeleteFunc(all, func(t *Token) bool { return !t.Has(FlagInitialized) })
 	var matching []*Token
 	for _, t := range all {
-		if t.Has(FlagInitialized) && u.matches(t.attributes()) {
+		if u.matches(t.attributes()) {
 			matching = append(matching, t)
 		}
 	}
@@ -95,7 +97,7 @@ func (m *Module) Token(u URI) (*Token, error) {
 		return matching[0], nil
 	case 0:
 		if len(all) == 0 {
-			return nil, newError(KindNoToken, "the PKCS#11 module %q shows no token (a remote token whose server is down looks like this, too)", m.path)
+			return nil, newError(KindNoToken, "the PKCS#11 module %q shows no initialized token (a remote token whose server is down looks like this, too)", m.path)
 		}
 		return nil, newError(KindNoToken, "no token of the PKCS#11 module %q matches %s; there %s", m.path, u.selection(), listURIs(tokenURIs(all)))
 	}
