@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Signatures, and the login that some keys want for each of them.
+
+#include <pthread.h>
+#include <string.h>
+
+#include "token.h"
+
+enum { MAX_HASH = 64 };
+
+static const struct message_mechanism message_mechanisms[] = {
+	{CKM_SHA256_RSA_PKCS_PSS, CKM_SHA256, CKM_RSA_PKCS_PSS, offsetof(struct rules, message_pss)},
+	{CKM_SHA384_RSA_PKCS_PSS, CKM_SHA384, CKM_RSA_PKCS_PSS, offsetof(struct rules, message_pss)},
+	{CKM_SHA512_RSA_PKCS_PSS, CKM_SHA512, CKM_RSA_PKCS_PSS, offsetof(struct rules, message_pss)},
+	{CKM_ECDSA_SHA256, CKM_SHA256, CKM_ECDSA, offsetof(struct rules, message_ecdsa)},
+	{CKM_ECDSA_SHA384, CKM_SHA384, CKM_ECDSA, offsetof(struct rules, message_ecdsa)},
+	{CKM_ECDSA_SHA512, CKM_SHA512, CKM_ECDSA, offsetof(struct rules, message_ecdsa)},
+};
+
+const struct message_mechanism *message_mechanism_at(size_t i)
+{
+	for (size_t j = 0; j < sizeof(message_mechanisms) / sizeof(message_mechanisms[0]); j++) {
+		const struct message_mechanism *mechanism = &message_mechanisms[j];
+		const bool *enabled = (const bool *)((const char *)&rules + mechanism->enabled);
+
+		if (*enabled && i-- == 0)
+			return mechanism;
+	}
+	return NULL;
+}
+
+const struct message_mechanism *message_mechanism_of(CK_MECHANISM_TYPE type)
+{
+	const struct message_mechanism *mechanism;
+
+	for (size_t i = 0; (mechanism = message_mechanism_at(i)) != NULL; i++) {
+		if (mechanism->type == type)
+			return mechanism;
+	}
+	return NULL;
+}
+
+// hash_behind hashes data in a session of its own: the application's is signing.
+static CK_RV hash_behind(CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_BYTE *data, CK_ULONG length,
+			 CK_BYTE hash[MAX_HASH], CK_ULONG *hash_length)
+{
+	CK_MECHANISM mechanism = {type, NULL, 0};
+	CK_SESSION_HANDLE session;
+	CK_RV rv = behind->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL, &session);
+
+	if (rv != CKR_OK)
+		return rv;
+	*hash_length = MAX_HASH;
+	rv = behind->C_DigestInit(session, &mechanism);
+	if (rv == CKR_OK)
+		rv = behind->C_Digest(session, data, length, hash, hash_length);
+	behind->C_CloseSession(session);
+	return rv;
+}
+
+// context is the signature that a context-specific login is for. There is one
+// at most, because a call of any other session undoes it.
+static struct {
+	pthread_mutex_t lock;
+	enum { UNDONE, WANTED, GIVEN } login;
+	CK_SESSION_HANDLE session;
+} context = {PTHREAD_MUTEX_INITIALIZER, UNDONE, CK_INVALID_HANDLE};
+
+static void context_want(CK_SESSION_HANDLE session)
+{
+	pthread_mutex_lock(&context.lock);
+	context.login = WANTED;
+	context.session = session;
+	pthread_mutex_unlock(&context.lock);
+}
+
+void context_undo(void)
+{
+	pthread_mutex_lock(&context.lock);
+	context.login = UNDONE;
+	pthread_mutex_unlock(&context.lock);
+}
+
+// context_take is whether there was a login for a signature. Only the signature
+// itself uses it up, not the question for its length.
+static bool context_take(CK_SESSION_HANDLE session, bool length_only)
+{
+	bool given;
+
+	pthread_mutex_lock(&context.lock);
+	given = context.login == GIVEN && context.session == session;
+	if (context.session != session || !length_only)
+		context.login = UNDONE;
+	pthread_mutex_unlock(&context.lock);
+	return given;
+}
+
+CK_RV context_login(CK_SESSION_HANDLE session, const CK_UTF8CHAR *pin, CK_ULONG length)
+{
+	const struct session *ours = session_of(session);
+
+	if (ours == NULL)
+		return CKR_SESSION_HANDLE_INVALID;
+	if (!ours->signing)
+		return CKR_OPERATION_NOT_INITIALIZED;
+	if (pin == NULL || length != strlen(rules.context_pin) || memcmp(pin, rules.context_pin, length) != 0) {
+		context_undo();
+		return CKR_PIN_INCORRECT;
+	}
+	pthread_mutex_lock(&context.lock);
+	context.login = context.session == session && context.login == WANTED ? GIVEN : UNDONE;
+	pthread_mutex_unlock(&context.lock);
+	return CKR_OK;
+}
+
+static CK_RV denied(CK_MECHANISM_TYPE type, bool at_sign)
+{
+	for (size_t i = 0; i < rules.denied_count; i++) {
+		if (rules.denied[i].type == type && rules.denied[i].at_sign == at_sign)
+			return rules.denied[i].rv;
+	}
+	return CKR_OK;
+}
+
+CK_RV sign_init(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
+{
+	struct session *ours = session_of(session);
+	const struct message_mechanism *message;
+	CK_MECHANISM done;
+	CK_RV rv;
+
+	context_undo();
+	if (ours == NULL || mechanism == NULL)
+		return behind->C_SignInit(session, mechanism, key);
+	if (login_lost())
+		return CKR_USER_NOT_LOGGED_IN;
+	rv = denied(mechanism->mechanism, false);
+	if (rv != CKR_OK)
+		return rv;
+
+	done = *mechanism;
+	message = message_mechanism_of(mechanism->mechanism);
+	if (message != NULL)
+		done.mechanism = message->sign;
+	rv = behind->C_SignInit(session, &done, key);
+	if (rv != CKR_OK)
+		return rv;
+	ours->signing = true;
+	ours->mechanism = mechanism->mechanism;
+	ours->message = message;
+	context_want(session);
+	return CKR_OK;
+}
+
+// permit is whether a signature may be made, or its length be asked for, in a
+// session that has begun one.
+static CK_RV permit(CK_SESSION_HANDLE session, const struct session *ours, bool length_only)
+{
+	bool authenticated = context_take(session, length_only);
+
+	if (length_only)
+		return CKR_OK;
+	if (rules.always_authenticate && !authenticated)
+		return CKR_USER_NOT_LOGGED_IN;
+	if (!sessions_count_signature())
+		return CKR_SESSION_HANDLE_INVALID;
+	return denied(ours->mechanism, true);
+}
+
+CK_RV sign(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG length, CK_BYTE *signature,
+	   CK_ULONG *signature_length)
+{
+	struct session *ours = session_of(session);
+	bool length_only = signature == NULL;
+	CK_BYTE hash[MAX_HASH];
+	CK_RV rv;
+
+	if (ours == NULL || !ours->signing) {
+		context_undo();
+		return behind->C_Sign(session, data, length, signature, signature_length);
+	}
+	rv = permit(session, ours, length_only);
+	if (rv != CKR_OK)
+		return rv;
+	if (ours->message != NULL) {
+		rv = hash_behind(ours->slot, ours->message->hash, data, length, hash, &length);
+		if (rv != CKR_OK)
+			return rv;
+		data = hash;
+	}
+	rv = behind->C_Sign(session, data, length, signature, signature_length);
+	if (rv == CKR_OK ? !length_only : rv != CKR_BUFFER_TOO_SMALL)
+		ours->signing = false;
+	return rv;
+}
+
+// single_part is whether a session can only sign in one part.
+static bool single_part(const struct session *ours)
+{
+	return ours != NULL && ours->signing && (rules.always_authenticate || ours->message != NULL);
+}
+
+CK_RV sign_update(CK_SESSION_HANDLE session, CK_BYTE *part, CK_ULONG length)
+{
+	if (single_part(session_of(session)))
+		return CKR_FUNCTION_NOT_SUPPORTED;
+	return behind->C_SignUpdate(session, part, length);
+}
+
+CK_RV sign_final(CK_SESSION_HANDLE session, CK_BYTE *signature, CK_ULONG *signature_length)
+{
+	struct session *ours = session_of(session);
+	CK_RV rv;
+
+	if (single_part(ours))
+		return CKR_FUNCTION_NOT_SUPPORTED;
+	rv = behind->C_SignFinal(session, signature, signature_length);
+	if (ours != NULL && (rv == CKR_OK ? signature != NULL : rv != CKR_BUFFER_TOO_SMALL))
+		ours->signing = false;
+	return rv;
+}
