@@ -88,7 +88,8 @@ func newBenchWorld(b *testing.B) *benchWorld {
 }
 
 // The whole process of a signature against that of pkcs11-tool, OpenSC's C
-// program, with the same module and key.
+// program, with the same module and key. Its version 0.23 crashes in PSS with
+// SHA-384, so it signs with SHA-256, which takes as long.
 func BenchmarkGenerateSignature(b *testing.B) {
 	w := newBenchWorld(b)
 	payload := bytes.Repeat([]byte("payload "), 32)
@@ -98,7 +99,7 @@ func BenchmarkGenerateSignature(b *testing.B) {
 		digest    []byte // what pkcs11-tool signs: it doesn't hash for these mechanisms
 		mechanism []string
 	}{
-		{contract.KeySpecRSA3072, contract.HashAlgorithmSHA384, make([]byte, 48), []string{"RSA-PKCS-PSS", "--hash-algorithm=SHA384"}},
+		{contract.KeySpecRSA3072, contract.HashAlgorithmSHA384, make([]byte, 32), []string{"RSA-PKCS-PSS", "--hash-algorithm=SHA256"}},
 		{contract.KeySpecEC256, contract.HashAlgorithmSHA256, make([]byte, 32), []string{"ECDSA"}},
 	} {
 		b.Run(string(test.spec), func(b *testing.B) {
