@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plugin
+
+import (
+	"bytes"
+	"cmp"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
+)
+
+// Bounds of the search. Chains in the field have two to four certificates, and
+// a name has one or two certificates (a renewed or cross-signed authority).
+const (
+	maxChain   = 10
+	maxIssuers = 16
+	maxPaths   = 64
+)
+
+// findChain returns the key's certificate chain, from its certificate (the
+// leaf) up to the self-signed root, out of the certificates on the token and
+// those of cert_chain, in any order and among unrelated ones. It passes the
+// rules of the Notary Project at the time given.
+//
+// A key can have several certificates: a renewed one, or the self-signed one
+// that its token made. The first that passes is taken, in this order: issued by
+// an authority before self-signed, then the latest end, then the latest
+// beginning.
+func findChain(public crypto.PublicKey, onToken, configured []*x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
+	p := newPool(slices.Concat(onToken, configured))
+	leaves := p.leaves(public)
+	if len(leaves) == 0 {
+		return nil, noLeaf(onToken, configured)
+	}
+	var first error // of the best leaf: what a user would mend
+	for _, leaf := range leaves {
+		chain, err := p.chain(leaf, now)
+		if err == nil {
+			return chain, nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	if len(leaves) > 1 {
+		first = fmt.Errorf("%w (of %d certificates for this key, none is better)", first, len(leaves))
+	}
+	return nil, contract.NewValidationError(first.Error())
+}
+
+// noLeaf explains that none of the certificates belongs to the key.
+func noLeaf(onToken, configured []*x509.Certificate) error {
+	const remedy = "import the key's certificate to the token, or set cert_chain to a PEM file that holds it"
+	seen := slices.Concat(onToken, configured)
+	if len(seen) == 0 {
+		return contract.NewValidationErrorf("there is no certificate for this key: none is on the token, and cert_chain is not set; %s", remedy)
+	}
+	slices.SortStableFunc(seen, func(a, b *x509.Certificate) int { // the likely ones first
+		return compareBool(a.IsCA, b.IsCA)
+	})
+	const most = 4
+	var names []string
+	for i, cert := range seen {
+		if i == most {
+			names = append(names, fmt.Sprintf("and %d more", len(seen)-most))
+			break
+		}
+		names = append(names, nameOf(cert))
+	}
+	return contract.NewValidationErrorf("there is no certificate for this key: of the %d seen (%d on the token, %d in cert_chain) none has its public key: %s; %s",
+		len(seen), len(onToken), len(configured), strings.Join(names, ", "), remedy)
+}
+
+// nameOf names a certificate in errors.
+func nameOf(cert *x509.Certificate) string {
+	if name := cert.Subject.String(); name != "" {
+		return quote(name)
+	}
+	return quote(fmt.Sprintf("serial number %x", cert.SerialNumber))
+}
+
+// pool is the certificates that a chain is made of, each once.
+type pool struct {
+	all       []*x509.Certificate
+	bySubject map[string][]*x509.Certificate            // key: RawSubject
+	issuersOf map[*x509.Certificate][]*x509.Certificate // what issuers found out
+}
+
+func newPool(certs []*x509.Certificate) *pool {
+	p := &pool{
+		bySubject: map[string][]*x509.Certificate{},
+		issuersOf: map[*x509.Certificate][]*x509.Certificate{},
+	}
+	seen := map[string]bool{}
+	for _, cert := range certs {
+		if !seen[string(cert.Raw)] {
+			seen[string(cert.Raw)] = true
+			p.all = append(p.all, cert)
+			p.bySubject[string(cert.RawSubject)] = append(p.bySubject[string(cert.RawSubject)], cert)
+		}
+	}
+	return p
+}
+
+// leaves returns the certificates of the key, the preferred one first.
+func (p *pool) leaves(public crypto.PublicKey) []*x509.Certificate {
+	key, ok := public.(interface{ Equal(crypto.PublicKey) bool })
+	if !ok {
+		return nil
+	}
+	var leaves []*x509.Certificate
+	for _, cert := range p.all {
+		if key.Equal(cert.PublicKey) {
+			leaves = append(leaves, cert)
+		}
+	}
+	slices.SortFunc(leaves, func(a, b *x509.Certificate) int {
+		return cmp.Or(compareBool(isIssuedBy(a, a), isIssuedBy(b, b)), latestFirst(a, b))
+	})
+	return leaves
+}
+
+// chain returns the first chain above a leaf that passes the rules, else the
+// error of the one that came closest.
+func (p *pool) chain(leaf *x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
+	var broken, incomplete error
+	for _, chain := range p.paths(leaf) {
+		top := chain[len(chain)-1]
+		if !isIssuedBy(top, top) {
+			incomplete = cmp.Or(incomplete, p.missingIssuer(top, len(chain)))
+			continue
+		}
+		err := checkChain(chain, now)
+		if err == nil {
+			return chain, nil
+		}
+		broken = cmp.Or(broken, err)
+	}
+	return nil, cmp.Or(broken, incomplete)
+}
+
+// missingIssuer explains why a chain ends below a root.
+func (p *pool) missingIssuer(top *x509.Certificate, length int) error {
+	issuer := quote(top.Issuer.String())
+	switch {
+	case length >= maxChain:
+		return fmt.Errorf("certificate %s: the chain has no root after %d certificates; check the certificates on the token and in cert_chain", nameOf(top), length)
+	case len(p.issuers(top)) > 0:
+		return fmt.Errorf("certificate %s: its issuer %s leads back to a certificate below, and the chain must go up to a self-signed root; add that to cert_chain or to the token", nameOf(top), issuer)
+	case len(p.bySubject[string(top.RawIssuer)]) > 0:
+		return fmt.Errorf("certificate %s: its issuer %s is missing, up to the root: a certificate of that name is there but didn't sign it; add the right one to cert_chain or to the token", nameOf(top), issuer)
+	}
+	return fmt.Errorf("certificate %s: its issuer %s is missing, and the chain must go up to the self-signed root; add it to cert_chain or to the token", nameOf(top), issuer)
+}
+
+// paths returns every way from the leaf upwards, each to a self-signed
+// certificate or to where no issuer is left.
+func (p *pool) paths(leaf *x509.Certificate) [][]*x509.Certificate {
+	var found [][]*x509.Certificate
+	var climb func(path []*x509.Certificate)
+	climb = func(path []*x509.Certificate) {
+		if len(found) == maxPaths {
+			return
+		}
+		above := p.above(path)
+		for _, issuer := range above {
+			climb(append(slices.Clone(path), issuer))
+		}
+		if len(above) == 0 {
+			found = append(found, path)
+		}
+	}
+	climb([]*x509.Certificate{leaf})
+	return found
+}
+
+// above returns the certificates that can come next in a path. None of the same
+// name and key comes twice: two authorities can have signed each other.
+func (p *pool) above(path []*x509.Certificate) []*x509.Certificate {
+	top := path[len(path)-1]
+	if len(path) == maxChain || isIssuedBy(top, top) {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(p.issuers(top)), func(issuer *x509.Certificate) bool {
+		return slices.ContainsFunc(path, func(below *x509.Certificate) bool { return isSameEntity(below, issuer) })
+	})
+}
+
+// issuers returns the certificates that issued this one, the preferred first:
+// a root before a cross-signed authority of the same name and key.
+func (p *pool) issuers(cert *x509.Certificate) []*x509.Certificate {
+	if known, ok := p.issuersOf[cert]; ok {
+		return known
+	}
+	named := slices.Clone(p.bySubject[string(cert.RawIssuer)])
+	slices.SortFunc(named, func(a, b *x509.Certificate) int {
+		return cmp.Or(
+			compareBool(hasKeyID(b, cert.AuthorityKeyId), hasKeyID(a, cert.AuthorityKeyId)),
+			compareBool(bytes.Equal(b.RawSubject, b.RawIssuer), bytes.Equal(a.RawSubject, a.RawIssuer)),
+			latestFirst(a, b))
+	})
+	named = named[:min(len(named), maxIssuers)]
+	issuers := slices.DeleteFunc(named, func(issuer *x509.Certificate) bool { return !isIssuedBy(cert, issuer) })
+	p.issuersOf[cert] = issuers
+	return issuers
+}
+
+func hasKeyID(cert *x509.Certificate, id []byte) bool {
+	return len(id) > 0 && bytes.Equal(cert.SubjectKeyId, id)
+}
+
+// isIssuedBy compares names and checks the signature, and nothing else: whether
+// the issuer may issue is for the rules, which can say what is wrong. So is a
+// signature whose algorithm Go refuses or doesn't know: it counts as good here,
+// and no chain with it passes.
+func isIssuedBy(cert, issuer *x509.Certificate) bool {
+	if !bytes.Equal(cert.RawIssuer, issuer.RawSubject) {
+		return false
+	}
+	err := issuer.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature)
+	var insecure x509.InsecureAlgorithmError
+	return err == nil || errors.As(err, &insecure) || cert.SignatureAlgorithm == x509.UnknownSignatureAlgorithm
+}
+
+// isSameEntity reports whether two certificates are of the same name and key.
+func isSameEntity(a, b *x509.Certificate) bool {
+	return bytes.Equal(a.RawSubject, b.RawSubject) && bytes.Equal(a.RawSubjectPublicKeyInfo, b.RawSubjectPublicKeyInfo)
+}
+
+// latestFirst orders by the end, then by the beginning of validity. The last
+// resort is the bytes, so that the same certificates give the same choice.
+func latestFirst(a, b *x509.Certificate) int {
+	return cmp.Or(b.NotAfter.Compare(a.NotAfter), b.NotBefore.Compare(a.NotBefore), bytes.Compare(a.Raw, b.Raw))
+}
+
+// compareBool orders false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plugin
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
+
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+)
+
+// advice is the contract's code for an error, and what to do: a sentence
+// without its full stop, in which {pin} stands for where the PIN came from.
+type advice struct {
+	code contract.ErrorCode
+	todo string
+}
+
+// Short names, for the tables' sake.
+const (
+	validation = contract.ErrorCodeValidation
+	denied     = contract.ErrorCodeAccessDenied
+	timeout    = contract.ErrorCodeTimeout
+	throttled  = contract.ErrorCodeThrottled
+	general    = contract.ErrorCodeGeneric
+)
+
+// ofKind is the table of the pkcs11 package's errors.
+var ofKind = map[pkcs11.Kind]advice{
+	pkcs11.KindURI:          {validation, "A key id is a PKCS#11 URI such as pkcs11:token=LABEL;object=LABEL (RFC 7512)"},
+	pkcs11.KindConfig:       {validation, "Correct the setting that this names"},
+	pkcs11.KindModule:       {validation, "Give the path of the vendor's PKCS#11 library with module-path in the key URI, with the plugin config module, or with NOTATION_PKCS11_MODULE"},
+	pkcs11.KindNoToken:      {validation, "Check that the token is plugged in or its server reachable, and that token=… in the key URI is its label"},
+	pkcs11.KindTokens:       {validation, "Add serial=… or another attribute to the key URI, so that it selects one token"},
+	pkcs11.KindNoKey:        {validation, "Check object=… and id=… in the key URI against the keys on the token"},
+	pkcs11.KindKeys:         {validation, "Add object=… or id=… to the key URI, so that it selects one private key"},
+	pkcs11.KindKey:          {validation, "Use another key: notation signs with RSA of 2048, 3072 or 4096 bits and with P-256, P-384 or P-521"},
+	pkcs11.KindPublicKey:    {general, "Import the key's certificate or public key to the token with the private key's CKA_ID, or set cert_chain to a PEM file with the certificate"},
+	pkcs11.KindNotPermitted: {denied, "Use a key that may sign (CKA_SIGN), or have the token's administrator permit it"},
+	pkcs11.KindNoPIN:        {denied, "Give the PIN with the environment variable NOTATION_PKCS11_PIN, or with the plugin config pin_source=file:/path or pin_source=env:NAME"},
+	pkcs11.KindPINSource:    {denied, "No PIN was tried; correct {pin}"},
+	pkcs11.KindPINLocked:    {denied, "No PIN was tried; find out with the vendor's tool who used wrong ones, and have the PIN reset there, or the count by one right login, before signing again"},
+	pkcs11.KindMechanism:    {general, "Permit one of them for this key on the token, or use a key of another type"},
+	pkcs11.KindSignature:    {general, "Nothing was signed; update the vendor's module or firmware, and report it to the vendor if it happens again"},
+	pkcs11.KindCrash:        {general, "Try the same with the vendor's own tool, and update the module; NOTATION_PKCS11_LOG=/path/to/file records every call up to the crash"},
+	pkcs11.KindTimeout:      {timeout, "Check that the HSM can be reached; the plugin config timeout or NOTATION_PKCS11_TIMEOUT gives it longer"},
+	pkcs11.KindClosed:       {general, "Try again"},
+}
+
+// ofReturnValue is the table of what PKCS#11 functions return (PKCS#11 v2.40,
+// section 5.1), for errors of pkcs11.KindCall, by pkcs11.RVName, which doesn't know
+// all their names.
+var ofReturnValue = map[string]advice{
+	// The login.
+	"CKR_PIN_INCORRECT":                  {denied, "The PIN was tried once and not again; check {pin} before the token locks"},
+	"CKR_PIN_INVALID":                    {denied, "The PIN was tried once and not again; {pin} has characters that this token doesn't take"},
+	"CKR_PIN_LEN_RANGE":                  {denied, "The PIN was tried once and not again; {pin} has a length that this token doesn't take: look for a line break, a blank, or a missing user name (user:password)"},
+	"CKR_PIN_EXPIRED":                    {denied, "Set a new PIN with the vendor's tool, then change {pin}"},
+	"CKR_PIN_LOCKED":                     {denied, "Too many wrong PINs came before; the token's security officer must reset the PIN with the vendor's tool; then check {pin}"},
+	"CKR_USER_PIN_NOT_INITIALIZED":       {denied, "The token's security officer must set the user's PIN first, with the vendor's tool"},
+	"CKR_USER_TYPE_INVALID":              {denied, "Set the plugin config user_type to the type of user that owns the key (Luna's crypto user: 0x80000001)"},
+	"CKR_USER_NOT_LOGGED_IN":             {denied, "The token wants a login that it doesn't announce, or dropped it; try again, and check whether another program logs out"},
+	"CKR_USER_ANOTHER_ALREADY_LOGGED_IN": {denied, "Another type of user is logged in to the token; end that session, or set the plugin config user_type"},
+	"CKR_USER_TOO_MANY_TYPES":            {denied, "Other types of users are logged in to the token; end those sessions"},
+
+	// What the key or the token permits.
+	"CKR_KEY_FUNCTION_NOT_PERMITTED": {denied, "The key's attributes forbid signing; use a key with CKA_SIGN, or have the token's administrator change it"},
+	"CKR 0x0000001B":                 {denied, "The token's policy forbids it; ask the token's administrator"}, // CKR_ACTION_PROHIBITED
+	"CKR_FUNCTION_REJECTED":          {denied, "Somebody or some policy at the token said no; ask the token's administrator, or confirm the request at the device next time"},
+
+	// Too much at once.
+	"CKR_SESSION_COUNT":    {throttled, "The token has no session left; end other programs that use it, or try again later"},
+	"CKR_HOST_MEMORY":      {throttled, "This machine has no memory left for the module; try again later"},
+	"CKR_DEVICE_MEMORY":    {throttled, "The token has no memory left, often because of sessions that others left open; end those, or try again later"},
+	"CKR 0x00000201":       {throttled, "The token has no resources left; end other programs that use it, or try again later"}, // CKR_TOKEN_RESOURCE_EXCEEDED of v3.0
+	"CKR_OPERATION_ACTIVE": {throttled, "The token is busy with another operation; try again later"},
+
+	// The device.
+	"CKR_DEVICE_ERROR":         {general, "The token reports a fault; check it and its connection with the vendor's tool, then try again"},
+	"CKR_DEVICE_REMOVED":       {general, "The token was removed or its connection lost; plug it in or restore it, then try again"},
+	"CKR_TOKEN_NOT_PRESENT":    {general, "No token is in the slot; plug it in, then try again"},
+	"CKR_TOKEN_NOT_RECOGNIZED": {general, "The module doesn't know the token in the slot; check that module and token belong together"},
+	"CKR_SLOT_ID_INVALID":      {validation, "Slot numbers change; select the token with token=LABEL in the key URI instead of slot-id"},
+
+	// Sessions.
+	"CKR_SESSION_CLOSED":               {general, "The session ended early, perhaps because the HSM or its connection restarted; try again"},
+	"CKR_SESSION_HANDLE_INVALID":       {general, "The session ended early, perhaps because the HSM or its connection restarted; try again"},
+	"CKR_SESSION_READ_ONLY_EXISTS":     {general, "Another program has the token open; end it, then try again"},
+	"CKR_SESSION_READ_WRITE_SO_EXISTS": {general, "The security officer is logged in to the token; end that session, then try again"},
+	"CKR_TOKEN_WRITE_PROTECTED":        {general, "The token refused a session that the module asked for; check whether it is locked for maintenance"},
+	"CKR_FUNCTION_CANCELED":            {general, "The operation was cancelled at the token; try again"},
+
+	// The key.
+	"CKR_KEY_HANDLE_INVALID":      {general, "The key vanished while it was used; check whether another program changes the token, then try again"},
+	"CKR_OBJECT_HANDLE_INVALID":   {general, "An object vanished while it was read; check whether another program changes the token, then try again"},
+	"CKR_KEY_TYPE_INCONSISTENT":   {general, "The token doesn't sign with a key of this type; use another key"},
+	"CKR_KEY_SIZE_RANGE":          {general, "The token doesn't sign with a key of this size; use another key"},
+	"CKR_MECHANISM_INVALID":       {general, "The token lacks what this signature needs (RSASSA-PSS or ECDSA), or the key is kept from it; allow it on the token, or use another key"},
+	"CKR_MECHANISM_PARAM_INVALID": {general, "The token doesn't take the parameters that notation needs (a salt as long as the hash); use another key or a newer module"},
+	"CKR_FUNCTION_NOT_SUPPORTED":  {general, "The module lacks a function that signing needs; check that it is the vendor's current PKCS#11 module"},
+	"CKR_ATTRIBUTE_VALUE_INVALID": {general, "The token didn't understand what it was asked for; update the vendor's module"},
+	"CKR_DATA_LEN_RANGE":          {general, "The token doesn't sign a digest of this length with this key; use another key"},
+	"CKR_DATA_INVALID":            {general, "The token doesn't sign such data with this key; use another key"},
+	"CKR_RANDOM_NO_RNG":           {general, "The token has no random numbers, which RSASSA-PSS and ECDSA need; use another token"},
+
+	// The module.
+	"CKR_ARGUMENTS_BAD":                {general, "Check the module's own configuration; a module that wants arguments at its start (NSS) takes them from the plugin config init_args"},
+	"CKR_CANT_LOCK":                    {general, "The module can't be used by a program with threads; update it"},
+	"CKR_NEED_TO_CREATE_THREADS":       {general, "The module wants to start threads and may not; check its configuration"},
+	"CKR_CRYPTOKI_NOT_INITIALIZED":     {general, "The module forgot that it was initialized; try again, and update it if it happens again"},
+	"CKR_CRYPTOKI_ALREADY_INITIALIZED": {general, "Something else in the process uses the module; try again, and update it if it happens again"},
+	"CKR_GENERAL_ERROR":                {general, "The module doesn't say why; check its own configuration and log, and that nothing else keeps the token busy"},
+	"CKR_FUNCTION_FAILED":              {general, "The module doesn't say why; check its own configuration and log, then try again"},
+}
+
+// What is left: return values without an advice of their own, such as a
+// vendor's, and failures without a return value.
+var (
+	ofOtherValue = advice{general, "Look the code up in the vendor's documentation; NOTATION_PKCS11_LOG=/path/to/file records every call"}
+	ofNoValue    = advice{general, "Try again; NOTATION_PKCS11_LOG=/path/to/file records every call"}
+)
+
+// translate turns an error of a key into the contract's: a code, what failed,
+// and what to do. It is called where a request ends, and once.
+func translate(err error, s Settings) error {
+	var failed *pkcs11.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &failed):
+		a := adviceFor(failed)
+		todo := strings.ReplaceAll(a.todo, "{pin}", cmp.Or(s.pinFrom, "the PIN"))
+		return contract.NewError(a.code, err.Error()+". "+todo+".")
+	case errors.Is(err, context.DeadlineExceeded):
+		a := ofKind[pkcs11.KindTimeout]
+		return contract.NewError(a.code, fmt.Sprintf("not finished within %v: %v. %s.", s.Timeout, err, a.todo))
+	}
+	return asContract(err)
+}
+
+// asContract returns an error as the contract's. One that is or wraps such an
+// error keeps its code.
+func asContract(err error) *contract.Error {
+	var own *contract.Error
+	if !errors.As(err, &own) {
+		return contract.NewGenericError(err.Error())
+	}
+	// Its text is JSON; where it is wrapped, that stands inside a sentence.
+	message := strings.Replace(err.Error(), own.Error(), own.Message, 1)
+	return &contract.Error{ErrCode: own.ErrCode, Message: message, Metadata: own.Metadata}
+}
+
+func adviceFor(failed *pkcs11.Error) advice {
+	if a, ok := ofKind[failed.Kind]; ok {
+		return a
+	}
+	if a, ok := ofReturnValue[pkcs11.RVName(failed.RV)]; ok {
+		return a
+	}
+	if failed.RV == 0 { // CKR_OK
+		return ofNoValue
+	}
+	return ofOtherValue
+}

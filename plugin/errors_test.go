@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
+
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+)
+
+// Some return values by number (PKCS#11 v2.40, pkcs11t.h), as a module gives them.
+const (
+	ckrHostMemory              = 0x02
+	ckrGeneralError            = 0x05
+	ckrKeyFunctionNotPermitted = 0x68
+	ckrDeviceError             = 0x30
+	ckrDeviceMemory            = 0x31
+	ckrDeviceRemoved           = 0x32
+	ckrPINIncorrect            = 0xa0
+	ckrPINInvalid              = 0xa1
+	ckrPINLenRange             = 0xa2
+	ckrPINExpired              = 0xa3
+	ckrPINLocked               = 0xa4
+	ckrSessionCount            = 0xb1
+	ckrTokenNotPresent         = 0xe0
+	ckrUserPINNotInitialized   = 0x102
+	ckrUserTypeInvalid         = 0x103
+	ckrFunctionRejected        = 0x200
+	ckrVendor                  = 0x80000123
+)
+
+func TestCodeOfEachError(t *testing.T) {
+	call := func(rv uint) *pkcs11.Error { return &pkcs11.Error{Kind: pkcs11.KindCall, Call: "C_Sign", RV: rv} }
+	kind := func(k pkcs11.Kind) *pkcs11.Error { return &pkcs11.Error{Kind: k} }
+	for _, test := range []struct {
+		code   contract.ErrorCode
+		errors []*pkcs11.Error
+	}{
+		{contract.ErrorCodeValidation, []*pkcs11.Error{
+			kind(pkcs11.KindURI), kind(pkcs11.KindConfig), kind(pkcs11.KindModule), kind(pkcs11.KindNoToken),
+			kind(pkcs11.KindTokens), kind(pkcs11.KindNoKey), kind(pkcs11.KindKeys), kind(pkcs11.KindKey),
+		}},
+		{contract.ErrorCodeAccessDenied, []*pkcs11.Error{
+			kind(pkcs11.KindNotPermitted), kind(pkcs11.KindNoPIN), kind(pkcs11.KindPINSource), kind(pkcs11.KindPINLocked),
+			call(ckrPINIncorrect), call(ckrPINInvalid), call(ckrPINLenRange), call(ckrPINExpired), call(ckrPINLocked),
+			call(ckrUserPINNotInitialized), call(ckrUserTypeInvalid), call(ckrKeyFunctionNotPermitted), call(ckrFunctionRejected),
+		}},
+		{contract.ErrorCodeTimeout, []*pkcs11.Error{kind(pkcs11.KindTimeout)}},
+		{contract.ErrorCodeThrottled, []*pkcs11.Error{call(ckrSessionCount), call(ckrHostMemory), call(ckrDeviceMemory)}},
+		{contract.ErrorCodeGeneric, []*pkcs11.Error{
+			kind(pkcs11.KindPublicKey), kind(pkcs11.KindMechanism), kind(pkcs11.KindSignature), kind(pkcs11.KindCrash), kind(pkcs11.KindClosed),
+			call(ckrGeneralError), call(ckrDeviceError), call(ckrDeviceRemoved), call(ckrTokenNotPresent), call(ckrVendor), call(0),
+		}},
+	} {
+		for _, failed := range test.errors {
+			t.Run(fmt.Sprintf("%s %s", failed.Kind, pkcs11.RVName(failed.RV)), func(t *testing.T) {
+				failed.Message = "the cause"
+				checkError(t, translate(fmt.Errorf("wrapped: %w", failed), Settings{}), test.code, "wrapped: the cause")
+			})
+		}
+	}
+}
+
+func TestMessagesSayWhatFailedAndWhatToDo(t *testing.T) {
+	s := Settings{Timeout: time.Minute, pinFrom: "the environment variable NOTATION_PKCS11_PIN"}
+	for _, test := range []struct {
+		err  error
+		code contract.ErrorCode
+		want string
+	}{
+		{
+			&pkcs11.Error{Kind: pkcs11.KindCall, Message: "the login to the token pkcs11:token=T failed", Call: "C_Login", RV: ckrPINIncorrect},
+			contract.ErrorCodeAccessDenied,
+			"the login to the token pkcs11:token=T failed (C_Login: CKR_PIN_INCORRECT). " +
+				"The PIN was tried once and not again; check the environment variable NOTATION_PKCS11_PIN before the token locks.",
+		},
+		{
+			&pkcs11.Error{Kind: pkcs11.KindCall, Message: "the token pkcs11:token=T opens no session", Call: "C_OpenSession", RV: ckrSessionCount},
+			contract.ErrorCodeThrottled,
+			"the token pkcs11:token=T opens no session (C_OpenSession: CKR_SESSION_COUNT). " +
+				"The token has no session left; end other programs that use it, or try again later.",
+		},
+		{
+			&pkcs11.Error{Kind: pkcs11.KindCall, Message: "the key can't sign", Call: "C_Sign", RV: ckrVendor},
+			contract.ErrorCodeGeneric,
+			"the key can't sign (C_Sign: CKR 0x80000123). " +
+				"Look the code up in the vendor's documentation; NOTATION_PKCS11_LOG=/path/to/file records every call.",
+		},
+		{
+			&pkcs11.Error{Kind: pkcs11.KindTimeout, Message: "the module didn't answer", Call: "C_Sign"},
+			contract.ErrorCodeTimeout,
+			"the module didn't answer (C_Sign). " +
+				"Check that the HSM can be reached; the plugin config timeout or NOTATION_PKCS11_TIMEOUT gives it longer.",
+		},
+		{
+			fmt.Errorf("open the key: %w", context.DeadlineExceeded),
+			contract.ErrorCodeTimeout,
+			"not finished within 1m0s: open the key: context deadline exceeded. " +
+				"Check that the HSM can be reached; the plugin config timeout or NOTATION_PKCS11_TIMEOUT gives it longer.",
+		},
+		{
+			contract.NewError(contract.ErrorCodeThrottled, "slow down"),
+			contract.ErrorCodeThrottled,
+			"slow down",
+		},
+		{
+			fmt.Errorf("sign: %w", contract.NewError(contract.ErrorCodeThrottled, `slow "down"`)),
+			contract.ErrorCodeThrottled,
+			`sign: slow "down"`,
+		},
+		{
+			errors.New("something else"),
+			contract.ErrorCodeGeneric,
+			"something else",
+		},
+	} {
+		err := translate(test.err, s)
+		checkError(t, err, test.code)
+		if got := err.(*contract.Error).Message; got != test.want {
+			t.Errorf("got:\n%s\nwant:\n%s", got, test.want)
+		}
+	}
+	if err := translate(nil, s); err != nil {
+		t.Errorf("got %v of no error", err)
+	}
+}
+
+// A name in the table that no return value has would never be found.
+func TestTableOfReturnValuesHasRealNames(t *testing.T) {
+	names := map[string]bool{}
+	for rv := range uint(0x400) {
+		names[pkcs11.RVName(rv)] = true
+	}
+	for name := range ofReturnValue {
+		if !names[name] {
+			t.Errorf("%s is not a return value of PKCS#11", name)
+		}
+	}
+}
+
+func TestAdviceIsASentence(t *testing.T) {
+	all := []advice{ofOtherValue, ofNoValue}
+	for _, a := range ofKind {
+		all = append(all, a)
+	}
+	for _, a := range ofReturnValue {
+		all = append(all, a)
+	}
+	for _, a := range all {
+		begin := a.todo[:1]
+		if a.code == "" || begin != strings.ToUpper(begin) || strings.HasSuffix(a.todo, ".") || strings.Contains(a.todo, ". ") {
+			t.Errorf("got %s %q", a.code, a.todo)
+		}
+	}
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plugin
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
+
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+)
+
+// Name is the plugin's name in notation: its executable is notation-pkcs11.
+const Name = "pkcs11"
+
+const homepage = "https://github.com/notation-pkcs11/notation-pkcs11"
+
+// Opener opens keys.
+type Opener interface {
+	// Open opens the one private key that the settings select. Errors are
+	// *pkcs11.Error, or wrap those of ctx once that has ended, when Open must
+	// return soon. The key is good until ctx ends or it is closed.
+	Open(ctx context.Context, s Settings) (Key, error)
+}
+
+// Key is a private key on a token. Its methods return soon after their context
+// has ended, with an error that wraps the context's or is of pkcs11.KindTimeout.
+type Key interface {
+	// Public returns the key's public half.
+	Public() crypto.PublicKey
+	// SignMessage signs the message as crypto.MessageSigner does, so hashing it
+	// is the token's business or the implementation's: PSS if opts is an
+	// *rsa.PSSOptions, and DER for ECDSA.
+	SignMessage(ctx context.Context, message []byte, opts crypto.SignerOpts) ([]byte, error)
+	// Certificates returns all certificates on the token, in any order.
+	Certificates(ctx context.Context) ([]*x509.Certificate, error)
+	// Close logs out and lets go of the token, in bounded time.
+	Close() error
+}
+
+// Plugin answers the contract's requests for keys in PKCS#11 tokens. It is a
+// SignPlugin of the framework, with the capability SIGNATURE_GENERATOR.RAW.
+// Every error is a *plugin.Error of the framework, with the contract's code.
+// The methods can be called from several goroutines if the Opener can.
+type Plugin struct {
+	// Version is a semantic version without a leading v, such as 1.2.3: notation
+	// compares it with that of an installed plugin.
+	Version string
+	// Opener opens the keys.
+	Opener Opener
+	// Prompt asks a person for a PIN. Nil, or an error of pkcs11.KindNoPIN,
+	// means that there is nobody to ask.
+	Prompt pkcs11.PINFunc
+	// Getenv reads the environment. Nil means os.Getenv.
+	Getenv func(string) string
+	// Now is the clock that certificates are checked by. Nil means time.Now.
+	Now func() time.Time
+}
+
+var _ contract.SignPlugin = (*Plugin)(nil)
+
+// GetMetadata says what the plugin is. It looks at nothing else.
+func (p *Plugin) GetMetadata(context.Context, *contract.GetMetadataRequest) (*contract.GetMetadataResponse, error) {
+	return &contract.GetMetadataResponse{
+		Name:                      Name,
+		Description:               "Signs with keys in PKCS#11 tokens and HSMs",
+		Version:                   p.Version,
+		URL:                       homepage,
+		SupportedContractVersions: []string{contract.ContractVersion},
+		Capabilities:              []contract.Capability{contract.CapabilitySignatureGenerator},
+	}, nil
+}
+
+// DescribeKey returns the type and size of the key that the request's key id
+// selects, such as RSA-3072. It has the key opened with Settings.PublicOnly.
+func (p *Plugin) DescribeKey(ctx context.Context, req *contract.DescribeKeyRequest) (*contract.DescribeKeyResponse, error) {
+	if err := accept(req.ContractVersion, req); err != nil {
+		return nil, err
+	}
+	s, err := p.settings(req.KeyID, req.PluginConfig)
+	if err != nil {
+		return nil, err
+	}
+	s.PublicOnly = true
+	var spec keySpec
+	err = p.withKey(ctx, s, func(_ context.Context, key Key) (err error) {
+		spec, err = specOf(key.Public())
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &contract.DescribeKeyResponse{KeyID: req.KeyID, KeySpec: spec.name}, nil
+}
+
+// GenerateSignature signs the request's payload. The answer has the raw
+// signature (RSASSA-PSS, or r||s), verified, and the certificate chain in DER
+// from the key's certificate to the root, checked.
+func (p *Plugin) GenerateSignature(ctx context.Context, req *contract.GenerateSignatureRequest) (*contract.GenerateSignatureResponse, error) {
+	if err := accept(req.ContractVersion, req); err != nil {
+		return nil, err
+	}
+	spec, err := specNamed(req.KeySpec)
+	if err != nil {
+		return nil, err
+	}
+	if err := spec.checkHash(req.Hash); err != nil {
+		return nil, err
+	}
+	s, err := p.settings(req.KeyID, req.PluginConfig)
+	if err != nil {
+		return nil, err
+	}
+	response := &contract.GenerateSignatureResponse{KeyID: req.KeyID, SigningAlgorithm: spec.algorithm}
+	err = p.withKey(ctx, s, func(ctx context.Context, key Key) error {
+		actual, err := specOf(key.Public())
+		if err != nil {
+			return err
+		}
+		if actual.name != spec.name {
+			return contract.NewValidationErrorf("keySpec %s is not that of the key, which is %s", spec.name, actual.name)
+		}
+		onToken, err := key.Certificates(ctx)
+		if err != nil {
+			return err
+		}
+		// Before the signature: a chain that notation refuses costs no use of the key.
+		chain, err := findChain(key.Public(), onToken, s.Certificates, p.now())
+		if err != nil {
+			return err
+		}
+		for _, cert := range chain {
+			response.CertificateChain = append(response.CertificateChain, cert.Raw)
+		}
+		response.Signature, err = sign(ctx, key, spec, chain[0].PublicKey, req.Payload)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return response, nil
+}
+
+// GenerateEnvelope is the way of plugins that write whole envelopes. This one
+// doesn't, and says so: notation makes the envelope.
+func (p *Plugin) GenerateEnvelope(context.Context, *contract.GenerateEnvelopeRequest) (*contract.GenerateEnvelopeResponse, error) {
+	return nil, unsupported(contract.CommandGenerateEnvelope)
+}
+
+// unsupported refuses a command of the contract that belongs to another
+// capability.
+func unsupported(command contract.Command) error {
+	return contract.NewValidationErrorf("the command %s is not supported; this plugin has the capability %s alone", command, contract.CapabilitySignatureGenerator)
+}
+
+// accept checks a request by itself.
+func accept(version string, req contract.Request) error {
+	if version != "" && version != contract.ContractVersion {
+		return contract.NewError(contract.ErrorCodeUnsupportedContractVersion,
+			"the plugin contract's version "+quote(version)+" is not supported; this plugin speaks "+contract.ContractVersion+", so use a release of it that fits your notation")
+	}
+	return req.Validate()
+}
+
+func (p *Plugin) settings(keyID string, config map[string]string) (Settings, error) {
+	getenv := p.Getenv
+	if getenv == nil {
+		getenv = os.Getenv
+	}
+	return ParseSettings(keyID, config, getenv, p.Prompt)
+}
+
+func (p *Plugin) now() time.Time {
+	if p.Now == nil {
+		return time.Now()
+	}
+	return p.Now()
+}
+
+// withKey opens the key and lends it to use, within the timeout. Its errors are
+// the contract's.
+func (p *Plugin) withKey(ctx context.Context, s Settings, use func(context.Context, Key) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	err := p.lend(ctx, s, use)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = fmt.Errorf("interrupted: %w", context.Cause(ctx)) // which names the signal
+	}
+	return translate(err, s)
+}
+
+func (p *Plugin) lend(ctx context.Context, s Settings, use func(context.Context, Key) error) error {
+	key, err := p.Opener.Open(ctx, s)
+	if err != nil {
+		return err
+	}
+	// What Close says comes too late: the signature is made and verified, or
+	// there is a better error.
+	defer key.Close()
+	return use(ctx, key)
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plugin
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
+
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+)
+
+// Settings is everything that the user said about a key, parsed and checked.
+type Settings struct {
+	// URI selects the key.
+	URI pkcs11.URI
+	// Module is the path of the vendor's PKCS#11 module. Empty: the opener's
+	// default, which may follow the URI's module-name.
+	Module string
+	// InitArgs is handed to C_Initialize as pReserved (NSS wants it).
+	InitArgs string
+	// UserType is the CKU_… to log in as; pkcs11.UserTypeUser by default.
+	UserType uint
+	// PIN reads or asks for the PIN when it is called, not before. It is never
+	// nil; where there is no PIN its error is of pkcs11.KindNoPIN.
+	PIN pkcs11.PINFunc
+	// Certificates are those of cert_chain, in the file's order.
+	Certificates []*x509.Certificate
+	// Timeout limits the whole command. The context of Opener.Open has it
+	// as its deadline already.
+	Timeout time.Duration
+	// Log is a file for debug logs. Empty: none.
+	Log string
+	// SecretEnv names environment variables that hold secrets, which the
+	// module's process must not see.
+	SecretEnv []string
+	// PublicOnly says that no signature will be asked for, so that a login is
+	// wanted only if the public half of the key can't be read without one.
+	PublicOnly bool
+
+	pinFrom string // where the PIN comes from, for errors
+}
+
+const (
+	defaultTimeout = time.Minute
+	maxTimeout     = time.Hour
+)
+
+const envPIN = "NOTATION_PKCS11_PIN"
+
+// A setting has up to three sources, the earlier one wins: an attribute of the
+// key URI, a key of the plugin config, an environment variable.
+type setting struct {
+	attribute string
+	key       string
+	variable  string
+	parse     func(s *draft, value string) error
+}
+
+// settings is the one table of them. The PIN itself is none: see draft.pin.
+var settings = []setting{
+	{pkcs11.AttrModulePath, "module", "NOTATION_PKCS11_MODULE", parseModule},
+	{pkcs11.AttrPINSource, "pin_source", "NOTATION_PKCS11_PIN_SOURCE", parsePINSource},
+	{"", "cert_chain", "NOTATION_PKCS11_CERT_CHAIN", parseCertChain},
+	{"", "timeout", "NOTATION_PKCS11_TIMEOUT", parseTimeout},
+	{"", "init_args", "", parseInitArgs},
+	{"", "user_type", "", parseUserType},
+	{"", "", "NOTATION_PKCS11_LOG", parseLog},
+}
+
+// draft is Settings while they are put together.
+type draft struct {
+	Settings
+	source pkcs11.PINSource
+}
+
+// ParseSettings puts together what a key id (a PKCS#11 URI), the plugin config
+// and the environment say, in this order, then defaults. The bundle of
+// cert_chain is read; a PIN source is not. The prompt asks a person for the PIN
+// where no source is set; nil means that there is nobody to ask. The error is a
+// *plugin.Error of the framework, names the setting at fault, and holds no PIN.
+func ParseSettings(keyID string, config map[string]string, getenv func(string) string, prompt pkcs11.PINFunc) (Settings, error) {
+	if err := checkConfig(config); err != nil {
+		return Settings{}, err
+	}
+	uri, err := pkcs11.ParseURI(keyID)
+	if err != nil {
+		return Settings{}, translate(err, Settings{})
+	}
+	d := draft{Settings: Settings{URI: uri, UserType: pkcs11.UserTypeUser, Timeout: defaultTimeout}}
+	for _, setting := range settings {
+		value, origin := setting.lookUp(uri, config, getenv)
+		if value == "" {
+			continue
+		}
+		if err := setting.parse(&d, value); err != nil {
+			return Settings{}, contract.NewValidationErrorf("%s: %v", origin, err)
+		}
+	}
+	d.choosePIN(getenv, prompt)
+	return d.Settings, nil
+}
+
+// checkConfig refuses what the plugin config must not hold, before anything
+// that it does hold is used.
+func checkConfig(config map[string]string) error {
+	var known []string
+	for _, s := range settings {
+		if s.key != "" {
+			known = append(known, s.key)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(config)) {
+		switch {
+		case key == "pin":
+			return contract.NewValidationErrorf("plugin config %q is refused: notation keeps plugin config in its file signingkeys.json and writes it to its log with -d, so a PIN in it is no secret; "+
+				"use pin_source=file:/path, pin_source=env:NAME, or the environment variable %s", key, envPIN)
+		case !slices.Contains(known, key):
+			return contract.NewValidationErrorf("plugin config %s is unknown; known are %s", quote(key), strings.Join(known, ", "))
+		case config[key] == "":
+			return contract.NewValidationErrorf("plugin config %q is empty; give it a value or leave it out", key)
+		}
+	}
+	return nil
+}
+
+// lookUp returns the value that wins, empty if there is none, and where it is from.
+func (s setting) lookUp(uri pkcs11.URI, config map[string]string, getenv func(string) string) (value, origin string) {
+	if value, present := uri.Value(s.attribute); present {
+		return value, s.attribute + " of the key URI"
+	}
+	if value, present := config[s.key]; present {
+		return value, fmt.Sprintf("plugin config %q", s.key)
+	}
+	if s.variable == "" {
+		return "", ""
+	}
+	return getenv(s.variable), "environment variable " + s.variable
+}
+
+func parseModule(d *draft, value string) error {
+	_, path := d.URI.Value(pkcs11.AttrModulePath)
+	if _, name := d.URI.Value(pkcs11.AttrModuleName); name && !path {
+		return nil // the URI's word comes first, and the opener looks it up
+	}
+	d.Module = value
+	return nil
+}
+
+func parsePINSource(d *draft, value string) (err error) {
+	d.source, err = pkcs11.ParsePINSource(value)
+	return err
+}
+
+func parseCertChain(d *draft, value string) (err error) {
+	d.Certificates, err = readBundle(value)
+	return err
+}
+
+func parseTimeout(d *draft, value string) error {
+	timeout, err := time.ParseDuration(value)
+	if err != nil {
+		return fmt.Errorf("%s is not a duration such as 30s or 2m", quote(value))
+	}
+	if timeout <= 0 || timeout > maxTimeout {
+		return fmt.Errorf("%s is out of range; it must be more than 0s, and at most %v", quote(value), maxTimeout)
+	}
+	d.Timeout = timeout
+	return nil
+}
+
+func parseInitArgs(d *draft, value string) error {
+	d.InitArgs = value
+	return nil
+}
+
+// parseUserType reads a CK_USER_TYPE. The security officer (0) can't use keys,
+// and a context-specific login (2) is not one to begin with: PKCS#11 v2.40,
+// section 5.6.
+func parseUserType(d *draft, value string) error {
+	if value == "user" {
+		return nil
+	}
+	digits, base := value, 10
+	if rest, ok := strings.CutPrefix(value, "0x"); ok {
+		digits, base = rest, 16
+	}
+	number, err := strconv.ParseUint(digits, base, 32)
+	if err != nil {
+		return fmt.Errorf("%s is neither user nor a number such as 0x80000001", quote(value))
+	}
+	if number == 0 || number == 2 {
+		return fmt.Errorf("user type %d can't use keys; leave user_type out, or give the vendor's number", number)
+	}
+	d.UserType = uint(number)
+	return nil
+}
+
+func parseLog(d *draft, value string) error {
+	d.Log = value
+	return nil
+}
+
+// choosePIN decides where the PIN comes from. It is read when the token wants
+// it, which describe-key mostly doesn't.
+func (d *draft) choosePIN(getenv func(string) string, prompt pkcs11.PINFunc) {
+	source := d.source
+	switch {
+	case !source.IsZero():
+		d.pinFrom = "the PIN source " + source.String()
+		if name := source.EnvName(); name != "" {
+			d.SecretEnv = []string{name}
+		}
+		d.PIN = func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+			return source.Read(getenv)
+		}
+	case getenv(envPIN) != "":
+		d.pinFrom = "the environment variable " + envPIN
+		d.PIN = func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+			return pkcs11.NewPIN([]byte(getenv(envPIN))), nil
+		}
+	case prompt != nil:
+		d.pinFrom = "what was typed"
+		d.PIN = prompt
+	default:
+		d.pinFrom = "what was typed at the token's PIN pad"
+		d.PIN = func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+			return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "no PIN is configured"}
+		}
+	}
+}
