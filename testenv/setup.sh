@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+
+# Installs what the tests and the demo use, from the packages of Debian or
+# Ubuntu. Where all is there it says nothing and changes nothing.
+
+set -euo pipefail
+
+packages=(
+  gcc libc6-dev   # cgo
+  softhsm2        # the token
+  opensc          # pkcs11-tool: keys and certificates on tokens
+  gnutls-bin      # p11tool: public keys off tokens
+  docker-registry # a registry without the Referrers API
+)
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+fail() {
+  say "$@"
+  exit 1
+}
+
+installed() {
+  [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+if ! command -v dpkg-query >/dev/null; then
+  for command in gcc softhsm2-util pkcs11-tool p11tool docker-registry; do
+    command -v "$command" >/dev/null ||
+      fail "$command is missing, and only Debian and Ubuntu are set up by this script;" \
+        "install what they call: ${packages[*]}"
+  done
+  exit 0
+fi
+
+missing=()
+for package in "${packages[@]}"; do
+  installed "$package" || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  command -v sudo >/dev/null || fail "missing: ${missing[*]}; run as root: apt-get install ${missing[*]}"
+  as_root=(sudo)
+fi
+
+# The package would start a registry on port 5000 now and at each boot. Tests
+# start their own.
+unit=/etc/systemd/system/docker-registry.service
+if [[ " ${missing[*]} " == *" docker-registry "* && ! -e $unit ]]; then
+  "${as_root[@]}" mkdir -p "${unit%/*}"
+  "${as_root[@]}" ln -s /dev/null "$unit"
+  say "the service of docker-registry is masked; to have it: systemctl unmask docker-registry"
+fi
+
+say "installing ${missing[*]}"
+apt_get() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get --quiet --quiet --option DPkg::Lock::Timeout=300 --option Dpkg::Use-Pty=0 "$@" >&2
+}
+apt_get update
+apt_get install --yes --no-install-recommends "${missing[@]}"
