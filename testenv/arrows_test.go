@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package testenv_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/notation-pkcs11/notation-pkcs11/"
+
+// arrows says which packages of this module each one may import. The data goes
+// one way: from the commands down to the token, and from the work to its
+// rendering.
+var arrows = map[string][]string{
+	"pkcs11":                     {},
+	"pkcs11/host":                {"pkcs11"},
+	"plugin":                     {"pkcs11"},
+	"action":                     {"action/report"},
+	"action/report":              {},
+	"cmd/notation-pkcs11":        {"pkcs11", "pkcs11/host", "plugin"},
+	"cmd/notation-pkcs11-action": {"action", "pkcs11", "pkcs11/host", "plugin"},
+	"testenv":                    {},
+	"testenv/faults":             {},
+	"testenv/demo":               {"testenv"},
+}
+
+// bindings may be imported by one package alone.
+var bindings = map[string]string{
+	"github.com/miekg/pkcs11": "pkcs11",
+}
+
+func TestArrowsBetweenPackages(t *testing.T) {
+	output, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"...").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	packages := 0
+	for line := range strings.Lines(string(output)) {
+		fields := strings.Fields(line)
+		name := strings.TrimPrefix(fields[0], module)
+		allowed, known := arrows[name]
+		if !known {
+			t.Errorf("package %s has no place in the house: add it to the arrows", name)
+			continue
+		}
+		packages++
+		for _, path := range fields[1:] {
+			if own, ok := strings.CutPrefix(path, module); ok && !slices.Contains(allowed, own) {
+				t.Errorf("package %s imports %s", name, own)
+			}
+			if only, bound := bindings[path]; bound && only != name {
+				t.Errorf("package %s imports %s, which is for %s alone", name, path, only)
+			}
+		}
+	}
+	if packages < 6 {
+		t.Errorf("only %d packages were looked at:\n%s", packages, output)
+	}
+}
+
+// The plugin starts three times for each signature, so it must not carry what
+// it doesn't use.
+func TestPluginStaysLight(t *testing.T) {
+	output, err := exec.Command("go", "list", "-deps", module+"cmd/notation-pkcs11").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, heavy := range []string{"net/http", "html/template", "github.com/notaryproject/notation-go", "oras.land/oras-go/v2", "testing"} {
+		if slices.Contains(strings.Fields(string(output)), heavy) {
+			t.Errorf("the plugin imports %s", heavy)
+		}
+	}
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package testenv makes a throw-away world to sign in: tokens, certificates,
+// registries and the notation command. The tests of several packages and the
+// demo share it.
+//
+// Its parts are real ones, not mocks, and stand alone:
+//
+//   - [SoftHSM] is a store of PKCS#11 tokens. [SoftHSM.AddStandardToken] gives
+//     a token with one key of each type that notation can sign with.
+//   - [PKI] issues certificates for those keys; [Broken] and [Harmless] are
+//     chains that a signer must refuse, or must not.
+//   - [Registry] is an OCI registry on loopback; [RegistryKinds] has one of
+//     each kind. It keeps a journal of the requests it got.
+//   - [Notation] is the notation command with a configuration of its own.
+//
+// A part is made by a function that returns an error, and is gone after its
+// Close; tests use [Start], which does both. Each part has its own temporary
+// directory and a port that the system chose, and nothing changes the process's
+// environment, so tests of many packages can run at once.
+//
+// It is not for use outside tests and the demo: PINs are constants, CA keys lie
+// in memory, registries let everybody in.
+package testenv
+
+import (
+	"io"
+	"testing"
+)
+
+// Start makes a part for one test: the test fails when the part can't be made,
+// and the part is closed when the test ends.
+//
+//	hsm := testenv.Start(t, testenv.NewSoftHSM)
+func Start[Part io.Closer](tb testing.TB, make func() (Part, error)) Part {
+	tb.Helper()
+	part, err := make()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := part.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return part
+}
