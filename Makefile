@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+
+.DEFAULT_GOAL := help
+
+FUZZTIME ?= 30s
+
+# Semantic, as notation wants the version of a plugin to be.
+described := $(shell git describe --tags --match 'v[0-9]*' --always --dirty 2>/dev/null)
+version := $(if $(filter v%,$(described)),$(described:v%=%),0.0.0-dev+$(or $(described),unknown))
+
+# Go needs a home for its caches.
+ifeq ($(HOME),)
+export HOME := $(CURDIR)/.cache/home
+endif
+
+lint_tool := go tool -modfile=testenv/tools/lint/go.mod
+gotestsum := go tool -modfile=testenv/tools/gotestsum/go.mod gotestsum
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install what is missing on Debian or Ubuntu
+	@testenv/setup.sh
+
+.PHONY: build
+build: setup ## build the executables into bin/
+	go build -trimpath -ldflags '-X main.version=$(version)' -o bin/ ./cmd/...
+
+.PHONY: test
+test: setup ## run all tests, with the race detector and the real parts
+	@mkdir -p .cache
+	@$(gotestsum) --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .cache/test.json -- \
+		-race -shuffle=on -timeout 20m ./...
+	@! grep '"Action":"skip".*"Test":' .cache/test.json
+
+.PHONY: lint
+lint: setup ## gofmt, go vet, staticcheck, govulncheck
+	@unformatted=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); \
+		test -z "$$unformatted" || { echo "gofmt would change: $$unformatted"; exit 1; }
+	@go vet ./...
+	@$(lint_tool) staticcheck ./...
+	@out=$$($(lint_tool) govulncheck ./... 2>&1) || case $$out in \
+		*"fetching vulnerabilities"*) echo "govulncheck: not checked, its database can't be reached" ;; \
+		*) printf '%s\n' "$$out"; exit 1 ;; \
+	esac
+
+.PHONY: demo
+demo: build ## sign and verify with a key on a token, on two kinds of registry
+	@go run ./testenv/demo
+
+.PHONY: bench
+bench: setup ## time the plugin beside pkcs11-tool and a local key file
+	@go test -run '^$$' -bench . ./cmd/...
+
+.PHONY: fuzz
+fuzz: setup ## run each fuzz target for FUZZTIME
+	@for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit; \
+		done; \
+	done
+
+.PHONY: clean
+clean: ## delete what the other targets made
+	@test ! -e .cache || chmod -R u+w .cache
+	@rm -rf bin dist .cache
