@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
@@ -24,12 +23,12 @@ func Main() {
 		return
 	}
 	disableCoreDumps() // which would hold the PIN
-	in, out, err := childPipes()
+	in, out, calls, err := inherited()
 	if err != nil {
 		os.Stderr.WriteString("this command is not for users: it serves a parent process that starts it itself\n")
 		os.Exit(2)
 	}
-	c := &child{pipe: pipe{in: in, out: out}, pins: make(chan pinAnswer)}
+	c := &child{pipe: pipe{in: in, out: out}, recorder: recorder{file: calls}, pins: make(chan pinAnswer)}
 	c.serve()
 	os.Exit(0) // without the library's exit handlers
 }
@@ -37,10 +36,10 @@ func Main() {
 // child is the state of the module host: one module, one key.
 type child struct {
 	pipe
-	calls  atomic.Uint64
-	pins   chan pinAnswer
-	module *pkcs11.Module
-	key    *pkcs11.Key
+	recorder recorder
+	pins     chan pinAnswer
+	module   *pkcs11.Module
+	key      *pkcs11.Key
 }
 
 // operations has a function for each operation.
@@ -117,7 +116,11 @@ func (c *child) open(p openParameters) (any, error) {
 		}
 		options.Certificates = append(options.Certificates, certificate)
 	}
-	if c.module, err = pkcs11.Load(p.Module, pkcs11.Options{InitArgs: p.InitArgs, Trace: c.trace}); err != nil {
+	trace := c.record
+	if p.Log {
+		trace = c.report
+	}
+	if c.module, err = pkcs11.Load(p.Module, pkcs11.Options{InitArgs: p.InitArgs, Trace: trace}); err != nil {
 		return nil, err
 	}
 	token, err := c.module.Token(uri)
@@ -190,14 +193,19 @@ func (c *child) askPIN(_ context.Context, token pkcs11.TokenInfo) (pkcs11.PIN, e
 	return pkcs11.NewPIN(answer.PIN), nil
 }
 
-// trace tells the parent of each call before it is made, so that it knows in
-// which one a module died.
-func (c *child) trace(call string) (done func(rv uint)) {
-	n := c.calls.Add(1)
-	c.send(frameEnter, enter{n, call})
-	start := time.Now()
+// record is the pkcs11.Trace that tells the parent where a module died.
+func (c *child) record(call string) (done func(rv uint)) {
+	slot := c.recorder.enter(call)
+	return func(uint) { c.recorder.leave(slot) }
+}
+
+// report is record for a parent that logs each call.
+func (c *child) report(call string) (done func(rv uint)) {
+	leave, start := c.record(call), time.Now()
 	return func(rv uint) {
-		c.send(frameLeave, leave{n, rv, time.Since(start).Nanoseconds()})
+		took := time.Since(start)
+		leave(rv)
+		c.send(frameCall, finishedCall{call, rv, took.Nanoseconds()})
 	}
 }
 

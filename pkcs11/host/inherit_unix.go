@@ -14,10 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The child's ends of the pipes, after stdin, stdout and stderr.
+// What the child inherits after stdin, stdout and stderr.
 const (
-	childIn  = 3
-	childOut = 4
+	childIn = 3 + iota
+	childOut
+	childCalls
 )
 
 // marker is the argument by which the child knows what it is.
@@ -25,26 +26,26 @@ const marker = "module-host"
 
 func isChild() bool { return len(os.Args) == 2 && os.Args[1] == marker }
 
-// childPipes returns the child's ends. They are not for the module's own
-// children.
-func childPipes() (in, out *os.File, err error) {
-	for _, fd := range []int{childIn, childOut} {
+// inherited returns the child's ends of the pipes, and the recorder's file.
+// They are not for the module's own children.
+func inherited() (in, out, calls *os.File, err error) {
+	for fd, want := range map[int]uint32{childIn: unix.S_IFIFO, childOut: unix.S_IFIFO, childCalls: unix.S_IFREG} {
 		var stat unix.Stat_t
 		if err := unix.Fstat(fd, &stat); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
-		if stat.Mode&unix.S_IFMT != unix.S_IFIFO {
-			return nil, nil, errors.New("not a pipe")
+		if uint32(stat.Mode)&unix.S_IFMT != want {
+			return nil, nil, nil, errors.New("not what a parent would have handed on")
 		}
 		unix.CloseOnExec(fd)
 	}
-	return os.NewFile(childIn, "requests"), os.NewFile(childOut, "replies"), nil
+	return os.NewFile(childIn, "requests"), os.NewFile(childOut, "replies"), os.NewFile(childCalls, "calls"), nil
 }
 
-// inherit makes a command that runs this executable as the child with the ends
-// of the pipes. It leads a process group, so that what the module starts can be
-// killed with it, and the terminal's signals reach only the parent.
-func inherit(in, out *os.File) (*exec.Cmd, error) {
+// inherit makes a command that runs this executable as the child with the
+// files. It leads a process group, so that what the module starts can be killed
+// with it, and the terminal's signals reach only the parent.
+func inherit(files ...*os.File) (*exec.Cmd, error) {
 	path := "/proc/self/exe" // this very file, even if another one has taken its name
 	if runtime.GOOS != "linux" {
 		var err error
@@ -55,7 +56,7 @@ func inherit(in, out *os.File) (*exec.Cmd, error) {
 	return &exec.Cmd{
 		Path:        path,
 		Args:        []string{os.Args[0], marker},
-		ExtraFiles:  []*os.File{in, out},
+		ExtraFiles:  files,
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
 	}, nil
 }

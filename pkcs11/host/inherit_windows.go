@@ -10,37 +10,36 @@ import (
 )
 
 // marker is the argument by which the child knows what it is. The handles of
-// its ends of the pipes follow.
+// what it inherits follow.
 const marker = "module-host"
 
-func isChild() bool { return len(os.Args) == 4 && os.Args[1] == marker }
+func isChild() bool { return len(os.Args) == 5 && os.Args[1] == marker }
 
-// childPipes returns the child's ends.
-func childPipes() (in, out *os.File, err error) {
-	var ends [2]*os.File
-	for i, argument := range os.Args[2:] {
-		handle, err := strconv.ParseUint(argument, 10, strconv.IntSize)
+// inherited returns the child's ends of the pipes, and the recorder's file.
+func inherited() (in, out, calls *os.File, err error) {
+	var files [3]*os.File
+	for i, want := range []uint32{syscall.FILE_TYPE_PIPE, syscall.FILE_TYPE_PIPE, syscall.FILE_TYPE_DISK} {
+		handle, err := strconv.ParseUint(os.Args[2+i], 10, strconv.IntSize)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
-		if kind, err := syscall.GetFileType(syscall.Handle(handle)); err != nil || kind != syscall.FILE_TYPE_PIPE {
-			return nil, nil, syscall.EINVAL
+		if kind, err := syscall.GetFileType(syscall.Handle(handle)); err != nil || kind != want {
+			return nil, nil, nil, syscall.EINVAL
 		}
-		ends[i] = os.NewFile(uintptr(handle), "pipe")
+		files[i] = os.NewFile(uintptr(handle), "inherited")
 	}
-	return ends[0], ends[1], nil
+	return files[0], files[1], files[2], nil
 }
 
-// inherit makes a command that runs this executable as the child with the ends
-// of the pipes.
-func inherit(in, out *os.File) (*exec.Cmd, error) {
+// inherit makes a command that runs this executable as the child with the files.
+func inherit(files ...*os.File) (*exec.Cmd, error) {
 	path, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	arguments := []string{os.Args[0], marker}
 	var handles []syscall.Handle
-	for _, f := range []*os.File{in, out} {
+	for _, f := range files {
 		handle := syscall.Handle(f.Fd())
 		if err := syscall.SetHandleInformation(handle, syscall.HANDLE_FLAG_INHERIT, syscall.HANDLE_FLAG_INHERIT); err != nil {
 			return nil, err

@@ -70,6 +70,7 @@ func Open(ctx context.Context, c Config) (*Key, error) {
 	k.deadline, _ = ctx.Deadline()
 	parameters := openParameters{
 		Module: c.Module, InitArgs: c.InitArgs, URI: c.URI.String(), UserType: c.UserType, Sessions: c.Sessions, PublicOnly: c.PublicOnly,
+		Log: c.Log != nil,
 	}
 	for _, certificate := range c.Certificates {
 		parameters.Certificates = append(parameters.Certificates, certificate.Raw)

@@ -23,8 +23,7 @@ const (
 	// To the parent.
 	frameReply frameType = 'r' // reply
 	frameAsk   frameType = 'a' // pkcs11.TokenInfo: the PIN of this token, please
-	frameEnter frameType = 'e' // enter: a call into the module begins
-	frameLeave frameType = 'l' // leave: it returned
+	frameCall  frameType = 'c' // finishedCall, if they are to be logged
 )
 
 // maxFrame bounds a frame in bytes: room for all certificates of a full token.
@@ -62,6 +61,7 @@ type openParameters struct {
 	Sessions     int      `json:"sessions"`
 	Certificates [][]byte `json:"certificates,omitempty"` // DER
 	PublicOnly   bool     `json:"publicOnly,omitempty"`
+	Log          bool     `json:"log,omitempty"` // each call is to be sent
 }
 
 // opened is the result of opOpen.
@@ -92,13 +92,9 @@ type pinAnswer struct {
 	Error *pkcs11.Error `json:"error,omitempty"`
 }
 
-type enter struct {
-	Number uint64 `json:"n"` // of the call, from 1
-	Call   string `json:"call"`
-}
-
-type leave struct {
-	Number      uint64 `json:"n"` // of the call that returned
+// finishedCall is a call into the module that returned.
+type finishedCall struct {
+	Call        string `json:"call"`
 	RV          uint   `json:"rv"`
 	Nanoseconds int64  `json:"ns"`
 }

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,18 +20,20 @@ import (
 // process is a running module host, as its parent sees it.
 type process struct {
 	pipe
-	module  string // path
-	pin     pkcs11.PINFunc
-	log     *slog.Logger
-	command *exec.Cmd
-	output  *capture
+	module      string // path
+	pin         pkcs11.PINFunc
+	log         *slog.Logger
+	command     *exec.Cmd
+	output      *capture
+	calls       recorder
+	removeCalls func()
 
-	done chan struct{} // closed when the child is gone and reaped
+	done     chan struct{} // closed when the child is gone and reaped
+	inFlight string        // the calls that it had not returned from, then
 
-	mu       sync.Mutex
-	lastID   uint64
-	waiting  map[uint64]chan reply
-	inFlight []enter
+	mu      sync.Mutex
+	lastID  uint64
+	waiting map[uint64]chan reply
 }
 
 // start starts a module host.
@@ -59,13 +60,22 @@ func start(module string, pin pkcs11.PINFunc, secretEnv []string, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
-	if p.command, err = inherit(requests.read, replies.write); err != nil {
+	if p.calls.file, p.removeCalls, err = recorderFile(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			p.calls.file.Close()
+			p.removeCalls()
+		}
+	}()
+	if p.command, err = inherit(requests.read, replies.write, p.calls.file); err != nil {
 		return nil, err
 	}
 	p.command.Stdout, p.command.Stderr = output.write, output.write
 	p.command.Env = environment(os.Environ(), secretEnv)
 	p.in, p.out = replies.read, requests.write
-	if err := p.command.Start(); err != nil {
+	if err = p.command.Start(); err != nil {
 		return nil, err
 	}
 	p.output = captureOutput(output.read, log)
@@ -87,6 +97,9 @@ func (p *process) receiveAll() {
 	kill(p.command.Process)
 	p.command.Wait()
 	p.output.finish()
+	p.inFlight = strings.Join(p.calls.calls(), ", ")
+	p.calls.file.Close()
+	p.removeCalls()
 	p.in.Close()
 	p.out.Close()
 	close(p.done)
@@ -94,25 +107,12 @@ func (p *process) receiveAll() {
 
 func (p *process) handle(t frameType, body json.RawMessage) error {
 	switch t {
-	case frameEnter:
-		var e enter
-		if err := json.Unmarshal(body, &e); err != nil {
+	case frameCall:
+		var c finishedCall
+		if err := json.Unmarshal(body, &c); err != nil {
 			return err
 		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.inFlight = append(p.inFlight, e)
-	case frameLeave:
-		var l leave
-		if err := json.Unmarshal(body, &l); err != nil {
-			return err
-		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if i := slices.IndexFunc(p.inFlight, func(e enter) bool { return e.Number == l.Number }); i >= 0 {
-			p.log.Debug("call", "function", p.inFlight[i].Call, "rv", pkcs11.RVName(l.RV), "duration", time.Duration(l.Nanoseconds))
-			p.inFlight = slices.Delete(p.inFlight, i, i+1)
-		}
+		p.log.Debug("call", "function", c.Call, "rv", pkcs11.RVName(c.RV), "duration", time.Duration(c.Nanoseconds))
 	case frameAsk:
 		var token pkcs11.TokenInfo
 		if err := json.Unmarshal(body, &token); err != nil {
@@ -174,9 +174,7 @@ func (p *process) call(ctx context.Context, o operation, parameters, result any)
 			return p.died()
 		}
 	case <-ctx.Done():
-		err := p.late(ctx)
-		p.terminate()
-		return err
+		return p.late(ctx)
 	}
 }
 
@@ -194,32 +192,20 @@ func finish(answer reply, result any) error {
 	return json.Unmarshal(answer.Result, result)
 }
 
-// function names the calls that the child has not returned from.
-func (p *process) function() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var names []string
-	for _, e := range p.inFlight {
-		if !slices.Contains(names, e.Call) {
-			names = append(names, e.Call)
-		}
-	}
-	return strings.Join(names, ", ")
-}
-
-// where is function for a sentence.
+// where says, for a sentence, which calls the child has not returned from.
 func (p *process) where() string {
-	if f := p.function(); f != "" {
-		return "in " + f
+	if p.inFlight == "" {
+		return "outside of any PKCS#11 function"
 	}
-	return "outside of any PKCS#11 function"
+	return "in " + p.inFlight
 }
 
 func (p *process) late(ctx context.Context) error {
+	p.terminate()
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return fmt.Errorf("interrupted while the PKCS#11 module %q was %s: %w", p.module, p.where(), ctx.Err())
 	}
-	return &pkcs11.Error{Kind: pkcs11.KindTimeout, Call: p.function(), Message: fmt.Sprintf("the PKCS#11 module %q did not answer in time", p.module)}
+	return &pkcs11.Error{Kind: pkcs11.KindTimeout, Call: p.inFlight, Message: fmt.Sprintf("the PKCS#11 module %q did not answer in time", p.module)}
 }
 
 func (p *process) died() error {
