@@ -44,10 +44,9 @@ type child struct {
 
 // operations has a function for each operation.
 var operations = map[operation]func(*child, json.RawMessage) (any, error){
-	opOpen:         with((*child).open),
-	opCertificates: with((*child).certificates),
-	opSign:         with((*child).sign),
-	opClose:        with((*child).close),
+	opOpen:  with((*child).open),
+	opSign:  with((*child).sign),
+	opClose: with((*child).close),
 }
 
 // with makes a function of parameters one of their JSON document.
@@ -127,36 +126,34 @@ func (c *child) open(p openParameters) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var public crypto.PublicKey
 	if p.PublicOnly {
-		public, err = token.PublicKey(context.Background(), uri, options)
-	} else if c.key, err = token.Key(context.Background(), uri, options); err == nil {
-		public = c.key.Public()
+		public, err := token.PublicKey(context.Background(), uri, options)
+		if err != nil {
+			return nil, err
+		}
+		return describe(public, nil)
 	}
+	if c.key, err = token.Key(context.Background(), uri, options); err != nil {
+		return nil, err
+	}
+	certificates, err := c.key.Certificates()
 	if err != nil {
 		return nil, err
 	}
+	return describe(c.key.Public(), certificates)
+}
+
+func describe(public crypto.PublicKey, certificates []*x509.Certificate) (any, error) {
 	der, err := x509.MarshalPKIXPublicKey(public)
-	return opened{der}, err
+	result := opened{PublicKey: der}
+	for _, certificate := range certificates {
+		result.Certificates = append(result.Certificates, certificate.Raw)
+	}
+	return result, err
 }
 
 // errNoKey is what a key that was opened for its public half gives.
 var errNoKey = &pkcs11.Error{Kind: pkcs11.KindClosed, Message: "the key was not opened for signing"}
-
-func (c *child) certificates(struct{}) (any, error) {
-	if c.key == nil {
-		return nil, errNoKey
-	}
-	found, err := c.key.Certificates()
-	if err != nil {
-		return nil, err
-	}
-	result := certificates{}
-	for _, certificate := range found {
-		result.DER = append(result.DER, certificate.Raw)
-	}
-	return result, nil
-}
 
 func (c *child) sign(p signParameters) (any, error) {
 	if c.key == nil {

@@ -40,9 +40,10 @@ type Config struct {
 // It may be used from several goroutines. Close it when done, which ends the
 // process.
 type Key struct {
-	process  *process
-	public   crypto.PublicKey
-	deadline time.Time
+	process      *process
+	public       crypto.PublicKey
+	certificates []*x509.Certificate
+	deadline     time.Time
 }
 
 // Open starts a module host and opens the key in it, as pkcs11.Token.Key does.
@@ -78,7 +79,7 @@ func Open(ctx context.Context, c Config) (*Key, error) {
 	var result opened
 	err = p.call(ctx, opOpen, parameters, &result)
 	if err == nil {
-		k.public, err = x509.ParsePKIXPublicKey(result.PublicKey)
+		err = k.parse(result)
 	}
 	if err != nil {
 		k.Close()
@@ -87,25 +88,27 @@ func Open(ctx context.Context, c Config) (*Key, error) {
 	return k, nil
 }
 
+// parse reads what the child says of the key.
+func (k *Key) parse(o opened) (err error) {
+	if k.public, err = x509.ParsePKIXPublicKey(o.PublicKey); err != nil {
+		return fmt.Errorf("the key's public half can't be parsed: %w", err)
+	}
+	for _, der := range o.Certificates {
+		certificate, err := x509.ParseCertificate(der)
+		if err != nil {
+			return fmt.Errorf("a certificate on the token can't be parsed: %w", err)
+		}
+		k.certificates = append(k.certificates, certificate)
+	}
+	return nil
+}
+
 // Public returns the key's public half, an *rsa.PublicKey or *ecdsa.PublicKey.
 func (k *Key) Public() crypto.PublicKey { return k.public }
 
-// Certificates reads all X.509 certificates on the token, in no order. When
-// ctx ends first, the module's process is killed and the key is of no more use.
-func (k *Key) Certificates(ctx context.Context) ([]*x509.Certificate, error) {
-	var result certificates
-	if err := k.process.call(ctx, opCertificates, struct{}{}, &result); err != nil {
-		return nil, err
-	}
-	list := make([]*x509.Certificate, len(result.DER))
-	for i, der := range result.DER {
-		var err error
-		if list[i], err = x509.ParseCertificate(der); err != nil {
-			return nil, fmt.Errorf("a certificate on the token can't be parsed: %w", err)
-		}
-	}
-	return list, nil
-}
+// Certificates returns the X.509 certificates that were on the token when the
+// key was opened, in no order; none with Config.PublicOnly.
+func (k *Key) Certificates(context.Context) ([]*x509.Certificate, error) { return k.certificates, nil }
 
 // SignMessage hashes a message and signs it, with options and result as in
 // pkcs11.Key.SignMessage. When ctx ends first, the module's process is killed

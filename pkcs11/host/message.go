@@ -34,10 +34,9 @@ const maxFrame = 64 << 20
 type operation string
 
 const (
-	opOpen         operation = "open"
-	opCertificates operation = "certificates"
-	opSign         operation = "sign"
-	opClose        operation = "close"
+	opOpen  operation = "open"
+	opSign  operation = "sign"
+	opClose operation = "close"
 )
 
 type request struct {
@@ -66,12 +65,8 @@ type openParameters struct {
 
 // opened is the result of opOpen.
 type opened struct {
-	PublicKey []byte `json:"publicKey"` // DER, SubjectPublicKeyInfo
-}
-
-// certificates is the result of opCertificates.
-type certificates struct {
-	DER [][]byte `json:"der"`
+	PublicKey    []byte   `json:"publicKey"`              // DER, SubjectPublicKeyInfo
+	Certificates [][]byte `json:"certificates,omitempty"` // DER; all on the token, unless openParameters.PublicOnly
 }
 
 // signParameters are those of opSign.
