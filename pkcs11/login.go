@@ -15,7 +15,7 @@ const UserTypeUser uint = pkcs11.CKU_USER
 // PINFunc returns the PIN of a token. It is asked at most once for a key, and
 // only when the token wants a login. An error of KindNoPIN means that there is
 // none: the token's pin pad is used then, if it has one. Any other error ends
-// the login.
+// the login. The PIN is wiped when the key is closed.
 type PINFunc func(ctx context.Context, token TokenInfo) (PIN, error)
 
 // login is the one login of a key. It knows the PIN for as long as the key is

@@ -83,6 +83,9 @@ func (c *capture) finish() {
 	c.source.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 	<-c.ended
 	c.source.Close()
+	for _, pin := range c.pins {
+		pin.Wipe()
+	}
 }
 
 // causeOfDeath says how the child ended.

@@ -21,7 +21,7 @@ type Config struct {
 	InitArgs string // as in pkcs11.Options
 	URI      pkcs11.URI
 	UserType uint           // as in pkcs11.KeyOptions
-	PIN      pkcs11.PINFunc // likewise; it is called in this process
+	PIN      pkcs11.PINFunc // likewise; it is called in this process, and what it returns is wiped in the end
 	// Certificates and Sessions are as in pkcs11.KeyOptions.
 	Certificates []*x509.Certificate
 	Sessions     int
