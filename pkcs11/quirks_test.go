@@ -224,7 +224,7 @@ func TestOtherErrorsDoNotTryTheNextMechanism(t *testing.T) {
 
 func TestAlwaysAuthenticateLogsInBetween(t *testing.T) {
 	for _, key := range []string{"EC-256", "RSA-2048"} {
-		q := newQuirky(t, "always-authenticate "+testenv.UserPIN)
+		q := newQuirky(t, "always-authenticate "+testenv.UserPIN, "C_Login delay 10")
 		k := mustOpenKey(t, q.module, "pkcs11:token=testenv;object="+key, pkcs11.KeyOptions{PIN: pin(t, q.token.PIN), Sessions: 4})
 		var wg sync.WaitGroup
 		for range 6 { // which must not come between each other's calls
@@ -290,8 +290,36 @@ func TestLostSessionsAreReplaced(t *testing.T) {
 	}
 }
 
+func TestFailedLoginIsNeverFollowedByAnother(t *testing.T) {
+	q := newQuirky(t, "sessions-die 1", "C_Login#2 rv 0xa0") // the PIN was changed in between
+	k := mustOpenKey(t, q.module, "pkcs11:token=testenv;object=EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)})
+	if _, err := k.SignMessage(nil, []byte("message"), crypto.SHA256); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := k.SignMessage(nil, []byte("message"), crypto.SHA256); err == nil || !strings.Contains(err.Error(), "C_Login: CKR_PIN_INCORRECT") {
+			t.Errorf("error %v", err)
+		}
+	}
+	if n := q.Calls("C_Login"); n != 2 {
+		t.Errorf("%d logins", n)
+	}
+}
+
+func TestKeyIsFoundByIDWhereTheTokenDoesNotSearchByIt(t *testing.T) {
+	q := newQuirky(t, "hide-id-search")
+	for _, key := range q.token.Keys {
+		u := pkcs11.URI{}.With(pkcs11.AttrToken, q.token.Label).With(pkcs11.AttrID, string(key.ID))
+		k := mustOpenKey(t, q.module, u.String(), pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)})
+		if !key.Public.(interface{ Equal(crypto.PublicKey) bool }).Equal(k.Public()) {
+			t.Errorf("%s: another key", u)
+		}
+		k.Close()
+	}
+}
+
 func TestFewSessionsMeanFewerAtOnce(t *testing.T) {
-	q := newQuirky(t, "max-sessions 2")
+	q := newQuirky(t, "max-sessions 2", "C_Sign delay 10") // so that they overlap
 	k := mustOpenKey(t, q.module, "pkcs11:token=testenv;object=EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN), Sessions: 6})
 	var wg sync.WaitGroup
 	for range 6 {
