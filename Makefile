@@ -25,7 +25,7 @@ setup: ## install what is missing on Debian or Ubuntu
 	@testenv/setup.sh
 
 .PHONY: build
-build: setup ## build the executables into bin/
+build: ## build the executables into bin/
 	go build -trimpath -ldflags '-X main.version=$(version)' -o bin/ ./cmd/...
 
 .PHONY: test
@@ -47,7 +47,7 @@ lint: setup ## gofmt, go vet, staticcheck, govulncheck
 	esac
 
 .PHONY: demo
-demo: build ## sign and verify with a key on a token, on two kinds of registry
+demo: setup build ## sign and verify with a key on a token, on two kinds of registry
 	@go run ./testenv/demo
 
 .PHONY: bench

@@ -54,6 +54,17 @@ type calls struct {
 	// serial is held for the length of each call, if the module can't be called
 	// from several threads at once (CKR_CANT_LOCK).
 	serial *sync.Mutex
+
+	mu    sync.Mutex
+	later []func() error // what Module.Close does first
+}
+
+// postpone leaves a cleanup to Module.Close. A module that hangs or dies in it
+// must not take the place of an answer, or of an error, that is known already.
+func (c *calls) postpone(cleanup func() error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.later = append(c.later, cleanup)
 }
 
 func (c *calls) do(call string, f func() error) error {

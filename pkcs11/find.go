@@ -56,7 +56,7 @@ func (c *calls) find(s pkcs11.SessionHandle, class uint, u URI) ([]object, error
 	if id, present := u.Value(AttrID); present {
 		template = append(template, pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id)))
 	}
-	for len(template) > 0 {
+	for {
 		handles, err := c.search(s, template...)
 		if err != nil {
 			return nil, err
@@ -76,7 +76,6 @@ func (c *calls) find(s pkcs11.SessionHandle, class uint, u URI) ([]object, error
 		}
 		template = template[:1]
 	}
-	return nil, nil
 }
 
 func (c *calls) object(s pkcs11.SessionHandle, handle pkcs11.ObjectHandle) (object, error) {

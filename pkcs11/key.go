@@ -59,14 +59,14 @@ var (
 // Key opens the one private key that the URI selects on the token. It logs in
 // if the token's flags want it; the PIN is tried once. If there is no such key,
 // or there are several, the error (KindNoKey, KindKeys) lists the URIs of what
-// there is.
+// there is. After an error the session stays open until Module.Close.
 func (t *Token) Key(ctx context.Context, u URI, o KeyOptions) (*Key, error) {
 	k, err := t.newKey(u, o)
 	if err != nil {
 		return nil, err
 	}
 	if err := k.sessions.first(func(s pkcs11.SessionHandle) error { return k.enter(ctx, s) }); err != nil {
-		k.Close()
+		t.calls.postpone(k.Close)
 		return nil, err
 	}
 	return k, nil
@@ -76,13 +76,14 @@ func (t *Token) Key(ctx context.Context, u URI, o KeyOptions) (*Key, error) {
 // selects. It logs in only if it can't be read without: from the private key's
 // attributes, or from the one public key or certificate that the URI's object
 // and id select. The private key itself may be invisible then, so a URI that
-// selects several is noticed only by Key.
+// selects several is noticed only by Key. The session that it takes stays open
+// until Module.Close.
 func (t *Token) PublicKey(ctx context.Context, u URI, o KeyOptions) (crypto.PublicKey, error) {
 	k, err := t.newKey(u, o)
 	if err != nil {
 		return nil, err
 	}
-	defer k.Close()
+	defer t.calls.postpone(k.Close)
 	err = k.sessions.first(func(s pkcs11.SessionHandle) error {
 		if k.public = k.peek(s); k.public != nil {
 			return nil

@@ -58,7 +58,7 @@ func (l *login) obtain(ctx context.Context) error {
 }
 
 func (l *login) askPIN(ctx context.Context) (PIN, error) {
-	pin, err := PIN{}, error(newError(KindNoPIN, "there is no PIN"))
+	pin, err := PIN{}, error(newError(KindNoPIN, "none is configured"))
 	if l.ask != nil {
 		pin, err = l.ask(ctx, l.token.TokenInfo)
 	}
@@ -66,7 +66,7 @@ func (l *login) askPIN(ctx context.Context) (PIN, error) {
 	case IsKind(err, KindNoPIN) && l.token.Has(FlagPINPad):
 		return PIN{}, nil
 	case IsKind(err, KindNoPIN):
-		return PIN{}, newError(KindNoPIN, "the token %s wants a PIN and none is configured", l.token.URI())
+		return PIN{}, newError(KindNoPIN, "the token %s wants a PIN, and there is none: %v", l.token.URI(), err)
 	case err == nil && len(pin.Reveal()) == 0:
 		return PIN{}, newError(KindPINSource, "the PIN for the token %s is empty", l.token.URI())
 	}

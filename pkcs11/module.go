@@ -60,7 +60,7 @@ func Load(path string, o Options) (*Module, error) {
 	c.module = ctx
 	m := &Module{calls: c, path: path}
 	if err := m.initialize(o.InitArgs); err != nil {
-		c.destroy()
+		// It stays loaded: unloading what is in an unknown state helps nobody.
 		return nil, failed(err, "the PKCS#11 module %q can't be initialized", path)
 	}
 	return m, nil
@@ -83,16 +83,20 @@ func (m *Module) initialize(initArgs string) error {
 	return err
 }
 
-// Close finalizes and unloads the module. Keys of it must be closed before.
+// Close finalizes and unloads the module. Keys of it must be closed before; what
+// keys that could not be opened have left open is closed here.
 func (m *Module) Close() error {
 	defer m.calls.destroy()
-	if m.foreign {
-		return nil
+	var errs []error
+	for _, cleanup := range m.calls.later {
+		errs = append(errs, cleanup())
 	}
-	if err := m.calls.finalize(); err != nil {
-		return failed(err, "the PKCS#11 module %q can't be finalized", m.path)
+	if !m.foreign {
+		if err := m.calls.finalize(); err != nil {
+			errs = append(errs, failed(err, "the PKCS#11 module %q can't be finalized", m.path))
+		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // checkModulePath refuses what must not be loaded: its code would run with the

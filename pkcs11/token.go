@@ -3,6 +3,7 @@
 package pkcs11
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -81,7 +82,7 @@ func (m *Module) Token(u URI) (*Token, error) {
 	}
 	_, description := u.Value(AttrSlotDescription)
 	_, manufacturer := u.Value(AttrSlotManufacturer)
-	all, err := m.tokens(description || manufacturer)
+	all, unreadable, err := m.tokens(description || manufacturer)
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +97,9 @@ func (m *Module) Token(u URI) (*Token, error) {
 	case 1:
 		return matching[0], nil
 	case 0:
+		if unreadable != nil {
+			return nil, unreadable // it may be that one
+		}
 		if len(all) == 0 {
 			return nil, newError(KindNoToken, "the PKCS#11 module %q shows no initialized token (a remote token whose server is down looks like this, too)", m.path)
 		}
@@ -106,15 +110,19 @@ func (m *Module) Token(u URI) (*Token, error) {
 
 // Tokens returns every token that the module shows, with what it says of its
 // slots. Tokens that were never initialized lack FlagInitialized.
-func (m *Module) Tokens() ([]*Token, error) { return m.tokens(true) }
+func (m *Module) Tokens() ([]*Token, error) {
+	tokens, unreadable, err := m.tokens(true)
+	return tokens, errors.Join(err, unreadable)
+}
 
-func (m *Module) tokens(withSlots bool) ([]*Token, error) {
+// tokens lists the tokens. One that can't be read, such as another vendor's
+// behind p11-kit's proxy, must not keep others from being used.
+func (m *Module) tokens(withSlots bool) (tokens []*Token, unreadable, err error) {
 	// Always the first call: some modules know no slot before it.
 	slots, err := m.calls.slots()
 	if err != nil {
-		return nil, failed(err, "the PKCS#11 module %q doesn't list its slots", m.path)
+		return nil, nil, failed(err, "the PKCS#11 module %q doesn't list its slots", m.path)
 	}
-	var tokens []*Token
 	for _, slot := range slots {
 		info, err := m.calls.tokenInfo(slot)
 		switch _, rv := returned(err); rv {
@@ -122,7 +130,8 @@ func (m *Module) tokens(withSlots bool) ([]*Token, error) {
 		case pkcs11.CKR_TOKEN_NOT_PRESENT, pkcs11.CKR_TOKEN_NOT_RECOGNIZED:
 			continue // pulled out since, or not a token of this module
 		default:
-			return nil, failed(err, "the PKCS#11 module %q doesn't describe the token in slot %d", m.path, slot)
+			unreadable = failed(err, "the PKCS#11 module %q doesn't describe the token in slot %d", m.path, slot)
+			continue
 		}
 		t := &Token{calls: m.calls, TokenInfo: TokenInfo{
 			SlotID:       slot,
@@ -135,13 +144,14 @@ func (m *Module) tokens(withSlots bool) ([]*Token, error) {
 		if withSlots {
 			info, err := m.calls.slotInfo(slot)
 			if err != nil {
-				return nil, failed(err, "the PKCS#11 module %q doesn't describe slot %d", m.path, slot)
+				unreadable = failed(err, "the PKCS#11 module %q doesn't describe slot %d", m.path, slot)
+				continue
 			}
 			t.SlotDescription, t.SlotManufacturer = trimPadding(info.SlotDescription), trimPadding(info.ManufacturerID)
 		}
 		tokens = append(tokens, t)
 	}
-	return tokens, nil
+	return tokens, unreadable, nil
 }
 
 // trimPadding cuts off the blanks that the specification pads with, and the
@@ -164,7 +174,7 @@ func (m *Module) checkLibrary(u URI) error {
 	}
 	version := fmt.Sprintf("%d.%d", info.LibraryVersion.Major, info.LibraryVersion.Minor)
 	if v, present := u.Value(AttrLibraryVersion); present && !strings.Contains(v, ".") {
-		version = strconv.Itoa(int(info.LibraryVersion.Major)) // RFC 7512, section 2.3: no minor means any… of that major
+		version = strconv.Itoa(int(info.LibraryVersion.Major)) // RFC 7512, section 2.3: no minor version means any
 	}
 	library := map[string]string{
 		AttrLibraryManufacturer: trimPadding(info.ManufacturerID),

@@ -111,12 +111,12 @@ func (u URI) parse(part, separator string, query bool) error {
 			return uriError("has a pin-value: notation writes key ids into its key file and logs, so a PIN in them is no secret; " +
 				"use pin-source=file:/path, the plugin config pin_source=env:NAME, or NOTATION_PKCS11_PIN")
 		}
+		if !found {
+			return uriError("has an attribute without a value") // which may be a part of a PIN
+		}
 		check, err := lookUp(name, query)
 		if err != nil {
 			return err
-		}
-		if !found {
-			return uriError("has the attribute %q without a value", name)
 		}
 		if _, twice := u.values[name]; twice {
 			return uriError("has the attribute %q twice", name)
@@ -219,7 +219,7 @@ func escape(s string, query bool) string {
 }
 
 func checkSlotID(v string) error {
-	if _, err := strconv.ParseUint(v, 10, strconv.IntSize); err != nil || v[0] == '+' {
+	if n, err := strconv.ParseUint(v, 10, strconv.IntSize); err != nil || strconv.FormatUint(n, 10) != v {
 		return fmt.Errorf("expected a decimal number")
 	}
 	return nil

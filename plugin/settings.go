@@ -105,7 +105,21 @@ func ParseSettings(keyID string, config map[string]string, getenv func(string) s
 		}
 	}
 	d.choosePIN(getenv, prompt)
+	d.SecretEnv = pinVariables(uri, config, getenv)
 	return d.Settings, nil
+}
+
+// pinVariables names the environment variables that any PIN source names, those
+// too that another one wins over.
+func pinVariables(uri pkcs11.URI, config map[string]string, getenv func(string) string) []string {
+	inURI, _ := uri.Value(pkcs11.AttrPINSource)
+	var names []string
+	for _, value := range []string{inURI, config["pin_source"], getenv("NOTATION_PKCS11_PIN_SOURCE")} {
+		if source, err := pkcs11.ParsePINSource(value); err == nil && source.EnvName() != "" {
+			names = append(names, source.EnvName())
+		}
+	}
+	return names
 }
 
 // checkConfig refuses what the plugin config must not hold, before anything
@@ -215,9 +229,6 @@ func (d *draft) choosePIN(getenv func(string) string, prompt pkcs11.PINFunc) {
 	switch {
 	case !source.IsZero():
 		d.pinFrom = "the PIN source " + source.String()
-		if name := source.EnvName(); name != "" {
-			d.SecretEnv = []string{name}
-		}
 		d.PIN = func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
 			return source.Read(getenv)
 		}
@@ -232,7 +243,7 @@ func (d *draft) choosePIN(getenv func(string) string, prompt pkcs11.PINFunc) {
 	default:
 		d.pinFrom = "what was typed at the token's PIN pad"
 		d.PIN = func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
-			return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "no PIN is configured"}
+			return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "none is configured"}
 		}
 	}
 }

@@ -20,10 +20,10 @@ var version = "0.0.0-dev"
 
 func main() {
 	host.Main()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:])
-	stop()
-	os.Exit(code)
+	signal.Ignore(syscall.SIGPIPE) // writing fails then, which is reported
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	context.AfterFunc(ctx, stop) // so that a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:]))
 }
 
 // run serves notation, or a person.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"syscall"
 
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11/host"
@@ -47,12 +48,19 @@ func (opener) Open(ctx context.Context, s plugin.Settings) (plugin.Key, error) {
 	return key, nil
 }
 
-// openLog opens the debug log, which ends with the process.
+// openLog opens the debug log, which ends with the process. A pipe could block
+// for ever, and a stream of the protocol would be spoilt.
 func openLog(path string) (*slog.Logger, error) {
 	if path == "" {
 		return nil, nil
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK, 0o600)
+	if err == nil {
+		var info os.FileInfo
+		if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() {
+			err = fmt.Errorf("%s is not a regular file", path)
+		}
+	}
 	if err != nil {
 		return nil, &pkcs11.Error{Kind: pkcs11.KindConfig, Message: fmt.Sprintf("the debug log can't be opened: %v", err)}
 	}

@@ -18,12 +18,12 @@ import (
 func promptPIN(ctx context.Context, token pkcs11.TokenInfo) (pkcs11.PIN, error) {
 	tty, err := openTerminal()
 	if err != nil {
-		return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "there is no terminal to ask for the PIN on"}
+		return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "none is configured, and there is no terminal to ask for it on"}
 	}
 	defer tty.Close()
 	state, err := term.GetState(tty.inputFd())
 	if err != nil {
-		return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "there is no terminal to ask for the PIN on"}
+		return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "none is configured, and there is no terminal to ask for it on"}
 	}
 	alternative := ""
 	if token.Has(pkcs11.FlagPINPad) {

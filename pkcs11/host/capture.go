@@ -24,8 +24,12 @@ type capture struct {
 	signal string // named by the Go runtime when a signal ended the child
 }
 
-// maxLine bounds what is logged of one line.
-const maxLine = 1 << 10
+// Bounds in bytes: of what is logged of a line, and of what is kept of one that
+// has no end, so that a PIN in it is found in one piece.
+const (
+	maxLine    = 1 << 10
+	maxPending = 64 << 10
+)
 
 // captureOutput reads from source until finish.
 func captureOutput(source *os.File, log *slog.Logger) *capture {
@@ -36,22 +40,24 @@ func captureOutput(source *os.File, log *slog.Logger) *capture {
 
 func (c *capture) read() {
 	defer close(c.ended)
-	var line []byte
+	var pending []byte
 	buffer := make([]byte, 4<<10)
 	for {
 		n, err := c.source.Read(buffer)
-		for _, b := range buffer[:n] {
-			if b == '\n' {
-				c.take(line)
-				line = line[:0]
-			} else if len(line) < maxLine {
-				line = append(line, b)
+		pending = append(pending, buffer[:n]...)
+		for {
+			line, rest, ended := bytes.Cut(pending, []byte("\n"))
+			if !ended {
+				break
 			}
+			c.take(line)
+			pending = rest
+		}
+		if len(pending) > maxPending || err != nil && len(pending) > 0 {
+			c.take(pending)
+			pending = nil
 		}
 		if err != nil {
-			if len(line) > 0 {
-				c.take(line)
-			}
 			return
 		}
 	}
@@ -64,6 +70,7 @@ func (c *capture) take(line []byte) {
 	for _, pin := range c.pins {
 		line = bytes.ReplaceAll(line, pin.Reveal(), []byte("REDACTED"))
 	}
+	line = line[:min(len(line), maxLine)]
 	if name := signalName(line); name != "" && c.signal == "" {
 		c.signal = name
 	}
@@ -83,6 +90,8 @@ func (c *capture) finish() {
 	c.source.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 	<-c.ended
 	c.source.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, pin := range c.pins {
 		pin.Wipe()
 	}
@@ -92,7 +101,8 @@ func (c *capture) finish() {
 func (c *capture) causeOfDeath(state *os.ProcessState) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.signal != "" {
+	const ofTheGoRuntime = 2 // the exit status that goes with its report
+	if c.signal != "" && state.ExitCode() == ofTheGoRuntime {
 		return c.signal
 	}
 	return state.String()

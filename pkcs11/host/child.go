@@ -30,7 +30,7 @@ func Main() {
 	}
 	c := &child{pipe: pipe{in: in, out: out}, recorder: recorder{file: calls}, pins: make(chan pinAnswer)}
 	c.serve()
-	os.Exit(0) // without the library's exit handlers
+	exit() // without the library's exit handlers
 }
 
 // child is the state of the module host: one module, one key.

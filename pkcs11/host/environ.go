@@ -3,6 +3,7 @@
 package host
 
 import (
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -23,6 +24,9 @@ var secretPrefixes = []string{"INPUT_", "ACTIONS_"}
 func environment(environ, secretEnv []string) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(variable string) bool {
 		name, _, _ := strings.Cut(variable, "=")
+		if runtime.GOOS == "windows" { // where the case of names doesn't matter
+			name = strings.ToUpper(name)
+		}
 		return slices.Contains(secretNames, name) || slices.Contains(secretEnv, name) ||
 			slices.ContainsFunc(secretPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 	})

@@ -22,6 +22,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11/host"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
@@ -243,6 +245,82 @@ func TestWhatComesAfterTheSignatureDoesNotSpoilIt(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestCleanupDoesNotHideTheError(t *testing.T) {
+	for _, action := range []string{"crash", "hang", "rv 0x30"} {
+		for _, call := range after {
+			if call == "unload" && action == "rv 0x30" {
+				continue // returns nothing
+			}
+			t.Run(action+" "+call, func(t *testing.T) {
+				f := newFixture(t, call+" "+action)
+				c := config(f.Path)
+				c.PIN = func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+					return pkcs11.NewPIN([]byte("wrong-pin")), nil
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+				defer cancel()
+				if err := sign(ctx, c); err == nil || !strings.Contains(err.Error(), "C_Login: CKR_PIN_INCORRECT") {
+					t.Errorf("error %v", err)
+				}
+				c = config(f.Path)
+				c.PublicOnly = true
+				ctx, cancel = context.WithTimeout(t.Context(), 3*time.Second)
+				defer cancel()
+				k, err := host.Open(ctx, c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				k.Close()
+				if left := children(t); len(left) > 0 {
+					t.Errorf("processes are left: %v", left)
+				}
+			})
+		}
+	}
+}
+
+func TestHostThatCanNotBeStarted(t *testing.T) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	for more := range uint64(8) { // each file that can't be opened is another error
+		low := limit
+		low.Cur = uint64(openFiles(t)) - 1 + more // without the one that lists them
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+			t.Fatal(err)
+		}
+		_, err := host.Open(t.Context(), config("/absent.so"))
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Fatal(err)
+		}
+		if err == nil || !strings.Contains(err.Error(), "can't be started: ") {
+			t.Errorf("with %d files more: error %v", more, err)
+		}
+	}
+}
+
+func TestPINThatIsNotTypedInTime(t *testing.T) {
+	f := newFixture(t)
+	c := config(f.Path)
+	typing := make(chan struct{})
+	c.PIN = func(ctx context.Context, _ pkcs11.TokenInfo) (pkcs11.PIN, error) {
+		defer close(typing)
+		<-ctx.Done()
+		return pkcs11.PIN{}, ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	if err := sign(ctx, c); !pkcs11.IsKind(err, pkcs11.KindNoPIN) || !strings.Contains(err.Error(), "not typed in time") {
+		t.Errorf("error %v", err)
+	}
+	select {
+	case <-typing:
+	default:
+		t.Error("whoever was asked for the PIN is still being asked")
 	}
 }
 

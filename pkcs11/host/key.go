@@ -59,11 +59,10 @@ func Open(ctx context.Context, c Config) (*Key, error) {
 	pin := c.PIN
 	if pin == nil {
 		pin = func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
-			return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "there is no PIN"}
+			return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "none is configured"}
 		}
 	}
-	withContext := func(_ context.Context, token pkcs11.TokenInfo) (pkcs11.PIN, error) { return pin(ctx, token) }
-	p, err := start(c.Module, withContext, c.SecretEnv, log)
+	p, err := start(c.Module, pin, c.SecretEnv, log)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,8 @@ const (
 	frameCall  frameType = 'c' // finishedCall, if they are to be logged
 )
 
-// maxFrame bounds a frame in bytes: room for all certificates of a full token.
+// maxFrame bounds a frame in bytes: room for the certificates of any token that
+// is known.
 const maxFrame = 64 << 20
 
 // operation names what the child is asked to do; operations in child.go has
@@ -110,7 +111,7 @@ func (p *pipe) send(t frameType, document any) error {
 	frame := make([]byte, 4, 5+len(body))
 	binary.BigEndian.PutUint32(frame, uint32(1+len(body)))
 	frame = append(append(frame, byte(t)), body...)
-	if t == framePIN { // no copy of a PIN stays behind
+	if t == framePIN { // as few copies of a PIN as can be had
 		defer clear(frame)
 		defer clear(body)
 	}

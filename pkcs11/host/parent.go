@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
@@ -24,21 +25,29 @@ type process struct {
 	pin         pkcs11.PINFunc
 	log         *slog.Logger
 	command     *exec.Cmd
+	replies     *os.File
 	output      *capture
 	calls       recorder
 	removeCalls func()
 
-	done     chan struct{} // closed when the child is gone and reaped
+	gone     context.Context // until the child is gone
+	setGone  context.CancelFunc
+	done     chan struct{} // closed when it is reaped and all that it sent is handled
 	inFlight string        // the calls that it had not returned from, then
+
+	asking atomic.Int32   // a PIN
+	asked  sync.WaitGroup // until the answers are there
 
 	mu      sync.Mutex
 	lastID  uint64
 	waiting map[uint64]chan reply
+	reaped  bool
 }
 
 // start starts a module host.
-func start(module string, pin pkcs11.PINFunc, secretEnv []string, log *slog.Logger) (p *process, err error) {
-	p = &process{module: module, pin: pin, log: log, done: make(chan struct{}), waiting: map[uint64]chan reply{}}
+func start(module string, pin pkcs11.PINFunc, secretEnv []string, log *slog.Logger) (_ *process, err error) {
+	p := &process{module: module, pin: pin, log: log, done: make(chan struct{}), waiting: map[uint64]chan reply{}}
+	p.gone, p.setGone = context.WithCancel(context.Background())
 	var pipes [3]struct{ read, write *os.File }
 	for i := range pipes {
 		if err == nil {
@@ -74,13 +83,37 @@ func start(module string, pin pkcs11.PINFunc, secretEnv []string, log *slog.Logg
 	}
 	p.command.Stdout, p.command.Stderr = output.write, output.write
 	p.command.Env = environment(os.Environ(), secretEnv)
-	p.in, p.out = replies.read, requests.write
+	p.in, p.out, p.replies = replies.read, requests.write, replies.read
 	if err = p.command.Start(); err != nil {
 		return nil, err
 	}
 	p.output = captureOutput(output.read, log)
+	go p.reap()
 	go p.receiveAll()
 	return p, nil
+}
+
+// reap waits for the end of the child and kills what it started. Such processes
+// can have the pipes open, so the end of the child is not that of the pipes.
+func (p *process) reap() {
+	awaitEnd(p.command.Process)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kill(p.command.Process)
+	p.command.Wait()
+	p.reaped = true
+	p.setGone()
+	p.replies.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) // enough for what is in the pipe
+}
+
+// kill ends the child, and what it started. It never meets another process that
+// has got the same number, since the child isn't reaped yet.
+func (p *process) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.reaped {
+		kill(p.command.Process)
+	}
 }
 
 // receiveAll handles what the child sends until it is gone.
@@ -94,8 +127,8 @@ func (p *process) receiveAll() {
 			break // the child's end, or nonsense from it, which ends it
 		}
 	}
-	kill(p.command.Process)
-	p.command.Wait()
+	p.kill()
+	<-p.gone.Done()
 	p.output.finish()
 	p.inFlight = strings.Join(p.calls.calls(), ", ")
 	p.calls.file.Close()
@@ -118,7 +151,8 @@ func (p *process) handle(t frameType, body json.RawMessage) error {
 		if err := json.Unmarshal(body, &token); err != nil {
 			return err
 		}
-		go p.answerPIN(token) // it may wait for a person
+		p.asking.Add(1)
+		p.asked.Go(func() { p.answerPIN(token) }) // it may wait for a person
 	case frameReply:
 		var r reply
 		if err := json.Unmarshal(body, &r); err != nil {
@@ -138,7 +172,11 @@ func (p *process) handle(t frameType, body json.RawMessage) error {
 
 func (p *process) answerPIN(token pkcs11.TokenInfo) {
 	var answer pinAnswer
-	pin, err := p.pin(context.Background(), token)
+	pin, err := p.pin(p.gone, token)
+	if p.gone.Err() != nil {
+		return // there is nobody to answer
+	}
+	p.asking.Add(-1)
 	if err != nil {
 		answer.Error = asError(err)
 	} else {
@@ -161,12 +199,15 @@ func (p *process) call(ctx context.Context, o operation, parameters, result any)
 	id := p.lastID
 	p.waiting[id] = answers
 	p.mu.Unlock()
-	p.send(frameRequest, request{id, o, document}) // a child that is gone is noticed below
+	// A child that is gone is noticed below; one that doesn't read must not
+	// block this goroutine.
+	go p.send(frameRequest, request{id, o, document})
 
 	select {
 	case answer := <-answers:
 		return finish(answer, result)
 	case <-p.done:
+		p.wait()
 		select {
 		case answer := <-answers: // sent just before the end
 			return finish(answer, result)
@@ -178,11 +219,18 @@ func (p *process) call(ctx context.Context, o operation, parameters, result any)
 	}
 }
 
-// terminate kills the child and waits until it is gone. The kill itself is
-// receiveAll's, so that it never meets another process with the same number.
+// terminate kills the child and waits until it is gone, and nobody is asked for a
+// PIN any more.
 func (p *process) terminate() {
-	p.in.Close()
+	p.kill()
+	p.wait()
+}
+
+// wait waits until the child is gone. Whoever is being asked for a PIN is let
+// go, so that the terminal is as it was.
+func (p *process) wait() {
 	<-p.done
+	p.asked.Wait()
 }
 
 func finish(answer reply, result any) error {
@@ -201,9 +249,13 @@ func (p *process) where() string {
 }
 
 func (p *process) late(ctx context.Context) error {
+	asking := p.asking.Load() > 0
 	p.terminate()
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return fmt.Errorf("interrupted while the PKCS#11 module %q was %s: %w", p.module, p.where(), ctx.Err())
+	}
+	if asking {
+		return &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "the PIN was not typed in time"}
 	}
 	return &pkcs11.Error{Kind: pkcs11.KindTimeout, Call: p.inFlight, Message: fmt.Sprintf("the PKCS#11 module %q did not answer in time", p.module)}
 }
@@ -222,6 +274,7 @@ func (p *process) stop(grace time.Duration) error {
 	p.out.Close() // at which the child exits
 	select {
 	case <-p.done:
+		p.wait()
 	case <-ctx.Done():
 		p.terminate()
 	}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build unix && !linux
+
+package host
+
+import "os"
+
+// awaitEnd waits for the child's end. Where it can't be left unreaped, its group
+// is killed just after.
+func awaitEnd(p *os.Process) { p.Wait() }
