@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/notation-pkcs11/notation-pkcs11/cmd/internal/hosted"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11/host"
 	"github.com/notation-pkcs11/notation-pkcs11/plugin"
 )
@@ -32,7 +33,7 @@ func run(ctx context.Context, args []string) int {
 		return runCommand(ctx, args)
 	}
 	server := plugin.Server{
-		Plugin: &plugin.Plugin{Version: version, Opener: opener{}, Prompt: promptPIN},
+		Plugin: &plugin.Plugin{Version: version, Opener: hosted.Opener{}, Prompt: hosted.PromptPIN},
 		Stdin:  os.Stdin,
 		Stdout: os.Stdout,
 		Stderr: os.Stderr,

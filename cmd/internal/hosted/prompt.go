@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package hosted
 
 import (
 	"context"
@@ -12,10 +12,10 @@ import (
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 )
 
-// promptPIN asks for a token's PIN on the controlling terminal, without echo:
+// PromptPIN asks for a token's PIN on the controlling terminal, without echo:
 // stdin belongs to the plugin's protocol. Where there is no terminal, or nobody
 // in front of it, the error is of pkcs11.KindNoPIN.
-func promptPIN(ctx context.Context, token pkcs11.TokenInfo) (pkcs11.PIN, error) {
+func PromptPIN(ctx context.Context, token pkcs11.TokenInfo) (pkcs11.PIN, error) {
 	tty, err := openTerminal()
 	if err != nil {
 		return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "none is configured, and there is no terminal to ask for it on"}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package hosted
 
 import (
 	"context"
@@ -14,11 +14,14 @@ import (
 	"github.com/notation-pkcs11/notation-pkcs11/plugin"
 )
 
-// opener opens the plugin's keys in module hosts.
-type opener struct{}
+// Opener opens the plugin's keys in module hosts.
+type Opener struct {
+	// Sessions bounds how many signatures a key makes at once. Zero: one.
+	Sessions int
+}
 
 // Open implements plugin.Opener.
-func (opener) Open(ctx context.Context, s plugin.Settings) (plugin.Key, error) {
+func (o Opener) Open(ctx context.Context, s plugin.Settings) (plugin.Key, error) {
 	module := s.Module
 	if module == "" {
 		name, _ := s.URI.Value(pkcs11.AttrModuleName)
@@ -37,6 +40,7 @@ func (opener) Open(ctx context.Context, s plugin.Settings) (plugin.Key, error) {
 		URI:          s.URI,
 		UserType:     s.UserType,
 		PIN:          s.PIN,
+		Sessions:     o.Sessions,
 		Certificates: s.Certificates,
 		PublicOnly:   s.PublicOnly,
 		SecretEnv:    s.SecretEnv,

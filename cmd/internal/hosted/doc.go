@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package hosted is what both executables put between package plugin and the
+// module host: [Opener] opens keys in processes of their own, [PromptPIN] asks
+// whoever sits at the terminal for a PIN.
+package hosted
