@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// What follows are the escapers, one for each place that a foreign text is shown
+// in. All bound the text, and show what can't be seen (line breaks, control and
+// format characters, bidirectional ones too) as an escape instead of doing it.
+
+// How long a text is shown, in characters.
+const (
+	maxCell = 200
+	maxText = 2000
+)
+
+// markdown is for Markdown outside of code. A character reference never begins
+// a structure of CommonMark (section 2.5), so all that might is written as one.
+// So are the dots, colons and at signs that GitHub would make links, emojis and
+// mentions of. What is plain here can only begin a structure at the start of a
+// line, where there are always words of our own.
+func markdown(s string, most int) string {
+	return encode(s, most, " ,;/=-()'\"", "&#%d;")
+}
+
+// mermaid is for a quoted label of a Mermaid diagram, which has references of
+// its own.
+func mermaid(s string, most int) string {
+	return encode(s, most, " ,/=.-", "#%d;")
+}
+
+// encode writes all characters but letters, digits and the plain ones in a
+// format of their code point.
+func encode(s string, most int, plain, format string) string {
+	var b strings.Builder
+	for _, r := range visible(s, most) {
+		if r < utf8.RuneSelf && !asciiAlphanumeric(r) && !strings.ContainsRune(plain, r) {
+			fmt.Fprintf(&b, format, r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func asciiAlphanumeric(r rune) bool {
+	return '0' <= r && r <= '9' || 'A' <= r && r <= 'Z' || 'a' <= r && r <= 'z'
+}
+
+// Terminal is for a part of a line on a terminal or in a runner's log. A runner
+// takes ##[…] for a command wherever it stands in a line.
+func Terminal(s string) string {
+	return strings.ReplaceAll(visible(s, maxText), "##[", `#\x23[`)
+}
+
+// line is for a whole line in a runner's log, made of such parts: the runner
+// takes it for a command if :: is the first thing in it.
+func line(s string) string {
+	if strings.HasPrefix(strings.TrimSpace(s), "::") {
+		return "| " + s
+	}
+	return s
+}
+
+// visible bounds a text and shows what can't be seen.
+func visible(s string, most int) string {
+	var b strings.Builder
+	n := 0
+	for i, r := range s {
+		if n == most {
+			b.WriteString("…")
+			break
+		}
+		n++
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD"):
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case unicode.IsPrint(r):
+			b.WriteRune(r)
+		case r < utf8.RuneSelf:
+			fmt.Fprintf(&b, `\x%02x`, r)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}

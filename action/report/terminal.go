@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Style is how lines look.
+type Style struct{ Colour bool }
+
+// SGR codes of a terminal.
+const (
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+	faint  = "2"
+)
+
+func (s Style) paint(code, text string) string {
+	if !s.Colour {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+func (s Style) mark(ok bool) string {
+	if ok {
+		return s.paint(green, "✓")
+	}
+	return s.paint(red, "✗")
+}
+
+// Headline says in a line what became of the artifact.
+func (s Style) Headline(a *Artifact) string {
+	name := Terminal(a.Reference)
+	if a.Digest != "" && !strings.HasSuffix(a.Reference, a.Digest) {
+		name += " " + s.paint(faint, Terminal(a.Digest))
+	}
+	return line(fmt.Sprintf("%s %s: %s", s.mark(a.Succeeded), name, a.fate()))
+}
+
+// fate is what became of the artifact, in a few words.
+func (a *Artifact) fate() string {
+	var words []string
+	if a.Signed != nil {
+		words = append(words, "signed")
+	}
+	if a.AlreadySigned != "" {
+		words = append(words, "signed before")
+	}
+	switch a.verdict() {
+	case Verified:
+		words = append(words, "verified")
+	case Skipped:
+		words = append(words, "not verified, as the policy wants")
+	}
+	if a.Inspection != nil {
+		words = append(words, count(len(a.Inspection.Signatures), "signature"))
+	}
+	if !a.Succeeded {
+		words = append(words, "failed")
+	}
+	if len(words) == 0 {
+		words = append(words, "done")
+	}
+	return strings.Join(words, ", ")
+}
+
+// Details says in lines what the headline leaves out.
+func (s Style) Details(a *Artifact) []string {
+	w := &lineWriter{style: s}
+	if a.Error != "" {
+		w.add(0, "%s %s", s.paint(red, "error:"), Terminal(a.Error))
+	}
+	for _, warning := range a.Warnings {
+		w.add(0, "%s %s", s.paint(yellow, "warning:"), Terminal(warning))
+	}
+	if a.Index != "" {
+		w.add(0, "in the index %s", Terminal(a.Index))
+	}
+	if a.Signed != nil {
+		w.signed(a.Signed)
+		if a.Verification == nil { // else they are shown there
+			w.certificates(1, a.Signed.Certificates)
+		}
+	}
+	if a.AlreadySigned != "" {
+		w.add(0, "has the signature %s by this key", Terminal(a.AlreadySigned))
+	}
+	if a.Verification != nil {
+		w.verification(a.Verification)
+	}
+	if a.Inspection != nil {
+		w.signatures(a.Inspection.Signatures, a.Inspection.More)
+	}
+	return w.lines
+}
+
+// Close says in lines how the run ended.
+func (s Style) Close(r *Report) []string {
+	w := &lineWriter{style: s}
+	for _, text := range r.Errors {
+		w.add(0, "%s %s", s.paint(red, "error:"), Terminal(text))
+	}
+	for _, text := range r.Warnings {
+		w.add(0, "%s %s", s.paint(yellow, "warning:"), Terminal(text))
+	}
+	w.add(0, "%s %s in %s", s.mark(r.Succeeded), r.Conclusion(), r.Finished.Sub(r.Started).Round(10*time.Millisecond))
+	return w.lines
+}
+
+// Conclusion says in a sentence how the run ended.
+func (r *Report) Conclusion() string {
+	n := r.Count()
+	words := []string{count(n.Artifacts, "artifact")}
+	for _, part := range []struct {
+		n    int
+		verb string
+	}{
+		{n.Signed, "signed"}, {n.AlreadySigned, "signed before"},
+		{n.Verified, "verified"}, {n.Skipped, "not verified, as the policy wants"}, {n.Failed, "failed"},
+	} {
+		if part.n > 0 {
+			words = append(words, fmt.Sprintf("%d %s", part.n, part.verb))
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// lineWriter collects lines. What it is given is made of texts of its own and
+// of those that went through Terminal.
+type lineWriter struct {
+	style Style
+	lines []string
+}
+
+func (w *lineWriter) add(depth int, format string, args ...any) {
+	w.lines = append(w.lines, line(strings.Repeat("  ", depth)+fmt.Sprintf(format, args...)))
+}
+
+func (w *lineWriter) signed(s *Signed) {
+	w.add(0, "added the signature %s (%s)", Terminal(s.Digest), Terminal(s.Format))
+	if s.IndexTag != "" {
+		w.add(1, "listed in the referrers index %s", Terminal(s.IndexTag))
+	} else {
+		w.add(1, "listed by the registry's Referrers API")
+	}
+	if s.Timestamp != nil {
+		w.add(1, "timestamp %s", Terminal(s.Timestamp.text()))
+	}
+}
+
+func (w *lineWriter) certificates(depth int, chain []Certificate) {
+	if len(chain) == 0 {
+		return
+	}
+	leaf := chain[0]
+	w.add(depth, "certificate of %s", Terminal(leaf.Subject))
+	w.add(depth+1, "valid from %s to %s, SHA-256 %s", day(leaf.NotBefore), day(leaf.NotAfter), Terminal(leaf.Thumbprint))
+	if root := chain[len(chain)-1]; len(chain) > 1 {
+		w.add(depth+1, "root %s", Terminal(root.Subject))
+	}
+}
+
+func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
+
+func (w *lineWriter) verification(v *Verification) {
+	if st := v.Statement; st != nil {
+		w.add(0, "trust policy statement %s (level %s) applies: %s", Terminal(st.Name), Terminal(st.Level), Terminal(st.Reason))
+	}
+	for _, scope := range v.Unmatched {
+		w.add(0, "scope %s of the statement %s %s", Terminal(scope.Scope), Terminal(scope.Statement), Terminal(scope.Reason))
+	}
+	w.signatures(v.Signatures, v.More)
+}
+
+func (w *lineWriter) signatures(list []Signature, more bool) {
+	for i := range list {
+		w.signature(&list[i])
+	}
+	if more {
+		w.add(0, "there are more signatures than max_signatures; they were not looked at")
+	}
+}
+
+func (w *lineWriter) signature(s *Signature) {
+	w.add(0, "%s signature %s", w.style.mark(s.Valid), Terminal(s.Digest))
+	if s.Error != "" && len(s.Checks) == 0 {
+		w.add(1, "%s", Terminal(s.Error)) // else the checks say so
+	}
+	for i := range s.Checks {
+		w.check(&s.Checks[i])
+	}
+	for _, fact := range s.facts() {
+		w.add(1, "%s: %s", fact.name, Terminal(fact.value))
+	}
+	w.certificates(1, s.Certificates)
+	for _, r := range s.Revocation {
+		w.add(1, "revocation of %s: %s", Terminal(r.Subject), Terminal(r.Result))
+		for _, server := range r.Servers {
+			if server.Error != "" {
+				w.add(2, "%s: %s", Terminal(server.URL), Terminal(server.Error))
+			}
+		}
+	}
+}
+
+func (w *lineWriter) check(c *Check) {
+	w.add(1, "%s %s: %s", c.symbol().text, Terminal(c.Name), Terminal(c.Reason))
+	if c.Remedy != "" {
+		w.add(2, "%s", Terminal(c.Remedy))
+	}
+}
+
+// fact is something that a signature says.
+type fact struct{ name, value string }
+
+func (s *Signature) facts() []fact {
+	var list []fact
+	add := func(name, value string) {
+		if value != "" {
+			list = append(list, fact{name, value})
+		}
+	}
+	add("envelope", strings.Trim(s.Format+", "+s.Algorithm, ", "))
+	add("signing scheme", s.Scheme)
+	add("signing agent", s.Agent)
+	add("verification plugin", s.Plugin)
+	add("signing time", instant(s.SigningTime))
+	add("expiry", instant(s.Expiry))
+	if s.Timestamp != nil {
+		add("timestamp", s.Timestamp.text())
+	}
+	for _, key := range sortedKeys(s.UserMetadata) {
+		add("user metadata", key+"="+s.UserMetadata[key])
+	}
+	if s.TrustedBy != nil {
+		add("trusted by", s.TrustedBy.Certificate.Subject+" in "+s.TrustedBy.Store)
+	}
+	return list
+}
+
+func (t *Timestamp) text() string {
+	if t.Error != "" {
+		return "unreadable: " + t.Error
+	}
+	return fmt.Sprintf("%s by %s", instant(t.Time), t.Authority)
+}
+
+func instant(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
