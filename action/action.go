@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
+	"github.com/spf13/cobra"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
+)
+
+// Name is the name of the program.
+const Name = "notation-pkcs11-action"
+
+// Exit codes of a run.
+const (
+	exitSuccess = 0
+	exitFailure = 1 // something could not be signed or verified
+	exitUsage   = 2 // the inputs are wrong; neither a token nor a registry was touched
+)
+
+// BuiltIn is the plugin that needs no installation. Its methods are called from
+// several goroutines.
+type BuiltIn interface {
+	contract.SignPlugin
+	// Check finds what is wrong with a key id and the plugin config for it. It
+	// touches no token.
+	Check(keyID string, config map[string]string) error
+	// Close lets go of the tokens that the plugin holds.
+	Close() error
+}
+
+// Action is the program, and what it has from the outside.
+type Action struct {
+	// Version is a semantic version without a leading v.
+	Version string
+	// BuiltIn makes the built-in plugin, which reads its environment variables
+	// from getenv: the run adds some from its inputs.
+	BuiltIn func(getenv func(string) string) BuiltIn
+	Stdout  io.Writer
+	Stderr  io.Writer
+	// Colour says whether the log is for a terminal that shows colours.
+	Colour bool
+	// Getenv reads the environment: inputs, and what the runner says of itself.
+	Getenv func(string) string
+	// Unsetenv takes secret inputs out of the environment, once they are read, so
+	// that plugins and modules don't get them.
+	Unsetenv func(string) error
+	// NotationDir is notation's configuration directory, which is only read.
+	// Empty: where notation looks for it.
+	NotationDir string
+	// CacheDir is where runs on this machine leave each other notes of what they
+	// have begun. Empty: in the user's cache directory.
+	CacheDir string
+}
+
+// Main does one run and returns the exit code: 0 if all went well, 1 if
+// something could not be signed or verified, 2 if the inputs are wrong, and then
+// neither a token nor a registry was touched.
+func (a *Action) Main(ctx context.Context, args []string) int {
+	code := exitSuccess
+	command := a.command(&code)
+	command.SetArgs(args)
+	if err := command.ExecuteContext(ctx); err != nil {
+		newConsole(a).refuse(err)
+		return exitUsage
+	}
+	return code
+}
+
+// command is the command line. The run's exit code goes to code.
+func (a *Action) command(code *int) *cobra.Command {
+	command := &cobra.Command{
+		Use:   Name + " [flags]",
+		Short: "Sign and verify OCI artifacts, and say what was done",
+		Long: `Signs container images and other OCI artifacts with a key in a PKCS#11 token,
+pushes the signatures, evaluates the whole trust policy on what is in the
+registry, and reports. It is what the GitHub Action runs, and runs anywhere else
+as well. Each flag can be given as an environment variable too: --key-id is
+INPUT_KEY_ID. Flags win.
+
+Exit status: 0 all good, 1 something failed to sign or verify, 2 wrong inputs.`,
+		Example: `  ` + Name + ` \
+      --mode sign-and-verify \
+      --target-artifact-reference registry.example/app@sha256:... \
+      --key-id 'pkcs11:token=release;object=signing' \
+      --trusted-certificates root.pem`,
+		Version:       a.Version,
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	values := addFlags(command)
+	command.SetOut(a.Stdout)
+	command.SetErr(a.Stderr)
+	command.RunE = func(command *cobra.Command, _ []string) error {
+		in, err := parseInputs(func(i input) string {
+			if value := values[i.name]; value.set {
+				return value.text
+			}
+			return a.Getenv(i.variable())
+		})
+		for _, name := range secretVariables() {
+			err = errors.Join(err, a.Unsetenv(name))
+		}
+		if err != nil {
+			return err
+		}
+		*code, err = a.run(command.Context(), in)
+		return err
+	}
+	return command
+}
+
+// run does a run and tells all who want to know. The error is a mistake in the
+// inputs.
+func (a *Action) run(ctx context.Context, in inputs) (code int, err error) {
+	console := newConsole(a)
+	console.mask(in.pin.reveal(), in.registryPassword.reveal(), a.Getenv(variablePIN))
+	p, err := a.prepare(ctx, in)
+	if err != nil {
+		return 0, err
+	}
+	file, err := openReport(in.report, a.Getenv("RUNNER_TEMP"))
+	if err != nil {
+		return 0, errors.Join(err, p.close())
+	}
+	defer file.close()
+	r := &report.Report{
+		FormatVersion: report.FormatVersion,
+		Tool:          report.Tool{Name: Name, Version: a.Version},
+		Mode:          string(in.mode),
+		Started:       time.Now().UTC(),
+		Artifacts:     []report.Artifact{},
+		Warnings:      p.warnings,
+	}
+	p.execute(ctx, console, r)
+	if err := p.close(); err != nil {
+		r.Warnings = append(r.Warnings, message(err))
+	}
+	r.Finished = time.Now().UTC()
+	r.Succeeded = len(r.Errors) == 0 && r.Count().Failed == 0
+	deliver(console, file, r)
+	if !r.Succeeded {
+		return exitFailure, nil
+	}
+	return exitSuccess, nil
+}
+
+// execute does the run, and puts into the report what came of it.
+func (p *preparation) execute(ctx context.Context, console *console, r *report.Report) {
+	run, err := p.start(ctx, console.tell)
+	if err != nil {
+		r.Errors = append(r.Errors, message(err))
+		return
+	}
+	artifacts, err := run.do(ctx)
+	if err != nil {
+		r.Errors = append(r.Errors, message(err))
+	}
+	for _, artifact := range artifacts {
+		r.Artifacts = append(r.Artifacts, reportArtifact(artifact))
+	}
+}
+
+// notationDir is notation's configuration directory. Its plugins are in there
+// too.
+func (a *Action) notationDir() string {
+	if a.NotationDir != "" {
+		return a.NotationDir
+	}
+	if named := a.Getenv("NOTATION_CONFIG"); named != "" {
+		return named
+	}
+	config, err := os.UserConfigDir()
+	if err != nil {
+		return ".notation" // as notation does
+	}
+	return filepath.Join(config, "notation")
+}
+
+// journalDir is where the pusher notes what it has begun. Without a cache
+// directory there are no notes.
+func (a *Action) journalDir() string {
+	cache := a.CacheDir
+	if cache == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			return ""
+		}
+		cache = filepath.Join(user, Name)
+	}
+	return filepath.Join(cache, "begun")
+}

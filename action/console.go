@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sethvargo/go-githubactions"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
+)
+
+// console is where a run talks: to a runner of GitHub Actions, or to a person.
+// Its methods can be called concurrently.
+type console struct {
+	name   string
+	out    io.Writer
+	errors io.Writer
+	style  report.Style
+	runner *githubactions.Action // nil: there is none
+	getenv func(string) string
+
+	mu       sync.Mutex
+	progress time.Time // when progress was last told
+}
+
+func newConsole(a *Action) *console {
+	c := &console{
+		name:   Name,
+		out:    a.Stdout,
+		errors: a.Stderr,
+		style:  report.Style{Colour: a.Colour},
+		getenv: a.Getenv,
+	}
+	if a.Getenv("GITHUB_ACTIONS") == "true" {
+		c.style.Colour = false // titles of groups and annotations would have the codes in them
+		c.runner = githubactions.New(githubactions.WithWriter(a.Stdout), githubactions.WithGetenv(a.Getenv))
+	}
+	return c
+}
+
+// mask keeps secrets out of the runner's log.
+func (c *console) mask(secrets ...string) {
+	for _, secret := range secrets {
+		if secret != "" && c.runner != nil {
+			c.must(func() { c.runner.AddMask(secret) })
+		}
+	}
+}
+
+// refuse says that the inputs are wrong.
+func (c *console) refuse(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for text := range strings.Lines(err.Error()) {
+		text = report.Terminal(strings.TrimRight(text, "\n"))
+		if c.runner != nil {
+			c.must(func() { c.runner.WithFieldsMap(map[string]string{"title": c.name}).Errorf("%s", text) })
+			continue
+		}
+		fmt.Fprintf(c.errors, "error: %s\n", text)
+	}
+	fmt.Fprintf(c.errors, "hint: nothing was signed or verified; %s --help lists the inputs\n", c.name)
+}
+
+// progressEvery is how long a run is silent.
+const progressEvery = 10 * time.Second
+
+// tell says how far a stage is, from time to time.
+func (c *console) tell(stage string, done, all int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if c.progress.IsZero() {
+		c.progress = now
+	}
+	if now.Sub(c.progress) < progressEvery {
+		return
+	}
+	c.progress = now
+	fmt.Fprintf(c.out, "%s: %d of %d\n", stage, done, all)
+}
+
+// show prints a finished run: each artifact, in a group where there is a runner,
+// and how it ended.
+func (c *console) show(r *report.Report) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range r.Artifacts {
+		a := &r.Artifacts[i]
+		c.block(c.style.Headline(a), c.style.Details(a))
+	}
+	if c.runner != nil {
+		for _, annotation := range r.Annotations() {
+			c.must(func() { c.annotate(annotation) })
+		}
+	}
+	for _, text := range c.style.Close(r) {
+		fmt.Fprintln(c.out, text)
+	}
+}
+
+func (c *console) block(title string, lines []string) {
+	if c.runner != nil && len(lines) > 0 {
+		c.must(func() { c.runner.Group(title) })
+		defer c.must(c.runner.EndGroup)
+	} else {
+		fmt.Fprintln(c.out, title)
+	}
+	for _, text := range lines {
+		fmt.Fprintln(c.out, "  "+text)
+	}
+}
+
+func (c *console) annotate(a report.Annotation) {
+	fields := map[string]string{}
+	if a.Title != "" {
+		fields["title"] = a.Title
+	}
+	if a.Error {
+		c.runner.WithFieldsMap(fields).Errorf("%s", a.Message)
+	} else {
+		c.runner.WithFieldsMap(fields).Warningf("%s", a.Message)
+	}
+}
+
+// summarise writes the job summary.
+func (c *console) summarise(r *report.Report) error {
+	if c.runner == nil || c.getenv("GITHUB_STEP_SUMMARY") == "" {
+		return nil
+	}
+	if err := try(func() { c.runner.AddStepSummary(r.Summary()) }); err != nil {
+		return fmt.Errorf("the job summary can't be written: %w", err)
+	}
+	return nil
+}
+
+// delimiter is what go-githubactions puts around values in the runner's files.
+const delimiter = "_GitHubActionsFileCommandDelimeter_"
+
+// set sets an output of the step. Values that would read as more than one output
+// are refused.
+func (c *console) set(output, value string) error {
+	if c.runner == nil || c.getenv("GITHUB_OUTPUT") == "" {
+		return nil
+	}
+	if strings.Contains(value, delimiter) || strings.ContainsAny(value, "\r\x00") {
+		return fmt.Errorf("the output %s is not set: its value %s could be read as more than one output", output, quote(value))
+	}
+	if err := try(func() { c.runner.SetOutput(output, value) }); err != nil {
+		return fmt.Errorf("the output %s can't be set: %w", output, err)
+	}
+	return nil
+}
+
+// must writes to the log. If that can't be written, there is nobody to tell.
+func (c *console) must(write func()) { _ = try(write) }
+
+// try turns the panics of go-githubactions, which it has where it can't write,
+// into errors.
+func try(write func()) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v", p)
+		}
+	}()
+	write()
+	return nil
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
+)
+
+// output is one thing that a run tells the steps after it.
+type output struct{ name, text string }
+
+// outputTable is the one table of outputs.
+var outputTable = []output{
+	{outputDigests, "Digests of the artifacts, one a line, in the order of the input; with `recursive`, each index before what is in it."},
+	{outputSignatureDigests, "Digests of the signature manifests that were added, one a line."},
+	{outputVerified, "`true` if all artifacts verified; `skipped` if all did but those that the trust policy wants not verified; else `false`. Empty in the modes that don't verify."},
+	{outputReport, "Path of the JSON report."},
+}
+
+const (
+	outputDigests          = "digests"
+	outputSignatureDigests = "signature_digests"
+	outputVerified         = "verified"
+	outputReport           = "report"
+)
+
+// deliver writes the report to everybody. What can't be written is a warning:
+// the signatures are made.
+func deliver(console *console, file *reportFile, r *report.Report) {
+	warn := func(err error) {
+		if err != nil {
+			r.Warnings = append(r.Warnings, message(err))
+		}
+	}
+	for _, o := range outputs(r) {
+		warn(console.set(o.name, o.value))
+	}
+	warn(console.summarise(r))
+	path, err := file.write(r)
+	warn(err)
+	warn(console.set(outputReport, path))
+	console.show(r)
+}
+
+type outputValue struct{ name, value string }
+
+// outputs are those of the step, but the report's path.
+func outputs(r *report.Report) []outputValue {
+	var digests, signatures []string
+	for i := range r.Artifacts {
+		if a := &r.Artifacts[i]; a.Digest != "" {
+			digests = append(digests, a.Digest)
+		}
+		if s := r.Artifacts[i].Signed; s != nil {
+			signatures = append(signatures, s.Digest)
+		}
+	}
+	return []outputValue{
+		{outputDigests, strings.Join(digests, "\n")},
+		{outputSignatureDigests, strings.Join(signatures, "\n")},
+		{outputVerified, verified(r)},
+	}
+}
+
+// verified says in a word how verifying went.
+func verified(r *report.Report) string {
+	n := r.Count()
+	switch {
+	case !slices.Contains([]mode{modeVerify, modeSignAndVerify}, mode(r.Mode)):
+		return ""
+	case n.Verified == n.Artifacts && n.Artifacts > 0:
+		return "true"
+	case n.Verified+n.Skipped == n.Artifacts && n.Artifacts > 0:
+		return "skipped"
+	default:
+		return "false"
+	}
+}
+
+// reportFile is where the JSON report goes. It is opened before the run, so that
+// a wrong path is found out before anything is signed.
+type reportFile struct{ file *os.File }
+
+// openReport opens the file of the input report, else one in the runner's
+// temporary directory, else none.
+func openReport(path, temporary string) (*reportFile, error) {
+	var file *os.File
+	var err error
+	switch {
+	case path != "":
+		file, err = os.Create(path)
+	case temporary != "":
+		file, err = os.CreateTemp(temporary, Name+"-*.json")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	return &reportFile{file}, nil
+}
+
+// write writes the report and returns its path, which is empty if there is none.
+func (f *reportFile) write(r *report.Report) (path string, err error) {
+	if f.file == nil {
+		return "", nil
+	}
+	if err := r.WriteJSON(f.file); err != nil {
+		return "", fmt.Errorf("the report %s can't be written: %w", f.file.Name(), err)
+	}
+	return f.file.Name(), nil
+}
+
+func (f *reportFile) close() error {
+	if f.file == nil {
+		return nil
+	}
+	return f.file.Close()
+}

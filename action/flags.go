@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// flagValue is the value of an input's flag. It implements pflag.Value.
+type flagValue struct {
+	input input
+	text  string
+	set   bool
+}
+
+// addFlags gives a command a flag for each input. The values are by the inputs'
+// names.
+func addFlags(command *cobra.Command) map[string]*flagValue {
+	values := map[string]*flagValue{}
+	for _, section := range flagSections(values) {
+		command.Flags().AddFlagSet(section.flags)
+	}
+	command.SetUsageFunc(func(command *cobra.Command) error {
+		out := command.OutOrStderr()
+		fmt.Fprintf(out, "Usage:\n  %s\n\nExample:\n%s\n", command.UseLine(), command.Example)
+		for _, section := range flagSections(map[string]*flagValue{}) {
+			const columns = 100
+			fmt.Fprintf(out, "\n%s:\n%s", section.name, section.flags.FlagUsagesWrapped(columns))
+		}
+		return nil
+	})
+	return values
+}
+
+// flagSection is the flags of one section of the reference.
+type flagSection struct {
+	name  string
+	flags *pflag.FlagSet
+}
+
+// flagSections makes the flags, and puts their values into values.
+func flagSections(values map[string]*flagValue) []flagSection {
+	var sections []flagSection
+	for _, input := range inputTable {
+		if len(sections) == 0 || sections[len(sections)-1].name != input.section {
+			flags := pflag.NewFlagSet(input.section, pflag.ContinueOnError)
+			flags.SortFlags = false
+			sections = append(sections, flagSection{input.section, flags})
+		}
+		value := &flagValue{input: input}
+		values[input.name] = value
+		flag := sections[len(sections)-1].flags.VarPF(value, input.flag(), "", input.usage())
+		if input.isBoolean() {
+			flag.NoOptDefVal = "true"
+		}
+	}
+	return sections
+}
+
+// usage is the input's text for a terminal. (pflag takes what is in backquotes
+// for the name of the value.)
+func (i input) usage() string {
+	text := strings.ReplaceAll(i.text, "`", "")
+	if i.secret {
+		text += fmt.Sprintf(" Others on this machine can see command lines, so better set %s in the environment.", i.variable())
+	}
+	return text
+}
+
+func (i input) isBoolean() bool { return i.fallback == "false" }
+
+// String implements pflag.Value: what is shown as the default.
+func (v *flagValue) String() string { return v.input.fallback }
+
+// Type implements pflag.Value.
+func (v *flagValue) Type() string {
+	switch {
+	case v.input.isBoolean():
+		return "bool"
+	case v.input.list:
+		return "line"
+	default:
+		return "string"
+	}
+}
+
+// Set implements pflag.Value. The values of a repeated flag are lines.
+func (v *flagValue) Set(text string) error {
+	if v.set && v.input.list {
+		text = v.text + "\n" + text
+	}
+	v.text, v.set = text, true
+	return nil
+}

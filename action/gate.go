@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// gate is the last thing that a request passes. A registry decides where we are
+// redirected to, so it could make us send requests inside our own network, or in
+// the clear. The gate refuses that. (What a registry names as its token server is
+// judged by oras-go.)
+type gate struct {
+	base  *http.Transport
+	plain func(host string) bool // may be spoken to over plain HTTP
+
+	mu    sync.Mutex
+	reach map[string]reach // of hosts that were dialled, by host:port
+}
+
+// dial tells the dialer who is dialled, and who redirected us there.
+type dial struct{ to, from string } // host:port; from is empty where nobody did
+
+func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
+	if counter, ok := req.Context().Value(counterKey).(*atomic.Int64); ok {
+		counter.Add(1)
+	}
+	if req.URL.Scheme != "https" && !g.plain(req.URL.Host) {
+		return nil, fmt.Errorf("refused to send a request to %s over plain HTTP: if that is meant, name the host in insecure_registries", req.URL.Host)
+	}
+	d := dial{to: hostPort(req.URL), from: redirectedBy(req)}
+	if literal, err := netip.ParseAddr(req.URL.Hostname()); err == nil && d.from != "" {
+		if err := g.admit(d, literal); err != nil { // here too, for a proxy might dial
+			return nil, err
+		}
+	}
+	if proxy, err := g.base.Proxy(req); err == nil && proxy == nil {
+		req = req.WithContext(context.WithValue(req.Context(), dialKey, d))
+	}
+	return g.base.RoundTrip(req)
+}
+
+// dialled is called with each address that is about to be dialled: after the name
+// was resolved, so that it can't resolve to something else after the judgement.
+func (g *gate) dialled(ctx context.Context, _, address string, _ syscall.RawConn) error {
+	d, direct := ctx.Value(dialKey).(dial)
+	if !direct {
+		return nil // a proxy, whose choice it is
+	}
+	to, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return fmt.Errorf("dial %s: %w", address, err)
+	}
+	if d.from != "" {
+		return g.admit(d, to.Addr())
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.reach[d.to] = reachOf(to.Addr())
+	return nil
+}
+
+// admit refuses an address that is further inside than the host that sent us
+// there.
+func (g *gate) admit(d dial, to netip.Addr) error {
+	g.mu.Lock()
+	from := g.reach[d.from]
+	g.mu.Unlock()
+	if r := reachOf(to); r > from || r == local {
+		return fmt.Errorf("refused the redirect of %s to %s: the address %s is %s", d.from, d.to, to, r)
+	}
+	return nil
+}
+
+// redirectedBy returns the host that was asked first, where the request follows a
+// redirect to another one.
+func redirectedBy(req *http.Request) string {
+	first := req
+	for first.Response != nil && first.Response.Request != nil {
+		first = first.Response.Request
+	}
+	if from := hostPort(first.URL); from != hostPort(req.URL) {
+		return from
+	}
+	return ""
+}
+
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = u.Scheme // as good a name for its default port
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// reach is from where an address can be reached: the greater, the further inside.
+type reach int
+
+const (
+	public   reach = iota
+	private        // from a company's or a cloud's network
+	loopback       // from this machine
+	local          // from this link or nowhere; clouds keep their metadata services there
+)
+
+func (r reach) String() string {
+	return [...]string{"public", "private", "on loopback", "local to this link"}[r]
+}
+
+// Addresses that the standard library has no name for.
+var (
+	sharedAddresses = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598, behind a carrier's NAT
+	translated      = netip.MustParsePrefix("64:ff9b::/96")  // RFC 6052, IPv4 in IPv6
+	thisNetwork     = netip.MustParsePrefix("0.0.0.0/8")     // RFC 1122 §3.2.1.3
+	metadata        = map[netip.Addr]bool{                   // of clouds that keep it elsewhere
+		netip.MustParseAddr("100.100.100.200"): true,
+		netip.MustParseAddr("168.63.129.16"):   true,
+		netip.MustParseAddr("fd00:ec2::254"):   true,
+		netip.MustParseAddr("fd20:ce::254"):    true,
+	}
+)
+
+func reachOf(address netip.Addr) reach {
+	address = address.Unmap().WithZone("")
+	if translated.Contains(address) {
+		last := address.As16()
+		address = netip.AddrFrom4([4]byte(last[12:]))
+	}
+	switch {
+	case address.IsLinkLocalUnicast(), address.IsMulticast(), address.IsUnspecified(), thisNetwork.Contains(address), metadata[address]:
+		return local
+	case address.IsLoopback():
+		return loopback
+	case address.IsPrivate(), sharedAddresses.Contains(address):
+		return private
+	}
+	return public
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+)
+
+// errChanged says that the registry has a newer index than the one that was to be
+// written over.
+var errChanged = errors.New("another writer changed the referrers index in the meantime")
+
+// referrersIndex is the index that lists the referrers of a subject on a registry
+// that has no Referrers API (OCI distribution-spec, "Referrers Tag Schema"). What
+// others put into it stays as it is.
+type referrersIndex struct {
+	SchemaVersion int               `json:"schemaVersion"`
+	MediaType     string            `json:"mediaType"`
+	ArtifactType  string            `json:"artifactType,omitempty"`
+	Manifests     []json.RawMessage `json:"manifests"`
+	Subject       json.RawMessage   `json:"subject,omitempty"`
+	Annotations   json.RawMessage   `json:"annotations,omitempty"`
+}
+
+// lacks returns those of wanted that the index does not list.
+func (x *referrersIndex) lacks(wanted []ocispec.Descriptor) []ocispec.Descriptor {
+	listed := make(map[digest.Digest]bool, len(x.Manifests))
+	for _, entry := range x.Manifests {
+		var desc struct {
+			Digest digest.Digest `json:"digest"`
+		}
+		if json.Unmarshal(entry, &desc) == nil { // what is no descriptor lists nothing
+			listed[desc.Digest] = true
+		}
+	}
+	var missing []ocispec.Descriptor
+	for _, desc := range wanted {
+		if !listed[desc.Digest] {
+			missing = append(missing, desc)
+		}
+	}
+	return missing
+}
+
+// with returns the index's JSON with more entries at its end.
+func (x *referrersIndex) with(more []ocispec.Descriptor) ([]byte, error) {
+	next := *x
+	next.SchemaVersion = 2
+	next.MediaType = ocispec.MediaTypeImageIndex
+	next.Manifests = append(make([]json.RawMessage, 0, len(x.Manifests)+len(more)), x.Manifests...)
+	for _, desc := range more {
+		entry, err := json.Marshal(desc)
+		if err != nil {
+			return nil, err
+		}
+		next.Manifests = append(next.Manifests, entry)
+	}
+	return json.Marshal(next)
+}
+
+// indexVersion is a referrers index as it was read at one moment.
+type indexVersion struct {
+	index  referrersIndex
+	digest digest.Digest // empty: there is no index yet
+	etag   string        // empty: the registry gave none
+}
+
+// indexTag is where a referrers index is read and written.
+type indexTag interface {
+	// read returns the index.
+	read(context.Context) (indexVersion, error)
+
+	// write replaces it. Where the registry supports conditional requests and
+	// has another version than over, the error is errChanged.
+	write(ctx context.Context, content []byte, over indexVersion) error
+}
+
+// registryTag is the referrers tag of a subject in a repository.
+type registryTag struct {
+	repo    *remote.Repository
+	subject digest.Digest
+
+	unconditional bool           // the registry can't do conditional requests properly
+	refused       *digest.Digest // the version on which the last condition failed
+}
+
+// anyManifest is asked for, so that something else under the tag is seen: a
+// registry answers 404 where it has no manifest of an accepted type.
+var anyManifest = strings.Join([]string{
+	ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest, mediaTypeDockerList, mediaTypeDockerManifest, mediaTypeArtifactManifest,
+}, ", ")
+
+// name is the tag that distribution-spec gives the index.
+func (t *registryTag) name() string {
+	return fmt.Sprintf("%.32s-%.64s", t.subject.Algorithm(), t.subject.Encoded())
+}
+
+func (t *registryTag) read(ctx context.Context) (indexVersion, error) {
+	answer, err := getManifest(ctx, t.repo, t.name(), anyManifest)
+	if errors.Is(err, errdef.ErrNotFound) {
+		return indexVersion{}, nil
+	}
+	if err != nil {
+		return indexVersion{}, err
+	}
+	version := indexVersion{digest: digest.FromBytes(answer.body), etag: answer.etag}
+	if version.digest == t.subject {
+		return indexVersion{}, nil // some registries answer with the subject where a tag is missing
+	}
+	if answer.mediaType != ocispec.MediaTypeImageIndex {
+		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but names a %q: move that away", t.name(), t.repo.Reference, answer.mediaType)
+	}
+	if err := json.Unmarshal(answer.body, &version.index); err != nil {
+		return indexVersion{}, fmt.Errorf("read referrers index %s of %s: %w", t.name(), t.repo.Reference, err)
+	}
+	return version, nil
+}
+
+func (t *registryTag) write(ctx context.Context, content []byte, over indexVersion) error {
+	if t.refused != nil && *t.refused == over.digest {
+		t.unconditional = true // it said "changed", and nothing had
+	}
+	condition := http.Header{}
+	switch {
+	case t.unconditional:
+	case over.digest == "":
+		condition.Set("If-None-Match", "*")
+	case over.etag != "":
+		condition.Set("If-Match", over.etag)
+	}
+	_, err := putManifest(once(ctx), t.repo, t.name(), ocispec.MediaTypeImageIndex, content, condition)
+	var response *errcode.ErrorResponse
+	switch {
+	case errors.Is(err, errChanged):
+		t.refused = &over.digest
+	case len(condition) > 0 && errors.As(err, &response) && (response.StatusCode == http.StatusBadRequest || response.StatusCode == http.StatusNotImplemented):
+		t.unconditional = true // perhaps that was it
+		return &busyError{err: err}
+	}
+	return err
+}

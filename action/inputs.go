@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/notaryproject/notation-core-go/signature/cose"
+	"github.com/notaryproject/notation-core-go/signature/jws"
+)
+
+// mode is what a run does.
+type mode string
+
+const (
+	modeSign          mode = "sign"
+	modeVerify        mode = "verify"
+	modeSignAndVerify mode = "sign-and-verify"
+	modeInspect       mode = "inspect"
+)
+
+// signs says whether the mode makes signatures.
+func (m mode) signs() bool { return m == modeSign || m == modeSignAndVerify }
+
+// verifies says whether the mode evaluates the trust policy.
+func (m mode) verifies() bool { return m == modeVerify || m == modeSignAndVerify }
+
+// inputs is everything that a user said, parsed and checked.
+type inputs struct {
+	mode    mode
+	targets []string // references, each with a tag or a digest
+
+	keyID          string
+	keyName        string
+	pluginName     string
+	pluginURL      string
+	pluginChecksum string // SHA-256, 64 lower-case hexadecimal digits
+	pluginConfig   map[string]string
+	pin            secret
+	module         string
+	certChain      string // a path, or PEM
+
+	envelopeType      string // media type
+	userMetadata      map[string]string
+	expiry            time.Duration // zero: none
+	timestampURL      string
+	timestampRootCert string // a path, or PEM
+	skipSigned        bool
+	recursive         bool
+
+	trustPolicy         string // a path, or JSON
+	trustStore          string
+	trustedCertificates string // paths one a line, or PEM
+	trustedIdentities   []string
+	verificationLevel   string
+	maxSignatures       int
+
+	registryUsername   string
+	registryPassword   secret
+	insecureRegistries []string
+	referrersTag       string // auto, true or false
+
+	concurrency int
+	timeout     time.Duration
+	report      string
+}
+
+// builtInPlugin is the name of the plugin that needs no installation.
+const builtInPlugin = "pkcs11"
+
+// input is one thing that a user can say.
+type input struct {
+	name     string // of the input; the flag has - for _
+	section  string // of the reference
+	fallback string // what it is where a user says nothing
+	// text says what it means: sentences in Markdown, one paragraph.
+	text    string
+	example string
+	list    bool // one a line; the flag can be repeated
+	secret  bool
+	// set parses a value that is not empty.
+	set func(in *inputs, value string) error
+}
+
+// flag is the name of the input's command line flag.
+func (i input) flag() string { return strings.ReplaceAll(i.name, "_", "-") }
+
+// variable is the name of the environment variable that action.yml hands the
+// input over in. The runner sets these for its own kinds of actions alone.
+func (i input) variable() string { return "INPUT_" + strings.ToUpper(i.name) }
+
+// Sections of the reference, in its order.
+const (
+	sectionWhat     = "What to do"
+	sectionKey      = "The key"
+	sectionSigning  = "Signing"
+	sectionTrust    = "Verifying"
+	sectionRegistry = "Registries"
+	sectionRun      = "The run"
+)
+
+// inputTable is the one table of inputs: the flags, the environment, action.yml
+// and the reference in docs/action.md follow from it.
+var inputTable = []input{
+	{
+		name: "mode", section: sectionWhat, fallback: string(modeSignAndVerify),
+		text: "What to do: `sign`, `verify`, `sign-and-verify`, or `inspect`, which shows the signatures that are there and judges nothing.",
+		set:  choice(func(in *inputs) *mode { return &in.mode }, modeSign, modeVerify, modeSignAndVerify, modeInspect),
+	},
+	{
+		name: "target_artifact_reference", section: sectionWhat, list: true,
+		text:    "The artifacts, one reference a line, with a digest (better) or a tag, which is resolved once. Required.",
+		example: "ghcr.io/me/app@sha256:…",
+		set:     references(func(in *inputs) *[]string { return &in.targets }),
+	},
+	{
+		name: "recursive", section: sectionWhat, fallback: "false",
+		text: "`true`: an index (a multi-platform image) stands for itself and all manifests in it, those of nested indexes too. Each is signed, each must verify.",
+		set:  boolean(func(in *inputs) *bool { return &in.recursive }),
+	},
+
+	{
+		name: "key_id", section: sectionKey,
+		text:    "The key, in its plugin's words. For `pkcs11` that is a PKCS#11 URI. Needed to sign, or `key_name`.",
+		example: "pkcs11:token=release;object=signing",
+		set:     text(func(in *inputs) *string { return &in.keyID }),
+	},
+	{
+		name: "key_name", section: sectionKey,
+		text: "The key, by its name in notation's `signingkeys.json` on this runner: a key of a plugin, or one in files. In place of `key_id` and the plugin's inputs.",
+		set:  text(func(in *inputs) *string { return &in.keyName }),
+	},
+	{
+		name: "pin", section: sectionKey, secret: true,
+		text:    "The token's PIN, of the plugin `pkcs11`. It is masked in the log, and tried once. The environment variable `NOTATION_PKCS11_PIN` and `pin_source` in `plugin_config` are other ways.",
+		example: "${{ secrets.PIN }}",
+		set:     func(in *inputs, value string) error { in.pin = secret{value}; return nil },
+	},
+	{
+		name: "module", section: sectionKey,
+		text:    "Path of the vendor's PKCS#11 module, of the plugin `pkcs11`. Without it, p11-kit's proxy.",
+		example: "/usr/lib/softhsm/libsofthsm2.so",
+		set:     text(func(in *inputs) *string { return &in.module }),
+	},
+	{
+		name: "cert_chain", section: sectionKey,
+		text: "Certificates that are not on the token, of the plugin `pkcs11`: the path of a PEM file, or the PEM itself, in any order.",
+		set:  text(func(in *inputs) *string { return &in.certChain }),
+	},
+	{
+		name: "plugin_name", section: sectionKey, fallback: builtInPlugin,
+		text: "The signing plugin. `pkcs11` is built in; any other is the one installed in notation on this runner, or that of `plugin_url`.",
+		set:  checked(func(in *inputs) *string { return &in.pluginName }, checkPluginName),
+	},
+	{
+		name: "plugin_url", section: sectionKey,
+		text: "Where to get the plugin of `plugin_name` from: an `https` URL of its executable, or of a `.tar.gz` or `.zip` with it. It is there for this run alone.",
+		set:  checked(func(in *inputs) *string { return &in.pluginURL }, checkPluginURL),
+	},
+	{
+		name: "plugin_checksum", section: sectionKey,
+		text: "SHA-256 of what `plugin_url` names, in hexadecimal. It is compared before anything of it is used.",
+		set:  checksum(func(in *inputs) *string { return &in.pluginChecksum }),
+	},
+	{
+		name: "plugin_config", section: sectionKey, list: true,
+		text:    "Settings for the plugin, `key=value` one a line. Don't put secrets here.",
+		example: "timeout=30s",
+		set:     pairs(func(in *inputs) *map[string]string { return &in.pluginConfig }),
+	},
+
+	{
+		name: "signature_format", section: sectionSigning, fallback: "cose",
+		text: "The envelope of new signatures: `cose` or `jws`.",
+		set:  named(func(in *inputs) *string { return &in.envelopeType }, map[string]string{"cose": cose.MediaTypeEnvelope, "jws": jws.MediaTypeEnvelope}),
+	},
+	{
+		name: "user_metadata", section: sectionSigning, list: true,
+		text:    "`key=value` one a line. Signed along when signing; when verifying, a signature must have them all to count.",
+		example: "commit=${{ github.sha }}",
+		set:     userMetadata(func(in *inputs) *map[string]string { return &in.userMetadata }),
+	},
+	{
+		name: "expiry", section: sectionSigning,
+		text:    "How long new signatures are good for, as a duration of whole seconds such as `8760h`. Without it they don't expire.",
+		example: "8760h",
+		set:     duration(func(in *inputs) *time.Duration { return &in.expiry }, time.Second, 100*365*24*time.Hour),
+	},
+	{
+		name: "timestamp_url", section: sectionSigning,
+		text: "URL of a timestamping authority (RFC 3161) that countersigns new signatures. Needs `timestamp_root_cert`.",
+		set:  text(func(in *inputs) *string { return &in.timestampURL }),
+	},
+	{
+		name: "timestamp_root_cert", section: sectionSigning,
+		text: "The root certificate of that authority: a path, or the PEM itself. With `trusted_certificates`, it is also whose timestamps are believed when verifying.",
+		set:  text(func(in *inputs) *string { return &in.timestampRootCert }),
+	},
+	{
+		name: "skip_signed", section: sectionSigning, fallback: "false",
+		text: "`true`: an artifact that has a good signature by this key already, with the same `user_metadata`, gets no other. Which certificate is the key's shows in a signature, so a run may make one that it does not push.",
+		set:  boolean(func(in *inputs) *bool { return &in.skipSigned }),
+	},
+
+	{
+		name: "trusted_certificates", section: sectionTrust,
+		text: "Certificates to trust, mostly roots, as PEM or as paths one a line. With `trusted_identities` this is all it takes to verify: no trust policy, no trust store.",
+		set:  text(func(in *inputs) *string { return &in.trustedCertificates }),
+	},
+	{
+		name: "trusted_identities", section: sectionTrust, list: true,
+		text:    "With `trusted_certificates`: whose signatures count, one distinguished name a line as in a trust policy. Without it, or with `*`, those of everybody whom these certificates vouch for.",
+		example: "x509.subject: C=DE, ST=Berlin, O=Example",
+		set:     lines(func(in *inputs) *[]string { return &in.trustedIdentities }),
+	},
+	{
+		name: "verification_level", section: sectionTrust,
+		text: "With `trusted_certificates`: `strict` (which it is without), `permissive` or `audit`.",
+		set:  choice(func(in *inputs) *string { return &in.verificationLevel }, "strict", "permissive", "audit"),
+	},
+	{
+		name: "trust_policy", section: sectionTrust,
+		text: "The trust policy: the path of a `trustpolicy.json`, or the JSON itself. Without it and `trusted_certificates`, notation's own on this runner.",
+		set:  text(func(in *inputs) *string { return &in.trustPolicy }),
+	},
+	{
+		name: "trust_store", section: sectionTrust,
+		text: "The directory of the trust store that the policy speaks of, the one that has `x509` in it. Without it, notation's own on this runner.",
+		set:  text(func(in *inputs) *string { return &in.trustStore }),
+	},
+	{
+		name: "max_signatures", section: sectionTrust, fallback: "100",
+		text: "How many signatures of an artifact are looked at.",
+		set:  number(func(in *inputs) *int { return &in.maxSignatures }, 1, 10_000),
+	},
+
+	{
+		name: "registry_username", section: sectionRegistry,
+		text: "User name for the registries. Without it, what `docker login` left on this runner, credential helpers too.",
+		set:  text(func(in *inputs) *string { return &in.registryUsername }),
+	},
+	{
+		name: "registry_password", section: sectionRegistry, secret: true,
+		text:    "Password or token of that user.",
+		example: "${{ secrets.GITHUB_TOKEN }}",
+		set:     func(in *inputs, value string) error { in.registryPassword = secret{value}; return nil },
+	},
+	{
+		name: "insecure_registries", section: sectionRegistry, list: true,
+		text:    "Registries, `host` or `host:port` one a line, to speak plain HTTP with. `localhost` needs no mention.",
+		example: "registry.internal:5000",
+		set:     hosts(func(in *inputs) *[]string { return &in.insecureRegistries }),
+	},
+	{
+		name: "force_referrers_tag", section: sectionRegistry, fallback: "auto",
+		text: "How a registry is told of new signatures. `auto`, and `false` too: by the Referrers API, and by the referrers tag schema where a registry has no such API. `true`: by the tag schema always.",
+		set:  choice(func(in *inputs) *string { return &in.referrersTag }, "auto", "true", "false"),
+	},
+
+	{
+		name: "concurrency", section: sectionRun, fallback: "24",
+		text: "How many artifacts are worked on at once.",
+		set:  number(func(in *inputs) *int { return &in.concurrency }, 1, 256),
+	},
+	{
+		name: "timeout", section: sectionRun, fallback: "5m",
+		text: "How long resolving, signing or verifying one artifact may take, as a duration such as `90s`.",
+		set:  duration(func(in *inputs) *time.Duration { return &in.timeout }, time.Second, 24*time.Hour),
+	},
+	{
+		name: "report", section: sectionRun,
+		text: "Path of the JSON report. Without it, a file in the runner's temporary directory, which the output `report` names.",
+		set:  text(func(in *inputs) *string { return &in.report }),
+	},
+}
+
+// parseInputs parses what lookUp has of each input, and checks that the inputs
+// go together. The error names all inputs at fault, and holds no secret.
+func parseInputs(lookUp func(input) string) (inputs, error) {
+	var in inputs
+	var faults []error
+	for _, input := range inputTable {
+		value := lookUp(input)
+		if strings.TrimSpace(value) == "" {
+			value = input.fallback
+		}
+		if value == "" {
+			continue
+		}
+		if input.secret { // white space may be meant; the end of a line is not
+			value = strings.TrimRight(value, "\r\n")
+		} else {
+			value = strings.TrimSpace(value)
+		}
+		if err := input.set(&in, value); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", input.name, err))
+		}
+	}
+	if faults == nil { // else they would show up twice
+		faults = in.check()
+	}
+	return in, errors.Join(faults...)
+}
+
+// check returns what is wrong with the inputs taken together.
+func (in *inputs) check() []error {
+	var faults []error
+	for _, rule := range inputRules {
+		if rule.broken(in) {
+			faults = append(faults, errors.New(rule.text))
+		}
+	}
+	return faults
+}
+
+// inputRules say which inputs go together.
+var inputRules = []struct {
+	broken func(in *inputs) bool
+	text   string
+}{
+	{
+		func(in *inputs) bool { return len(in.targets) == 0 },
+		"target_artifact_reference is missing; give at least one reference, such as ghcr.io/me/app@sha256:…",
+	},
+	{
+		func(in *inputs) bool { return in.mode.signs() && in.keyID == "" && in.keyName == "" },
+		"no key to sign with; set key_id, such as pkcs11:token=release;object=signing, or key_name",
+	},
+	{
+		func(in *inputs) bool { return in.keyID != "" && in.keyName != "" },
+		"key_id and key_name are both set; set the one that is meant",
+	},
+	{
+		func(in *inputs) bool { return in.keyName != "" && in.pluginName != builtInPlugin },
+		"key_name and plugin_name are both set; the key's entry in signingkeys.json names its plugin",
+	},
+	{
+		func(in *inputs) bool { return in.keyName != "" && in.pluginURL != "" },
+		"key_name and plugin_url are both set; use key_id with plugin_url",
+	},
+	{
+		func(in *inputs) bool { return in.pluginName != builtInPlugin && in.hasTokenInputs() },
+		"pin, module and cert_chain are for the built-in plugin pkcs11; other plugins get theirs by plugin_config",
+	},
+	{
+		func(in *inputs) bool { return in.module != "" && has(in.pluginConfig, "module") },
+		"module is set twice, in plugin_config too; set it once",
+	},
+	{
+		func(in *inputs) bool { return in.certChain != "" && has(in.pluginConfig, "cert_chain") },
+		"cert_chain is set twice, in plugin_config too; set it once",
+	},
+	{
+		func(in *inputs) bool { return !in.pin.empty() && has(in.pluginConfig, "pin_source") },
+		"pin and, in plugin_config, pin_source are both set; set the one that is meant",
+	},
+	{
+		func(in *inputs) bool { return (in.pluginURL == "") != (in.pluginChecksum == "") },
+		"plugin_url and plugin_checksum go together; set both or none",
+	},
+	{
+		func(in *inputs) bool { return in.pluginURL != "" && in.pluginName == builtInPlugin },
+		"plugin_url is set and plugin_name is not; the plugin pkcs11 is built in and is not fetched",
+	},
+	{
+		func(in *inputs) bool { return in.mode.signs() && in.timestampURL != "" && in.timestampRootCert == "" },
+		"timestamp_url needs timestamp_root_cert, the root certificate of the authority",
+	},
+	{
+		func(in *inputs) bool {
+			return in.mode == modeSign && in.timestampURL == "" && in.timestampRootCert != ""
+		},
+		"timestamp_root_cert is set and timestamp_url is not; set both or none",
+	},
+	{
+		func(in *inputs) bool { return (in.registryUsername == "") != in.registryPassword.empty() },
+		"registry_username and registry_password go together; set both or none",
+	},
+}
+
+func (in *inputs) hasTokenInputs() bool {
+	return !in.pin.empty() || in.module != "" || in.certChain != ""
+}
+
+func has(m map[string]string, key string) bool {
+	_, present := m[key]
+	return present
+}
+
+// secretVariables are the environment variables that hold secret inputs, which
+// no other process is to see.
+func secretVariables() []string {
+	var names []string
+	for _, input := range inputTable {
+		if input.secret {
+			names = append(names, input.variable())
+		}
+	}
+	return names
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/notaryproject/notation-core-go/signature/cose"
+	"github.com/notaryproject/notation-core-go/signature/jws"
+)
+
+// valid is the least that a run needs.
+var valid = map[string]string{"target_artifact_reference": "ghcr.io/me/app:v1", "key_id": "pkcs11:object=signing"}
+
+func parse(values map[string]string) (inputs, error) {
+	all := maps.Clone(valid)
+	maps.Copy(all, values)
+	return parseInputs(func(i input) string { return all[i.name] })
+}
+
+func TestDefaults(t *testing.T) {
+	in, err := parse(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in.mode != modeSignAndVerify || in.pluginName != "pkcs11" || in.envelopeType != cose.MediaTypeEnvelope ||
+		in.maxSignatures != 100 || in.referrersTag != "auto" || in.concurrency != 24 || in.timeout != 5*time.Minute || in.recursive || in.skipSigned {
+		t.Errorf("%+v", in)
+	}
+}
+
+func TestValues(t *testing.T) {
+	in, err := parse(map[string]string{
+		"target_artifact_reference": "\n  ghcr.io/me/app:v1 \r\n\n ghcr.io/me/app:v2\n",
+		"signature_format":          " jws ",
+		"plugin_config":             "a=1\nb = x=y \n",
+		"user_metadata":             "commit=abc",
+		"expiry":                    "24h",
+		"recursive":                 "True",
+		"trusted_identities":        "x509.subject: C=DE, ST=Berlin, O=acme\nx509.subject: C=DE, ST=Bayern, O=acme",
+		"insecure_registries":       "registry.internal:5000",
+		"pin":                       "\tuser:password \n",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Join(in.targets, " ") != "ghcr.io/me/app:v1 ghcr.io/me/app:v2" {
+		t.Errorf("targets %q", in.targets)
+	}
+	if !maps.Equal(in.pluginConfig, map[string]string{"a": "1", "b": "x=y"}) {
+		t.Errorf("plugin config %q", in.pluginConfig)
+	}
+	if in.envelopeType != jws.MediaTypeEnvelope || in.expiry != 24*time.Hour || !in.recursive || len(in.trustedIdentities) != 2 {
+		t.Errorf("%+v", in)
+	}
+	if got := in.pin.reveal(); got != "\tuser:password " {
+		t.Errorf("PIN %q: white space of a PIN may be meant, the end of its line is not", got)
+	}
+}
+
+func TestWrongValuesAreNamed(t *testing.T) {
+	for name, values := range map[string][]string{
+		"mode":                      {"Sign", "attest"},
+		"target_artifact_reference": {"app:v1", "ghcr.io/me/app", "ghcr.io/ME/app:v1", "https://ghcr.io/me/app:v1"},
+		"recursive":                 {"yes", "1"},
+		"plugin_name":               {"../evil", "a/b", ".", "-x"},
+		"plugin_url":                {"http://example.com/plugin", "ftp://example.com/plugin", "plugin.tar.gz", "http://127.0.0.1.example.com/x"},
+		"plugin_checksum":           {"abc", strings.Repeat("g", 64)},
+		"plugin_config":             {"timeout", "=x", "a=1\na=2"},
+		"signature_format":          {"COSE", "x509"},
+		"user_metadata":             {"io.cncf.notary.x=1", "commit"},
+		"expiry":                    {"0s", "-1h", "1500ms", "tomorrow"},
+		"skip_signed":               {"maybe"},
+		"verification_level":        {"skip", "Strict"},
+		"max_signatures":            {"0", "-1", "many", "1e9"},
+		"insecure_registries":       {"http://registry", "registry/path"},
+		"force_referrers_tag":       {"never"},
+		"concurrency":               {"0", "1000"},
+		"timeout":                   {"0s", "5", "48h"},
+	} {
+		for _, value := range values {
+			_, err := parse(map[string]string{name: value})
+			if err == nil || !strings.HasPrefix(err.Error(), name+": ") {
+				t.Errorf("%s=%q: %v", name, value, err)
+			}
+		}
+	}
+}
+
+func TestInputsThatDoNotGoTogether(t *testing.T) {
+	for _, test := range []struct {
+		inputs map[string]string
+		says   string
+	}{
+		{map[string]string{"target_artifact_reference": ""}, "target_artifact_reference is missing"},
+		{map[string]string{"key_id": ""}, "no key"},
+		{map[string]string{"key_name": "release"}, "key_id and key_name"},
+		{map[string]string{"key_id": "", "key_name": "release", "plugin_name": "azure-kv"}, "key_name and plugin_name"},
+		{map[string]string{"plugin_name": "azure-kv", "pin": "1234"}, "pin, module and cert_chain"},
+		{map[string]string{"module": "a.so", "plugin_config": "module=b.so"}, "module is set twice"},
+		{map[string]string{"cert_chain": "a.pem", "plugin_config": "cert_chain=b.pem"}, "cert_chain is set twice"},
+		{map[string]string{"pin": "1234", "plugin_config": "pin_source=env:PIN"}, "pin_source"},
+		{map[string]string{"plugin_name": "azure-kv", "plugin_url": "https://example.com/plugin"}, "plugin_checksum"},
+		{map[string]string{"plugin_url": "https://example.com/plugin", "plugin_checksum": strings.Repeat("a", 64)}, "pkcs11 is built in"},
+		{map[string]string{"timestamp_url": "http://tsa.example.com"}, "timestamp_root_cert"},
+		{map[string]string{"timestamp_root_cert": "tsa.pem", "mode": "sign"}, "timestamp_url"},
+		{map[string]string{"registry_username": "me"}, "registry_password"},
+	} {
+		if _, err := parse(test.inputs); err == nil || !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%v: %v", test.inputs, err)
+		}
+	}
+	if _, err := parse(map[string]string{"mode": "verify", "key_id": ""}); err != nil {
+		t.Errorf("to verify takes no key: %v", err)
+	}
+}
+
+// A wrong value may be a secret in the wrong place.
+func TestErrorsShowNoSecret(t *testing.T) {
+	_, err := parse(map[string]string{"pin": "hush-1", "plugin_config": "hush-2", "registry_password": "hush-3", "mode": "x"})
+	if err == nil || strings.Contains(err.Error(), "hush") {
+		t.Error(err)
+	}
+}
+
+func TestEachInputIsDescribedOnce(t *testing.T) {
+	names := map[string]bool{}
+	for _, i := range inputTable {
+		if names[i.name] || i.section == "" || !strings.HasSuffix(i.text, ".") || strings.ContainsAny(i.text, "\n|") || i.set == nil {
+			t.Errorf("%+v", i)
+		}
+		names[i.name] = true
+	}
+	if len(names) < 30 {
+		t.Errorf("only %d inputs", len(names))
+	}
+}

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/notaryproject/notation-go/dir"
+	pluginmanager "github.com/notaryproject/notation-go/plugin"
+	"oras.land/oras-go/v2/registry"
+)
+
+// preparation is a run that is checked and has not begun: no request was sent,
+// no token was touched. Close it when done.
+type preparation struct {
+	inputs       inputs
+	action       *Action
+	folder       string // the run's own directory, which goes with it
+	trust        *trust // nil in modes that don't verify
+	timestamping *timestamping
+	builtIn      BuiltIn                                       // nil: another plugin, or none
+	key          func(ctx context.Context) (signingKey, error) // nil in modes that don't sign
+	warnings     []string
+}
+
+// prepare checks what can be checked beforehand. Its errors are mistakes in the
+// inputs.
+func (a *Action) prepare(ctx context.Context, in inputs) (_ *preparation, err error) {
+	p := &preparation{inputs: in, action: a}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close())
+		}
+	}()
+	if p.folder, err = os.MkdirTemp(a.Getenv("RUNNER_TEMP"), Name+"-"); err != nil {
+		return nil, fmt.Errorf("the run's own directory: %w", err)
+	}
+	var faults []error
+	for _, check := range []func(context.Context) error{p.prepareRegistries, p.prepareTrust, p.prepareTimestamping, p.prepareKey} {
+		if err := check(ctx); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	return p, errors.Join(faults...)
+}
+
+// close gives back what the run had.
+func (p *preparation) close() error {
+	var err error
+	if p.builtIn != nil {
+		err = p.builtIn.Close()
+	}
+	if p.folder != "" {
+		err = errors.Join(err, os.RemoveAll(p.folder))
+	}
+	return err
+}
+
+func (p *preparation) registryOptions() registryOptions {
+	return registryOptions{
+		username:    p.inputs.registryUsername,
+		password:    p.inputs.registryPassword,
+		insecure:    p.inputs.insecureRegistries,
+		connections: p.inputs.concurrency,
+		userAgent:   Name + "/" + p.action.Version,
+	}
+}
+
+func (p *preparation) prepareRegistries(context.Context) error {
+	return p.registryOptions().check(p.inputs.targets)
+}
+
+func (p *preparation) prepareTrust(context.Context) (err error) {
+	if !p.inputs.mode.verifies() {
+		return nil
+	}
+	p.trust, err = loadTrust(trustOptions{
+		policy:        p.inputs.trustPolicy,
+		store:         p.inputs.trustStore,
+		certificates:  p.inputs.trustedCertificates,
+		identities:    p.inputs.trustedIdentities,
+		level:         p.inputs.verificationLevel,
+		timestampRoot: p.inputs.timestampRootCert,
+		notationDir:   p.action.notationDir(),
+	})
+	if err != nil {
+		return err
+	}
+	p.warnings = append(p.warnings, p.trust.warnings...)
+	var faults []error
+	for _, text := range p.inputs.targets {
+		ref, err := registry.ParseReference(text)
+		if err == nil {
+			err = p.trust.check(ref)
+		}
+		if err != nil {
+			faults = append(faults, err)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func (p *preparation) prepareTimestamping(context.Context) (err error) {
+	if !p.inputs.mode.signs() || p.inputs.timestampURL == "" {
+		return nil
+	}
+	p.timestamping, err = newTimestamping(p.inputs.timestampURL, p.inputs.timestampRootCert, http.DefaultTransport)
+	return err
+}
+
+// prepareKey finds the key's plugin or files. A plugin that is to be fetched is
+// fetched when the run begins.
+func (p *preparation) prepareKey(ctx context.Context) error {
+	in := &p.inputs
+	switch {
+	case !in.mode.signs():
+		return nil
+	case in.keyName != "":
+		return p.prepareNamedKey(ctx)
+	case in.pluginURL != "":
+		source := pluginSource{in.pluginName, in.pluginURL, in.pluginChecksum}
+		p.key = func(ctx context.Context) (signingKey, error) {
+			plugin, err := source.fetch(ctx, http.DefaultTransport, p.folder)
+			if err != nil {
+				return nil, err
+			}
+			return pluginKey{newOncePlugin(plugin), in.keyID, in.pluginConfig}, nil
+		}
+		return nil
+	default:
+		return p.preparePluginKey(ctx, in.pluginName, in.keyID, in.pluginConfig)
+	}
+}
+
+// prepareNamedKey finds a key in notation's signingkeys.json.
+func (p *preparation) prepareNamedKey(ctx context.Context) error {
+	entry, err := namedKey(p.action.notationDir(), p.inputs.keyName)
+	if err != nil {
+		return err
+	}
+	if entry.X509KeyPair != nil {
+		key, err := openFileKey(entry.X509KeyPair)
+		if err != nil {
+			return fmt.Errorf("key_name: key %s: %w", quote(p.inputs.keyName), err)
+		}
+		p.setKey(key)
+		return nil
+	}
+	config := maps.Clone(entry.PluginConfig)
+	if config == nil {
+		config = map[string]string{}
+	}
+	maps.Copy(config, p.inputs.pluginConfig)
+	return p.preparePluginKey(ctx, entry.PluginName, entry.ID, config)
+}
+
+func (p *preparation) preparePluginKey(ctx context.Context, name, id string, config map[string]string) error {
+	if name == builtInPlugin {
+		return p.prepareBuiltIn(id, config)
+	}
+	if p.inputs.hasTokenInputs() {
+		return fmt.Errorf("pin, module and cert_chain are for the built-in plugin %s, and this key is one of the plugin %s", builtInPlugin, quote(name))
+	}
+	plugin, err := installedPlugin(ctx, p.pluginFolder(), name)
+	if err != nil {
+		return err
+	}
+	p.setKey(pluginKey{newOncePlugin(plugin), id, config})
+	return nil
+}
+
+// prepareBuiltIn gives the built-in plugin the inputs that are for it: by its
+// config, but the PIN by an environment variable of its own.
+func (p *preparation) prepareBuiltIn(id string, config map[string]string) error {
+	config, err := p.tokenConfig(config)
+	if err != nil {
+		return err
+	}
+	p.builtIn = p.action.BuiltIn(func(name string) string {
+		if name == variablePIN && !p.inputs.pin.empty() {
+			return p.inputs.pin.reveal()
+		}
+		return p.action.Getenv(name)
+	})
+	if err := p.builtIn.Check(id, config); err != nil {
+		return fmt.Errorf("the key: %w", plainly(err))
+	}
+	p.setKey(pluginKey{newOncePlugin(p.builtIn), id, config})
+	return nil
+}
+
+// variablePIN is where the built-in plugin reads the PIN.
+const variablePIN = "NOTATION_PKCS11_PIN"
+
+// tokenConfig adds module and cert_chain to the built-in plugin's config.
+func (p *preparation) tokenConfig(config map[string]string) (map[string]string, error) {
+	if has(config, "pin_source") && !p.inputs.pin.empty() {
+		return nil, fmt.Errorf("pin is set, and the plugin config of key %s has a pin_source; set the one that is meant", quote(p.inputs.keyName))
+	}
+	all := maps.Clone(config)
+	if all == nil {
+		all = map[string]string{}
+	}
+	if p.inputs.module != "" {
+		all["module"] = p.inputs.module
+	}
+	if chain := p.inputs.certChain; isPEM(chain) {
+		file := filepath.Join(p.folder, "cert_chain.pem")
+		if err := os.WriteFile(file, []byte(chain), 0o600); err != nil {
+			return nil, fmt.Errorf("cert_chain: %w", err)
+		}
+		all["cert_chain"] = file
+	} else if chain != "" {
+		all["cert_chain"] = chain
+	}
+	return all, nil
+}
+
+func (p *preparation) setKey(key signingKey) {
+	p.key = func(context.Context) (signingKey, error) { return key, nil }
+}
+
+func (p *preparation) pluginFolder() string {
+	if named := p.action.Getenv("NOTATION_LIBEXEC"); named != "" {
+		return filepath.Join(named, dir.PathPlugins)
+	}
+	return filepath.Join(p.action.notationDir(), dir.PathPlugins)
+}
+
+// start makes the run. From here on requests are sent.
+func (p *preparation) start(ctx context.Context, progress func(stage string, done, all int)) (*run, error) {
+	in := p.inputs
+	r := &run{inputs: in, registries: newRegistries(p.registryOptions()), progress: progress}
+	if in.mode.signs() {
+		key, err := p.key(ctx)
+		if err != nil {
+			return nil, err
+		}
+		r.signer = &signer{
+			key:          key,
+			envelopeType: in.envelopeType,
+			userMetadata: in.userMetadata,
+			expiry:       in.expiry,
+			timestamping: p.timestamping,
+		}
+		r.pusher = newPusher(pushOptions{registries: r.registries, mode: in.referrersTag, journal: p.action.journalDir()})
+	}
+	if in.mode.verifies() {
+		var err error
+		r.verifier, err = newVerifier(p.trust, r.registries, verifyOptions{
+			maxSignatures: in.maxSignatures,
+			concurrency:   in.concurrency,
+			userMetadata:  in.userMetadata,
+			pluginConfig:  in.pluginConfig,
+			plugins:       pluginmanager.NewCLIManager(dir.NewSysFS(p.pluginFolder())),
+			transport:     http.DefaultTransport,
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+	"oras.land/oras-go/v2/registry"
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+)
+
+// signatureConfig is the config of each signature manifest: "{}".
+var signatureConfig = ocispec.Descriptor{
+	MediaType: artifactTypeNotation,
+	Digest:    ocispec.DescriptorEmptyJSON.Digest,
+	Size:      ocispec.DescriptorEmptyJSON.Size,
+}
+
+// pushOptions say how signatures are pushed.
+type pushOptions struct {
+	registries *registries
+
+	// mode is the input force_referrers_tag. "true": every signature is listed
+	// in a referrers index too. Otherwise only where the registry has no
+	// Referrers API.
+	mode string
+
+	// journal is a directory that outlives the run, where signatures are noted
+	// until they are listed. Empty: none, and what a killed run leaves behind
+	// is not found again.
+	journal string
+
+	// pace is [defaultPace] if it is zero.
+	pace pace
+}
+
+// pusher pushes signatures so that none is lost. Its methods may be called
+// concurrently. At the end of the run, settle must be called.
+type pusher struct {
+	registries *registries
+	force      bool
+	pace       pace
+	journal    *journal
+	unnoted    sync.Once // to say that the journal can't be written
+
+	mu           sync.Mutex
+	repositories map[string]*signatureStore // by registry/repository
+	indexes      map[string]*subjectIndex   // by registry/repository@digest
+}
+
+// signatureStore is what a pusher knows of a repository.
+type signatureStore struct {
+	api atomic.Bool // the registry keeps the list of referrers: it said so of the last one
+
+	config sync.Mutex // held while the config blob is looked for
+	ready  bool       // it is there
+}
+
+// subjectIndex is the referrers index of one subject and what the run has put
+// there.
+type subjectIndex struct {
+	target target
+	writer *indexWriter
+	adopt  sync.Once
+
+	mu    sync.Mutex
+	notes []string // of the journal, which the last look makes superfluous
+}
+
+// pushed is a signature that is in the registry.
+type pushed struct {
+	manifest ocispec.Descriptor // of the signature manifest
+	envelope ocispec.Descriptor
+	index    string   // the tag of the referrers index that lists it; empty: the Referrers API does
+	requests int      // that it took, the last look at the index not counted
+	warnings []string // what went wrong, although the signature is where it should be
+}
+
+// unlistedError is of signatures that are in the registry, but that nobody finds
+// there, because the referrers index does not list them.
+type unlistedError struct {
+	artifact   target
+	signatures []digest.Digest // of the signature manifests
+	err        error
+}
+
+func (e *unlistedError) Error() string {
+	names := make([]string, len(e.signatures))
+	for i, d := range e.signatures {
+		names[i] = d.String()
+	}
+	return fmt.Sprintf("signature %s of %s is in the registry, but not in the artifact's referrers index, so verification won't find it; sign again: %v", strings.Join(names, " and "), e.artifact, e.err)
+}
+
+func (e *unlistedError) Unwrap() error { return e.err }
+
+func newPusher(options pushOptions) *pusher {
+	if options.pace == (pace{}) {
+		options.pace = defaultPace
+	}
+	return &pusher{
+		registries:   options.registries,
+		force:        options.mode == "true",
+		pace:         options.pace,
+		journal:      openJournal(options.journal),
+		repositories: map[string]*signatureStore{},
+		indexes:      map[string]*subjectIndex{},
+	}
+}
+
+// push stores a signature of an artifact: the envelope, a signature manifest with
+// the annotations, and, where the registry has no Referrers API, an entry in the
+// artifact's referrers index. A context that ends stops it before the manifest is
+// stored; what comes after that is finished. An error of type *unlistedError says
+// that the signature is stored, but not listed.
+func (p *pusher) push(ctx context.Context, t target, envelope []byte, mediaType string, annotations map[string]string) (pushed, error) {
+	ctx, requests := counting(ctx)
+	result, err := p.store(ctx, t, envelope, mediaType, annotations)
+	result.requests = int(requests.Load())
+	if err == nil {
+		return result, nil
+	}
+	err = p.registries.explain(t.ref, true, err)
+	var unlisted *unlistedError
+	if !errors.As(err, &unlisted) {
+		err = fmt.Errorf("push the signature of %s: %w", t, err)
+	}
+	return result, err
+}
+
+func (p *pusher) store(ctx context.Context, t target, envelope []byte, mediaType string, annotations map[string]string) (pushed, error) {
+	result := pushed{envelope: descriptorOf(mediaType, envelope)}
+	annotations = dated(annotations)
+	desc, manifest, err := signatureManifest(t.desc, result.envelope, annotations)
+	if err != nil {
+		return result, err
+	}
+	result.manifest = desc
+	repository := p.repository(t.ref)
+	if err := repository.storeBlobs(ctx, t.repo, result.envelope, envelope); err != nil {
+		return result, err
+	}
+	ctx, cancel := finishing(ctx)
+	defer cancel()
+	entry := desc // as it stands in an index
+	entry.ArtifactType, entry.Annotations = artifactTypeNotation, annotations
+	note := ""
+	if p.force || !repository.api.Load() {
+		note = p.note(t, entry, &result)
+	}
+	lists, err := repository.storeManifest(ctx, t, desc, manifest)
+	if err != nil {
+		var response *errcode.ErrorResponse
+		if errors.As(err, &response) && response.StatusCode < 500 {
+			p.journal.strike(note) // or else it may be stored, and only the answer lost
+		}
+		return result, err
+	}
+	if lists && !p.force {
+		p.journal.strike(note)
+		return result, nil
+	}
+	index := p.index(t)
+	result.index = index.name()
+	result.warnings = append(result.warnings, index.adoptOrphans(ctx, p.journal)...)
+	if err := index.add(ctx, entry, note); err != nil {
+		return result, &unlistedError{t, []digest.Digest{entry.Digest}, err}
+	}
+	return result, nil
+}
+
+// note writes a signature's note. One warning is enough where that can't be done.
+func (p *pusher) note(t target, entry ocispec.Descriptor, result *pushed) string {
+	note, err := p.journal.note(t, entry)
+	if err != nil {
+		p.unnoted.Do(func() {
+			result.warnings = append(result.warnings, fmt.Sprintf("no notes can be kept of signatures that are not yet listed, so if this run is killed, the next one can't finish its work: %v", err))
+		})
+	}
+	return note
+}
+
+// settle has the last look at all referrers indexes that the run has written, and
+// puts back what others' updates dropped. Each error is an *unlistedError.
+func (p *pusher) settle(ctx context.Context) []error {
+	p.mu.Lock()
+	indexes := slices.Collect(maps.Values(p.indexes))
+	p.mu.Unlock()
+	errs := make([]error, len(indexes))
+	var group errgroup.Group
+	group.SetLimit(32) // most of them wait
+	for i, index := range indexes {
+		group.Go(func() error {
+			errs[i] = p.settleIndex(ctx, index)
+			return nil
+		})
+	}
+	group.Wait() // no call returns an error
+	return slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+}
+
+func (p *pusher) settleIndex(ctx context.Context, index *subjectIndex) error {
+	missing, err := index.writer.settle(ctx)
+	if err == nil {
+		index.mu.Lock()
+		defer index.mu.Unlock()
+		for _, note := range index.notes {
+			p.journal.strike(note)
+		}
+		index.notes = nil
+		return nil
+	}
+	unlisted := &unlistedError{artifact: index.target, err: p.registries.explain(index.target.ref, true, err)}
+	for _, entry := range missing {
+		unlisted.signatures = append(unlisted.signatures, entry.Digest)
+	}
+	return unlisted
+}
+
+func (p *pusher) repository(ref registry.Reference) *signatureStore {
+	ref.Reference = ""
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	store, ok := p.repositories[ref.String()]
+	if !ok {
+		store = &signatureStore{}
+		p.repositories[ref.String()] = store
+	}
+	return store
+}
+
+func (p *pusher) index(t target) *subjectIndex {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	index, ok := p.indexes[t.String()]
+	if !ok {
+		tag := &registryTag{repo: t.repo, subject: t.desc.Digest}
+		index = &subjectIndex{target: t, writer: newIndexWriter(tag, p.pace)}
+		p.indexes[t.String()] = index
+	}
+	return index
+}
+
+func (x *subjectIndex) name() string { return (&registryTag{subject: x.target.desc.Digest}).name() }
+
+// add puts an entry into the index. Its note is kept until the last look, and
+// after an error for the next run.
+func (x *subjectIndex) add(ctx context.Context, entry ocispec.Descriptor, note string) error {
+	if err := x.writer.add(ctx, entry); err != nil {
+		return err
+	}
+	x.keep(note)
+	return nil
+}
+
+func (x *subjectIndex) keep(note string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.notes = append(x.notes, note)
+}
+
+// adoptOrphans finishes, once, what runs that were killed have left undone: their
+// signatures get listed together with ours. It returns what to say of that.
+func (x *subjectIndex) adoptOrphans(ctx context.Context, j *journal) (said []string) {
+	x.adopt.Do(func() {
+		orphans, err := j.orphans(x.target)
+		if err != nil {
+			said = append(said, fmt.Sprintf("look for signatures that an earlier run did not finish: %v", err))
+		}
+		for _, orphan := range orphans {
+			switch stored, err := isStored(ctx, x.target, orphan.entry); {
+			case err != nil:
+				said = append(said, fmt.Sprintf("an earlier run ended before it listed the signature %s, which can't be read now: %v", orphan.entry.Digest, err))
+			case stored:
+				x.writer.also(orphan.entry)
+				x.keep(orphan.note)
+				said = append(said, fmt.Sprintf("an earlier run ended before it listed the signature %s of %s: it gets listed with the new one", orphan.entry.Digest, x.target))
+			default:
+				j.strike(orphan.note)
+			}
+		}
+	})
+	return said
+}
+
+// storeBlobs stores what a signature manifest refers to.
+func (s *signatureStore) storeBlobs(ctx context.Context, repo *remote.Repository, desc ocispec.Descriptor, envelope []byte) error {
+	blobs, blobsCtx := errgroup.WithContext(ctx)
+	blobs.Go(func() error { return s.storeConfig(blobsCtx, repo) })
+	blobs.Go(func() error { return pushBlob(blobsCtx, repo, desc, envelope) })
+	if err := blobs.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// storeManifest stores a signature manifest and learns whether the registry lists
+// it by itself.
+func (s *signatureStore) storeManifest(ctx context.Context, t target, desc ocispec.Descriptor, manifest []byte) (lists bool, _ error) {
+	answer, err := putManifest(ctx, t.repo, desc.Digest.String(), desc.MediaType, manifest, nil)
+	if err != nil {
+		return false, err
+	}
+	lists = answer.subject == t.desc.Digest.String()
+	s.api.Store(lists)
+	t.repo.SetReferrersCapability(lists) // an error says that it was known before
+	return lists, nil
+}
+
+// storeConfig makes sure that the config blob is in the repository.
+func (s *signatureStore) storeConfig(ctx context.Context, repo *remote.Repository) error {
+	s.config.Lock()
+	defer s.config.Unlock()
+	if s.ready {
+		return nil
+	}
+	exists, err := repo.Blobs().Exists(ctx, signatureConfig)
+	if err == nil && !exists {
+		err = pushBlob(ctx, repo, signatureConfig, ocispec.DescriptorEmptyJSON.Data)
+	}
+	s.ready = err == nil
+	return err
+}
+
+// pushBlob pushes a blob, and starts again once: when the answer to an upload is
+// lost, the upload can't be repeated, but a new one can be made.
+func pushBlob(ctx context.Context, repo *remote.Repository, desc ocispec.Descriptor, blob []byte) error {
+	err := repo.Blobs().Push(ctx, desc, bytes.NewReader(blob))
+	var response *errcode.ErrorResponse
+	lost := !errors.As(err, &response) || response.StatusCode == http.StatusNotFound || response.StatusCode >= 500
+	if err != nil && ctx.Err() == nil && lost {
+		err = repo.Blobs().Push(ctx, desc, bytes.NewReader(blob))
+	}
+	return err
+}
+
+// dated returns annotations with the time, unless they have one.
+func dated(annotations map[string]string) map[string]string {
+	result := map[string]string{ocispec.AnnotationCreated: time.Now().UTC().Format(time.RFC3339)}
+	maps.Copy(result, annotations)
+	return result
+}
+
+func descriptorOf(mediaType string, content []byte) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(content), Size: int64(len(content))}
+}

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"oras.land/oras-go/v2/registry"
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/credentials"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+)
+
+// What a registry may make us read.
+const (
+	maxManifestBytes = 4 << 20  // a manifest, an index, a page of referrers; notation's limit too
+	maxEnvelopeBytes = 32 << 20 // a signature envelope; notation's limit too
+	maxReferrerPages = 100
+)
+
+// registryOptions are what a run says about registries.
+type registryOptions struct {
+	// username and password are for the one registry that the run is about.
+	// Without them Docker's credential store is asked, and where that knows
+	// nothing of a registry, it is visited anonymously.
+	username string
+	password secret
+
+	// credentialsFile is Docker's config.json. Empty: where Docker keeps it.
+	credentialsFile string
+
+	// insecure are hosts, such as "registry.internal:5000", that are spoken to
+	// over plain HTTP. Those on loopback are in any case.
+	insecure []string
+
+	// connections is how many connections to a host are kept open for the next
+	// request. Zero: two.
+	connections int
+
+	// userAgent names this program to registries.
+	userAgent string
+
+	// tls is for tests that have a certificate authority of their own.
+	tls *tls.Config
+}
+
+// registries are the clients of all repositories of a run. They share one
+// transport, one cache of tokens and the credentials. Its methods may be called
+// concurrently.
+type registries struct {
+	options registryOptions
+	client  *auth.Client
+	store   func() (*credentials.DynamicStore, error)
+
+	mu           sync.Mutex
+	repositories map[string]*remote.Repository // by registry/repository
+	logins       map[string]*login             // by host
+}
+
+// login is how a host is logged in to. It is looked up once, and only when the
+// host asks for it, because a credential helper is a process.
+type login struct {
+	mu         sync.Mutex
+	known      bool
+	credential auth.Credential
+	source     string // where it came from, as errors say it
+	err        error
+}
+
+func newRegistries(options registryOptions) *registries {
+	r := &registries{
+		options:      options,
+		repositories: map[string]*remote.Repository{},
+		logins:       map[string]*login{},
+	}
+	r.store = sync.OnceValues(r.openStore)
+	r.client = &auth.Client{
+		Client:     &http.Client{Transport: newTransport(options, r.plain)},
+		Cache:      auth.NewCache(),
+		Credential: r.credential,
+		ClientID:   "notation-pkcs11",
+	}
+	if options.userAgent != "" {
+		r.client.SetUserAgent(options.userAgent)
+	}
+	return r
+}
+
+// check finds, before the first request, what is wrong with the options for the
+// artifacts of the run.
+func (o registryOptions) check(artifacts []string) error {
+	if o.username == "" {
+		return nil
+	}
+	var hosts []string
+	for _, artifact := range artifacts {
+		ref, err := registry.ParseReference(artifact)
+		if err != nil {
+			return fmt.Errorf("artifact %q: %w", artifact, err)
+		}
+		hosts = append(hosts, ref.Registry)
+	}
+	slices.Sort(hosts)
+	if hosts = slices.Compact(hosts); len(hosts) > 1 {
+		return fmt.Errorf("registry_username and registry_password are for one registry, and the artifacts are on %s: log in to each with docker login instead", strings.Join(hosts, " and "))
+	}
+	return nil
+}
+
+// repository returns the client of a reference's repository, always the same one:
+// it remembers whether the registry has the Referrers API.
+func (r *registries) repository(ref registry.Reference) (*remote.Repository, error) {
+	ref.Reference = ""
+	if err := ref.ValidateRegistry(); err != nil {
+		return nil, err
+	}
+	if err := ref.ValidateRepository(); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if known, ok := r.repositories[ref.String()]; ok {
+		return known, nil
+	}
+	if r.options.username != "" {
+		for _, other := range r.repositories {
+			if other.Reference.Registry != ref.Registry {
+				// Or a password would go to whoever an artifact is named after.
+				return nil, fmt.Errorf("registry_username and registry_password were for %s, not for %s too: log in to each with docker login instead", other.Reference.Registry, ref.Registry)
+			}
+		}
+	}
+	repository := &remote.Repository{
+		Client:               r.client,
+		Reference:            ref,
+		PlainHTTP:            r.plain(ref.Host()),
+		MaxMetadataBytes:     maxManifestBytes,
+		ReferrerListMaxPages: maxReferrerPages,
+		SkipReferrersGC:      true, // see docs/guarantees.md
+	}
+	r.repositories[ref.String()] = repository
+	return repository, nil
+}
+
+// plain reports whether a host is spoken to over plain HTTP.
+func (r *registries) plain(host string) bool {
+	if slices.Contains(r.options.insecure, host) {
+		return true
+	}
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	ip := net.ParseIP(strings.Trim(name, "[]"))
+	return name == "localhost" || ip.IsLoopback()
+}
+
+// credential implements auth.CredentialFunc.
+func (r *registries) credential(ctx context.Context, host string) (auth.Credential, error) {
+	l := r.login(host)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.known {
+		l.credential, l.source, l.err = r.lookUp(ctx, host)
+		l.known = true
+	}
+	return l.credential, l.err
+}
+
+func (r *registries) login(host string) *login {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l, ok := r.logins[host]
+	if !ok {
+		l = &login{}
+		r.logins[host] = l
+	}
+	return l
+}
+
+func (r *registries) lookUp(ctx context.Context, host string) (_ auth.Credential, source string, _ error) {
+	if r.options.username != "" {
+		given := auth.Credential{Username: r.options.username, Password: r.options.password.reveal()}
+		return given, "from registry_username and registry_password", nil
+	}
+	store, err := r.store()
+	if err != nil {
+		return auth.EmptyCredential, "", fmt.Errorf("read Docker's credentials: %w: mend the file, or set registry_username and registry_password", err)
+	}
+	// A helper that hangs is given up; a run that is cancelled must not leave
+	// behind a login that failed for that reason alone.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	found, err := credentials.Credential(store)(ctx, host)
+	if err != nil {
+		return auth.EmptyCredential, "", fmt.Errorf("ask Docker's credential store of %s for %s: %w: mend it, or set registry_username and registry_password", store.ConfigPath(), host, err)
+	}
+	if found == auth.EmptyCredential {
+		return found, "none, because " + store.ConfigPath() + " has none for " + host + " and registry_username and registry_password are not set", nil
+	}
+	return found, "from " + store.ConfigPath(), nil
+}
+
+func (r *registries) openStore() (*credentials.DynamicStore, error) {
+	if r.options.credentialsFile != "" {
+		return credentials.NewStore(r.options.credentialsFile, credentials.StoreOptions{})
+	}
+	return credentials.NewStoreFromDocker(credentials.StoreOptions{})
+}
+
+// accessError is a registry's refusal, with what one needs to know to mend it.
+type accessError struct {
+	status     int // 401 or 403
+	repository registry.Reference
+	pushing    bool
+	source     string // of the credentials
+	err        error
+}
+
+func (e *accessError) Error() string {
+	todo, lacks := "reading", "the right to read it"
+	if e.pushing {
+		todo, lacks = "pushing to", "the right to push"
+		if e.repository.Registry == "ghcr.io" {
+			lacks = "\"packages: write\" in the job's permissions"
+		}
+	} else if e.repository.Registry == "ghcr.io" {
+		lacks = "\"packages: read\" in the job's permissions"
+	}
+	return fmt.Sprintf("the registry refused %s %s (%d); credentials: %s; what usually lacks is %s: %v", todo, e.repository, e.status, e.source, lacks, e.err)
+}
+
+func (e *accessError) Unwrap() error { return e.err }
+
+// explain adds to a registry's refusal where the credentials came from. Other
+// errors stay as they are.
+func (r *registries) explain(repository registry.Reference, pushing bool, err error) error {
+	status := http.StatusUnauthorized
+	var response *errcode.ErrorResponse
+	var explained *accessError
+	switch {
+	case errors.As(err, &explained):
+		return err
+	case errors.Is(err, auth.ErrBasicCredentialNotFound):
+	case errors.As(err, &response) && (response.StatusCode == http.StatusUnauthorized || response.StatusCode == http.StatusForbidden):
+		status = response.StatusCode
+	default:
+		return err
+	}
+	repository.Reference = ""
+	l := r.login(repository.Host())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	source := "none, the registry did not ask for any"
+	if l.known {
+		source = l.source
+	}
+	return &accessError{status, repository, pushing, source, err}
+}

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"oras.land/oras-go/v2/registry"
+
+	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+)
+
+func TestPlainHTTPOnlyWhereItIsMeant(t *testing.T) {
+	r := newRegistries(registryOptions{insecure: []string{"registry.internal:5000"}})
+	for host, plain := range map[string]bool{
+		"localhost":              true,
+		"localhost:5000":         true,
+		"127.0.0.1:5000":         true,
+		"[::1]:5000":             true,
+		"registry.internal:5000": true,
+		"registry.internal":      false,
+		"localhost.example.com":  false,
+		"10.0.0.1:5000":          false,
+		"ghcr.io":                false,
+	} {
+		if got := r.plain(host); got != plain {
+			t.Errorf("%s: plain HTTP is %v", host, got)
+		}
+	}
+}
+
+// locked is a registry that wants a user and a password, by Basic authentication.
+func locked(t *testing.T, user, password string) (host string, registry *testenv.Registry) {
+	registry = testenv.Start(t, testenv.NewTagSchemaRegistry)
+	if _, err := registry.PushImage(t.Context(), "app", "v1"); err != nil {
+		t.Fatal(err)
+	}
+	return front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+		u, p, ok := r.BasicAuth()
+		switch {
+		case !ok:
+			w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		case u != user || p != password:
+			w.WriteHeader(http.StatusForbidden)
+		default:
+			return false
+		}
+		return true
+	}), registry
+}
+
+func TestCredentialsAreFoundAndNamedInRefusals(t *testing.T) {
+	host, _ := locked(t, "robot", "pass")
+	config := func(user, password string) string {
+		path := filepath.Join(t.TempDir(), "config.json")
+		auth := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
+		if err := os.WriteFile(path, fmt.Appendf(nil, `{"auths":{%q:{"auth":%q}}}`, host, auth), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	malformed := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(malformed, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	good, bad, none := config("robot", "pass"), config("robot", "wrong"), filepath.Join(t.TempDir(), "config.json")
+	for _, c := range []struct {
+		name    string
+		options registryOptions
+		says    []string // empty: it works
+	}{
+		{"Docker's config", registryOptions{credentialsFile: good}, nil},
+		{"inputs", registryOptions{credentialsFile: none, username: "robot", password: secret{"pass"}}, nil},
+		{"inputs before Docker's config", registryOptions{credentialsFile: bad, username: "robot", password: secret{"pass"}}, nil},
+		{"wrong in Docker's config", registryOptions{credentialsFile: bad}, []string{"403", bad, "reading"}},
+		{"wrong in inputs", registryOptions{credentialsFile: good, username: "robot", password: secret{"wrong"}}, []string{"403", "registry_password"}},
+		{"none", registryOptions{credentialsFile: none}, []string{"401", "none", none, "registry_username"}},
+		{"malformed config", registryOptions{credentialsFile: malformed}, []string{"Docker's credentials", malformed}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := newRegistries(c.options).resolve(t.Context(), host+"/app:v1")
+			if len(c.says) == 0 && err != nil {
+				t.Fatal(err)
+			}
+			for _, phrase := range c.says {
+				if err == nil || !strings.Contains(err.Error(), phrase) {
+					t.Errorf("the error does not say %q: %v", phrase, err)
+				}
+			}
+			if err != nil && (strings.Contains(err.Error(), "wrong") || strings.Contains(err.Error(), `"pass"`)) {
+				t.Errorf("a password is in %v", err)
+			}
+		})
+	}
+}
+
+func TestRefusedPushSaysWhatLacks(t *testing.T) {
+	registry := testenv.Start(t, testenv.NewTagSchemaRegistry)
+	host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+		refused := r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/blobs/uploads/") && r.Header.Get("User-Agent") == "test/1"
+		if refused {
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `{"errors":[{"code":"DENIED","message":"permission_denied: write_package"}]}`)
+		}
+		return refused
+	})
+	if _, err := registry.PushImage(t.Context(), "app", "v1"); err != nil {
+		t.Fatal(err)
+	}
+	r := newRegistries(registryOptions{credentialsFile: os.DevNull, userAgent: "test/1"})
+	app, err := r.resolve(t.Context(), host+"/app:v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = newPusher(pushOptions{registries: r}).push(t.Context(), app, []byte("envelope"), mediaTypeCOSE, nil)
+	for _, phrase := range []string{"pushing to", "403", "the right to push", "write_package", "credentials"} {
+		if err == nil || !strings.Contains(err.Error(), phrase) {
+			t.Errorf("the error does not say %q: %v", phrase, err)
+		}
+	}
+	app.ref.Registry = "ghcr.io"
+	if err := (&accessError{403, app.ref, true, "none", err}).Error(); !strings.Contains(err, "packages: write") {
+		t.Errorf("of ghcr.io it says %q", err)
+	}
+}
+
+func TestPasswordInputGoesToOneRegistryOnly(t *testing.T) {
+	options := registryOptions{username: "robot", password: secret{"pass"}}
+	if err := options.check([]string{"a.example/x:1", "a.example/y:1"}); err != nil {
+		t.Error(err)
+	}
+	if err := options.check([]string{"a.example/x:1", "b.example/x:1"}); err == nil || !strings.Contains(err.Error(), "docker login") {
+		t.Errorf("check: %v", err)
+	}
+	r := newRegistries(options)
+	if _, err := r.repository(registry.Reference{Registry: "a.example", Repository: "x"}); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.repository(registry.Reference{Registry: "b.example", Repository: "x"}); err == nil {
+		t.Error("the password would go to b.example")
+	}
+}
+
+func TestBusyRegistryIsAskedAgainWhenItSays(t *testing.T) {
+	registry := testenv.Start(t, testenv.NewRegistry)
+	if _, err := registry.PushImage(t.Context(), "app", "v1"); err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int64
+	var after string
+	host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+		if asked.Add(1) > 1 {
+			return false
+		}
+		w.Header().Set("Retry-After", after)
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	})
+	r := newRegistries(registryOptions{credentialsFile: os.DevNull})
+	after = "2"
+	start := time.Now()
+	if _, err := r.resolve(t.Context(), host+"/app:v1"); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took < 2*time.Second {
+		t.Errorf("it was asked again after %v", took)
+	}
+	asked.Store(0)
+	after = "3600" // nobody waits for that
+	start = time.Now()
+	if _, err := r.resolve(t.Context(), host+"/app:v1"); err == nil || time.Since(start) > time.Second {
+		t.Errorf("after %v: %v", time.Since(start), err)
+	}
+}
+
+func TestRedirectsLeadNotFurtherInside(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		refused  bool
+	}{
+		{"8.8.8.8", "1.1.1.1", false},
+		{"8.8.8.8", "10.0.0.1", true},
+		{"8.8.8.8", "100.64.0.1", true},
+		{"8.8.8.8", "fd12::1", true},
+		{"8.8.8.8", "127.0.0.1", true},
+		{"8.8.8.8", "::ffff:127.0.0.1", true},
+		{"8.8.8.8", "64:ff9b::a00:1", true},
+		{"8.8.8.8", "169.254.169.254", true},
+		{"10.0.0.1", "192.168.0.1", false},
+		{"10.0.0.1", "8.8.8.8", false},
+		{"10.0.0.1", "127.0.0.1", true},
+		{"10.0.0.1", "169.254.169.254", true},
+		{"127.0.0.1", "127.0.0.2", false},
+		{"127.0.0.1", "10.0.0.1", false},
+		{"127.0.0.1", "169.254.169.254", true},
+		{"127.0.0.1", "100.100.100.200", true},
+		{"127.0.0.1", "fe80::1%eth0", true},
+		{"127.0.0.1", "0.0.0.0", true},
+	} {
+		g := &gate{reach: map[string]reach{"registry": reachOf(netip.MustParseAddr(c.from))}}
+		if err := g.admit(dial{"elsewhere", "registry"}, netip.MustParseAddr(c.to)); (err != nil) != c.refused {
+			t.Errorf("from %s to %s: %v", c.from, c.to, err)
+		}
+	}
+}
+
+// The registry is taken for one on the internet, and sends us to this machine: by
+// address, and by a name that only the dialer resolves.
+func TestRedirectToThisMachineIsRefused(t *testing.T) {
+	inside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was asked") }))
+	defer inside.Close()
+	for _, target := range []string{inside.URL, strings.Replace(inside.URL, "127.0.0.1", "localhost", 1)} {
+		registry := testenv.Start(t, testenv.NewRegistry)
+		var redirect bool
+		host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+			if redirect {
+				http.Redirect(w, r, target+"/secrets", http.StatusTemporaryRedirect)
+			}
+			return redirect
+		})
+		r, _ := image(t, host, "v1", registry.PushImage)
+		gate := r.client.Client.Transport.(*transport).once.(*gate)
+		gate.reach[host] = public
+		redirect = true
+		if _, err := r.resolve(t.Context(), host+"/app:v1"); err == nil || !strings.Contains(err.Error(), "on loopback") {
+			t.Errorf("redirect to %s: %v", target, err)
+		}
+	}
+}
+
+func TestRedirectToPlainHTTPIsRefused(t *testing.T) {
+	registry := testenv.Start(t, testenv.NewRegistry)
+	host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+		http.Redirect(w, r, "http://example.com/v2/", http.StatusTemporaryRedirect)
+		return true
+	})
+	r := newRegistries(registryOptions{credentialsFile: os.DevNull})
+	if _, err := r.resolve(t.Context(), host+"/app:v1"); err == nil || !strings.Contains(err.Error(), "plain HTTP") {
+		t.Errorf("resolve: %v", err)
+	}
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"fmt"
+	"io"
+)
+
+// secret is a value that is not to be shown: however it is printed, it reads
+// REDACTED.
+type secret struct{ value string }
+
+func (s secret) empty() bool { return s.value == "" }
+
+// reveal returns the value, for where it is used.
+func (s secret) reveal() string { return s.value }
+
+// Format implements fmt.Formatter for all verbs.
+func (s secret) Format(f fmt.State, _ rune) { io.WriteString(f, "REDACTED") }
+
+// MarshalText keeps the value out of JSON too.
+func (s secret) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil }

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/notaryproject/notation-go"
+	"github.com/notaryproject/notation-go/config"
+	"github.com/notaryproject/notation-go/dir"
+	notationsigner "github.com/notaryproject/notation-go/signer"
+	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
+)
+
+// signingKey is a key that signs by itself or through a plugin.
+type signingKey interface {
+	// signer returns one for a single signature: notation-go's keeps what a
+	// plugin answered.
+	signer() (notation.Signer, error)
+}
+
+// pluginKey is a key of a plugin.
+type pluginKey struct {
+	plugin contract.SignPlugin
+	id     string
+	config map[string]string
+}
+
+func (k pluginKey) signer() (notation.Signer, error) {
+	return notationsigner.NewPluginSigner(k.plugin, k.id, k.config)
+}
+
+// fileKey is a key in a file.
+type fileKey struct{ shared *notationsigner.GenericSigner }
+
+func (k fileKey) signer() (notation.Signer, error) { return k.shared, nil }
+
+func openFileKey(files *config.X509KeyPair) (fileKey, error) {
+	shared, err := notationsigner.NewGenericSignerFromFiles(files.KeyPath, files.CertificatePath)
+	return fileKey{shared}, err
+}
+
+// maxSigningKeys is far more than notation's signingkeys.json has.
+const maxSigningKeys = 1 << 20
+
+// namedKey reads the entry of a key in notation's signingkeys.json.
+func namedKey(notationDir, name string) (config.KeySuite, error) {
+	path := filepath.Join(notationDir, dir.PathSigningKeys)
+	content, err := readFile(path, maxSigningKeys)
+	if err != nil {
+		return config.KeySuite{}, fmt.Errorf("key_name: notation's signing keys: %w", err)
+	}
+	var keys config.SigningKeys
+	if err := json.Unmarshal(content, &keys); err != nil {
+		return config.KeySuite{}, fmt.Errorf("key_name: %s: %w", path, err)
+	}
+	i := slices.IndexFunc(keys.Keys, func(k config.KeySuite) bool { return k.Name == name })
+	if i < 0 {
+		var names []string
+		for _, k := range keys.Keys {
+			names = append(names, quote(k.Name))
+		}
+		return config.KeySuite{}, fmt.Errorf("key_name: there is no key %s in %s; there are: %s", quote(name), path, join(names))
+	}
+	key := keys.Keys[i]
+	if key.ExternalKey == nil && key.X509KeyPair == nil {
+		return config.KeySuite{}, fmt.Errorf("key_name: key %s in %s has neither files nor a plugin", quote(name), path)
+	}
+	return key, nil
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+	"oras.land/oras-go/v2/content"
+	"oras.land/oras-go/v2/registry"
+	"oras.land/oras-go/v2/registry/remote"
+)
+
+// How far an index is walked.
+const (
+	maxChildren    = 1000 // manifests below one artifact
+	maxDepth       = 8    // indexes within indexes
+	childrenAtOnce = 8
+)
+
+const (
+	mediaTypeDockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	mediaTypeDockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
+)
+
+// target is an artifact to sign or to verify: one manifest, known by its digest
+// from here on, whatever becomes of the tag.
+type target struct {
+	text   string             // as the user wrote it; of a child: its reference
+	ref    registry.Reference // with the digest
+	tag    string             // that it was named by; empty: by its digest
+	desc   ocispec.Descriptor // media type, digest and size: what is signed
+	repo   *remote.Repository
+	parent *target // the index that it was found in; nil: the user named it
+}
+
+// String returns registry/repository@digest.
+func (t target) String() string { return t.ref.String() }
+
+// resolve finds out, with one request, which manifest a reference means.
+func (r *registries) resolve(ctx context.Context, text string) (target, error) {
+	ref, err := registry.ParseReference(text)
+	if err != nil {
+		return target{}, fmt.Errorf("artifact %q: %w", text, err)
+	}
+	if ref.Reference == "" {
+		return target{}, fmt.Errorf("artifact %q has neither a tag nor a digest", text)
+	}
+	t := target{text: text, ref: ref}
+	if ref.ValidateReferenceAsDigest() != nil {
+		t.tag = ref.Reference
+	}
+	if t.repo, err = r.repository(ref); err != nil {
+		return target{}, fmt.Errorf("artifact %q: %w", text, err)
+	}
+	if err := r.pin(ctx, &t); err != nil {
+		return target{}, fmt.Errorf("resolve %s: %w", text, r.explain(ref, false, err))
+	}
+	return t, nil
+}
+
+// pin puts the digest into a target's reference, and what the registry says of
+// that manifest into its descriptor.
+func (r *registries) pin(ctx context.Context, t *target) error {
+	found, err := t.repo.Resolve(ctx, t.ref.Reference)
+	if err != nil {
+		return err
+	}
+	if err := found.Digest.Validate(); err != nil {
+		return fmt.Errorf("the registry's digest %q: %w", found.Digest, err)
+	}
+	t.desc = ocispec.Descriptor{MediaType: found.MediaType, Digest: found.Digest, Size: found.Size}
+	t.ref.Reference = found.Digest.String()
+	return nil
+}
+
+// children returns all manifests below an index: those of indexes within it too,
+// each once, an index before what is in it. An artifact that is no index has none.
+// Those that can't be read are missing from the result and named in the error.
+func (r *registries) children(ctx context.Context, t target) ([]target, error) {
+	walk := walk{registries: r, root: &t, seen: map[digest.Digest]bool{t.desc.Digest: true}}
+	var found []target
+	var errs []error
+	for level, depth := []target{t}, 0; len(level) > 0; depth++ {
+		if depth > maxDepth {
+			errs = append(errs, fmt.Errorf("%s: indexes are nested deeper than %d", t, maxDepth))
+			break
+		}
+		next, err := walk.below(ctx, level)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		found = append(found, next...)
+		level = next
+	}
+	return found, errors.Join(errs...)
+}
+
+// walk is a way through an index, level by level.
+type walk struct {
+	registries *registries
+	root       *target
+	seen       map[digest.Digest]bool
+}
+
+// below returns what the indexes of a level list and was not seen before.
+func (w *walk) below(ctx context.Context, level []target) ([]target, error) {
+	lists := make([][]ocispec.Descriptor, len(level))
+	errs := make([]error, len(level))
+	each(len(level), func(i int) {
+		if lists[i], errs[i] = w.list(ctx, level[i]); errs[i] != nil {
+			errs[i] = fmt.Errorf("read index %s: %w", level[i], w.registries.explain(level[i].ref, false, errs[i]))
+		}
+	})
+	var next []target
+	for i, list := range lists {
+		parent := level[i]
+		for _, desc := range list {
+			if w.seen[desc.Digest] {
+				continue
+			}
+			if len(w.seen) > maxChildren {
+				return nil, fmt.Errorf("%s: more than %d manifests are below it", w.root, maxChildren)
+			}
+			w.seen[desc.Digest] = true
+			child := target{ref: parent.ref, repo: parent.repo, parent: &parent}
+			child.ref.Reference = desc.Digest.String()
+			child.text = child.ref.String()
+			next = append(next, child)
+		}
+	}
+	found := make([]target, 0, len(next))
+	missing := make([]error, len(next))
+	// The registry's own word for type and size, because that is what notation
+	// compares a signature with.
+	each(len(next), func(i int) { missing[i] = w.registries.pin(ctx, &next[i]) })
+	for i, child := range next {
+		if missing[i] != nil {
+			errs = append(errs, fmt.Errorf("%s, which index %s lists: %w", child, child.parent, w.registries.explain(child.ref, false, missing[i])))
+			continue
+		}
+		found = append(found, child)
+	}
+	return found, errors.Join(errs...)
+}
+
+// list returns the manifests that an index lists; of anything else, none.
+func (w *walk) list(ctx context.Context, t target) ([]ocispec.Descriptor, error) {
+	if t.desc.MediaType != ocispec.MediaTypeImageIndex && t.desc.MediaType != mediaTypeDockerList {
+		return nil, nil
+	}
+	body, err := fetch(ctx, t.repo.Manifests(), t.desc, maxManifestBytes)
+	if err != nil {
+		return nil, err
+	}
+	var index ocispec.Index
+	if err := json.Unmarshal(body, &index); err != nil {
+		return nil, err
+	}
+	var listed []ocispec.Descriptor
+	for _, desc := range index.Manifests {
+		switch desc.MediaType {
+		case ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex, mediaTypeDockerManifest, mediaTypeDockerList:
+			if err := desc.Digest.Validate(); err != nil {
+				return nil, fmt.Errorf("it lists a manifest by the digest %q: %w", desc.Digest, err)
+			}
+			listed = append(listed, desc)
+		}
+	}
+	return listed, nil
+}
+
+// each calls do for 0 … n-1, some at once, and waits for all.
+func each(n int, do func(i int)) {
+	var group errgroup.Group
+	group.SetLimit(childrenAtOnce)
+	for i := range n {
+		group.Go(func() error { do(i); return nil })
+	}
+	group.Wait() // no call returns an error
+}
+
+// fetch reads what a descriptor describes and checks that it is that. It takes no
+// more memory than what really comes.
+func fetch(ctx context.Context, from content.Fetcher, desc ocispec.Descriptor, limit int64) (_ []byte, err error) {
+	if desc.Size < 0 || desc.Size > limit {
+		return nil, fmt.Errorf("%s has %d bytes, which is more than the limit of %d", desc.Digest, desc.Size, limit)
+	}
+	if err := desc.Digest.Validate(); err != nil {
+		return nil, fmt.Errorf("digest %q: %w", desc.Digest, err)
+	}
+	body, err := from.Fetch(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, body.Close()) }()
+	got, err := io.ReadAll(io.LimitReader(body, desc.Size+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", desc.Digest, err)
+	}
+	if int64(len(got)) != desc.Size || desc.Digest.Algorithm().FromBytes(got) != desc.Digest {
+		return nil, fmt.Errorf("%s: the registry sent something else", desc.Digest)
+	}
+	return got, nil
+}

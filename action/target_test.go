@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+)
+
+func TestReferenceIsResolvedOnce(t *testing.T) {
+	registry := testenv.Start(t, testenv.NewRegistry)
+	r, byTag := image(t, registry.Host, "v1", registry.PushImage)
+	pushed := byTag.desc
+	if byTag.tag != "v1" || byTag.ref.Reference != pushed.Digest.String() || byTag.text != registry.Host+"/app:v1" {
+		t.Errorf("by tag: %+v", byTag)
+	}
+	for _, text := range []string{
+		registry.Host + "/app@" + pushed.Digest.String(),
+		registry.Host + "/app:ignored@" + pushed.Digest.String(),
+	} {
+		before := len(registry.Requests())
+		byDigest, err := r.resolve(t.Context(), text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if byDigest.tag != "" || byDigest.desc.Digest != pushed.Digest || byDigest.desc.Size != pushed.Size || byDigest.repo != byTag.repo {
+			t.Errorf("%s: %+v", text, byDigest)
+		}
+		if made := len(registry.Requests()) - before; made != 1 {
+			t.Errorf("%s took %d requests", text, made)
+		}
+	}
+	for _, text := range []string{"app:v1", registry.Host + "/app", registry.Host + "/app:none", registry.Host + "/app@sha256:00", "bad host/app:v1"} {
+		if _, err := r.resolve(t.Context(), text); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// pushIndex pushes an index of manifests.
+func pushIndex(t *testing.T, to target, tag string, manifests ...ocispec.Descriptor) ocispec.Descriptor {
+	t.Helper()
+	index := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: manifests}
+	index.SchemaVersion = 2
+	content, err := json.Marshal(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := putManifest(t.Context(), to.repo, tag, index.MediaType, content, nil); err != nil {
+		t.Fatal(err)
+	}
+	return descriptorOf(index.MediaType, content)
+}
+
+func TestIndexIsWalkedWhole(t *testing.T) {
+	registry := testenv.Start(t, testenv.NewRegistry)
+	r, a := image(t, registry.Host, "a", registry.PushImage)
+	_, b := image(t, registry.Host, "b", registry.PushImage)
+	_, c := image(t, registry.Host, "c", registry.PushImage)
+	described := b.desc // what an index adds is no part of what is signed
+	described.Platform = &ocispec.Platform{OS: "linux", Architecture: "arm64"}
+	described.Annotations = map[string]string{"x": "y"}
+	inner := pushIndex(t, a, "inner", described, c.desc)
+	pushIndex(t, a, "outer", a.desc, inner, described)
+
+	outer, err := r.resolve(t.Context(), registry.Host+"/app:outer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	children, err := r.children(t.Context(), outer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []digest.Digest
+	for _, child := range children {
+		found = append(found, child.desc.Digest)
+		if child.desc.Platform != nil || child.desc.Annotations != nil || child.desc.Size == 0 {
+			t.Errorf("descriptor to sign: %+v", child.desc)
+		}
+		if child.parent == nil || child.text != child.ref.String() {
+			t.Errorf("child: %+v", child)
+		}
+	}
+	if want := []digest.Digest{a.desc.Digest, inner.Digest, b.desc.Digest, c.desc.Digest}; fmt.Sprint(found) != fmt.Sprint(want) {
+		t.Errorf("found %v, not %v", found, want)
+	}
+	if none, err := r.children(t.Context(), a); err != nil || len(none) != 0 {
+		t.Errorf("below an image: %v, %v", none, err)
+	}
+}
+
+// An index of many platforms often comes without all of its manifests.
+func TestMissingChildIsNamedAndHidesNoOther(t *testing.T) {
+	registry := testenv.Start(t, testenv.NewRegistry)
+	r, a := image(t, registry.Host, "a", registry.PushImage)
+	_, b := image(t, registry.Host, "b", registry.PushImage)
+	pushIndex(t, a, "index", a.desc, b.desc)
+	index, err := r.resolve(t.Context(), registry.Host+"/app:index")
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := front(t, registry, func(w http.ResponseWriter, req *http.Request) bool {
+		gone := strings.Contains(req.URL.Path, a.desc.Digest.String())
+		if gone {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		return gone
+	})
+	if index, err = r.resolve(t.Context(), host+"/app@"+index.desc.Digest.String()); err != nil {
+		t.Fatal(err)
+	}
+	children, err := r.children(t.Context(), index)
+	if err == nil || !strings.Contains(err.Error(), a.desc.Digest.String()) {
+		t.Errorf("error: %v", err)
+	}
+	if len(children) != 1 || children[0].desc.Digest != b.desc.Digest {
+		t.Errorf("children: %v", children)
+	}
+}
+
+func TestWalkIsBounded(t *testing.T) {
+	registry := testenv.Start(t, testenv.NewRegistry)
+	r, a := image(t, registry.Host, "a", registry.PushImage)
+	nested := a.desc
+	for i := range maxDepth + 2 {
+		nested = pushIndex(t, a, fmt.Sprintf("nested%d", i), nested)
+	}
+	deep, err := r.resolve(t.Context(), registry.Host+"/app@"+nested.Digest.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.children(t.Context(), deep); err == nil || !strings.Contains(err.Error(), "nested deeper") {
+		t.Errorf("deep: %v", err)
+	}
+
+	var many []ocispec.Descriptor
+	for i := range maxChildren + 1 {
+		many = append(many, entry("%d", i))
+	}
+	content, err := json.Marshal(ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: many})
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := front(t, registry, func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+		w.Header().Set("Docker-Content-Digest", digest.FromBytes(content).String())
+		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+		w.Write(content)
+		return true
+	})
+	wide, err := r.resolve(t.Context(), host+"/app:wide")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.children(t.Context(), wide); err == nil || !strings.Contains(err.Error(), "more than 1000") {
+		t.Errorf("wide: %v", err)
+	}
+}
+
+// referrersOf answers requests for referrers by an answer of the test's.
+func referrersOf(t *testing.T, answer func(w http.ResponseWriter, r *http.Request)) (*registries, target) {
+	registry := testenv.Start(t, testenv.NewRegistry)
+	host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+		asked := strings.Contains(r.URL.Path, "/referrers/")
+		if asked {
+			w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+			answer(w, r)
+		}
+		return asked
+	})
+	return image(t, host, "v1", registry.PushImage)
+}
+
+func TestReferrersAreBounded(t *testing.T) {
+	page := func(n int) []byte {
+		var manifests []ocispec.Descriptor
+		for i := range n {
+			manifests = append(manifests, entry("%d", i))
+		}
+		content, err := json.Marshal(ocispec.Index{Manifests: manifests})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return content
+	}
+	t.Run("more than asked for", func(t *testing.T) {
+		r, app := referrersOf(t, func(w http.ResponseWriter, _ *http.Request) { w.Write(page(30)) })
+		found, err := r.signatures(t.Context(), app, 20)
+		if _, tooMany := err.(*tooManySignaturesError); !tooMany || len(found) != 20 {
+			t.Errorf("%d, %v", len(found), err)
+		}
+		if found, err = r.signatures(t.Context(), app, 30); err != nil || len(found) != 30 {
+			t.Errorf("%d, %v", len(found), err)
+		}
+	})
+	t.Run("100,000 at once", func(t *testing.T) {
+		huge := page(100_000)
+		r, app := referrersOf(t, func(w http.ResponseWriter, _ *http.Request) { w.Write(huge) })
+		if found, err := r.signatures(t.Context(), app, 100); err == nil {
+			t.Errorf("%d without an error", len(found))
+		}
+	})
+	t.Run("pages for ever", func(t *testing.T) {
+		r, app := referrersOf(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Link", `<`+r.URL.Path+`?n=1>; rel="next"`)
+			w.Write([]byte(`{"manifests":[]}`))
+		})
+		if _, err := r.signatures(t.Context(), app, 100); err == nil || !strings.Contains(err.Error(), "pages") {
+			t.Errorf("error: %v", err)
+		}
+	})
+	t.Run("a stream without end", func(t *testing.T) {
+		r, app := referrersOf(t, func(w http.ResponseWriter, r *http.Request) {
+			for r.Context().Err() == nil {
+				if _, err := w.Write([]byte(" ")); err != nil {
+					return
+				}
+				w.(http.Flusher).Flush()
+				time.Sleep(time.Millisecond)
+			}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		if _, err := r.signatures(ctx, app, 100); err == nil {
+			t.Error("no error")
+		}
+	})
+}
+
+func TestEnvelopeIsWhatItsDescriptorsSay(t *testing.T) {
+	registry := testenv.Start(t, testenv.NewTagSchemaRegistry)
+	var swap string // a path of which the content is another
+	var with []byte
+	host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+		if swap == "" || r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, swap) {
+			return false
+		}
+		w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
+		w.Write(with)
+		return true
+	})
+	r, app := image(t, host, "v1", registry.PushImage)
+	p := newPusher(pushOptions{registries: r})
+	result := pushOne(t, p, app)
+	settleAll(t, p)
+
+	before := len(registry.Requests())
+	if _, _, _, err := r.envelope(t.Context(), app, result.manifest); err != nil {
+		t.Fatal(err)
+	}
+	if made := len(registry.Requests()) - before; made != 2 {
+		t.Errorf("it took %d requests", made)
+	}
+
+	refused := func(name string, manifest ocispec.Descriptor, phrase string) {
+		t.Helper()
+		if blob, _, _, err := r.envelope(t.Context(), app, manifest); err == nil || !strings.Contains(err.Error(), phrase) || blob != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	swap, with = result.manifest.Digest.String(), make([]byte, result.manifest.Size)
+	refused("another manifest", result.manifest, "something else")
+	swap, with = result.envelope.Digest.String(), make([]byte, result.envelope.Size)
+	refused("another envelope", result.manifest, "something else")
+	with = make([]byte, 64<<20) // not all of it is read
+	refused("a longer envelope", result.manifest, "something else")
+	swap = ""
+	huge := result.manifest
+	huge.Size = 1 << 40
+	refused("a manifest that says it is huge", huge, "limit")
+	index := result.manifest
+	index.MediaType = ocispec.MediaTypeImageIndex
+	refused("an index", index, "image.index")
+}
+
+func TestVerifyingTakesFourRequests(t *testing.T) {
+	registry := testenv.Start(t, testenv.NewRegistry)
+	_, app := image(t, registry.Host, "v1", registry.PushImage)
+	r := newRegistries(registryOptions{credentialsFile: os.DevNull})
+	p := newPusher(pushOptions{registries: r})
+	app, err := r.resolve(t.Context(), app.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pushOne(t, p, app)
+	r = newRegistries(registryOptions{credentialsFile: os.DevNull})
+	before := len(registry.Requests())
+	if app, err = r.resolve(t.Context(), app.String()); err != nil {
+		t.Fatal(err)
+	}
+	found, err := r.signatures(t.Context(), app, 10)
+	if err != nil || len(found) != 1 {
+		t.Fatal(found, err)
+	}
+	if _, _, _, err := r.envelope(t.Context(), app, found[0]); err != nil {
+		t.Fatal(err)
+	}
+	if made := len(registry.Requests()) - before; made != 4 {
+		t.Errorf("it took %d requests", made)
+	}
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"oras.land/oras-go/v2/registry/remote/retry"
+)
+
+const (
+	maxRetries    = 5
+	maxRetryAfter = time.Minute
+)
+
+// transport sends all requests of a run. It repeats those that met a busy
+// registry, counts them, and keeps them from going where they should not.
+type transport struct {
+	once, repeated http.RoundTripper
+}
+
+// contextKey are the keys of what a context tells the transport.
+type contextKey int
+
+const (
+	onceKey    contextKey = iota // a request that is not to be repeated
+	counterKey                   // *atomic.Int64: requests so far
+	dialKey                      // dial
+)
+
+// once marks the requests of a context as not to be repeated: the caller must
+// look again before it does.
+func once(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey, true) }
+
+// counting counts the requests that are sent with the context, repeated ones and
+// those for tokens too.
+func counting(ctx context.Context) (context.Context, *atomic.Int64) {
+	var counter atomic.Int64
+	return context.WithValue(ctx, counterKey, &counter), &counter
+}
+
+// newTransport makes the transport. plain says which hosts may be spoken to over
+// plain HTTP.
+func newTransport(options registryOptions, plain func(host string) bool) *transport {
+	gate := &gate{plain: plain, reach: map[string]reach{}}
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, ControlContext: gate.dialled}
+	base := http.DefaultTransport.(*http.Transport).Clone()
+	base.DialContext = dialer.DialContext
+	base.MaxIdleConns = 0
+	base.MaxIdleConnsPerHost = max(options.connections, 2)
+	base.ResponseHeaderTimeout = time.Minute
+	base.DisableCompression = true // sizes stay what they are said to be, ETags strong
+	base.TLSClientConfig = options.tls
+	gate.base = base
+	repeated := retry.NewTransport(gate)
+	repeated.Policy = func() retry.Policy { return retryPolicy{} }
+	return &transport{once: gate, repeated: repeated}
+}
+
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Context().Value(onceKey) != nil {
+		return t.once.RoundTrip(req)
+	}
+	return t.repeated.RoundTrip(req)
+}
+
+// retryPolicy repeats what oras-go repeats, and waits as long as the registry
+// asks for where that is bearable.
+type retryPolicy struct{}
+
+func (retryPolicy) Retry(attempt int, resp *http.Response, err error) (time.Duration, error) {
+	wait, err := retry.DefaultPolicy.Retry(attempt, resp, err)
+	if err != nil || wait < 0 {
+		return wait, err
+	}
+	asked := retryAfter(resp)
+	if asked > maxRetryAfter {
+		return -1, nil
+	}
+	return max(wait, asked), nil
+}
+
+// retryAfter is how long a response asks to wait, in seconds or until a date
+// (RFC 9110 §10.2.3). Zero: it does not say.
+func retryAfter(resp *http.Response) time.Duration {
+	if resp == nil {
+		return 0
+	}
+	value := resp.Header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if date, err := http.ParseTime(value); err == nil {
+		return max(0, time.Until(date))
+	}
+	return 0
+}

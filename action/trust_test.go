@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"encoding/pem"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/notaryproject/notation-go/verifier/trustpolicy"
+	"oras.land/oras-go/v2/registry"
+
+	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+)
+
+// putFile writes a file, with the directories that it is in.
+func putFile(t *testing.T, path, content string) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func pemOf(certs ...*testCertificate) string {
+	var b strings.Builder
+	for _, c := range certs {
+		b.Write(testenv.EncodePEM(c.cert))
+	}
+	return b.String()
+}
+
+func TestTrustFromCertificatesNeedsNoFile(t *testing.T) {
+	root, other := newCertificate(t, "root", nil, asAuthority), newCertificate(t, "other", nil, asAuthority)
+	dir := t.TempDir()
+	paths := putFile(t, filepath.Join(dir, "root.pem"), pemOf(root)) + "\n\n  " +
+		putFile(t, filepath.Join(dir, "other.der"), string(other.cert.Raw)) + "\n"
+	for name, value := range map[string]string{"PEM": pemOf(root, other), "paths": paths} {
+		trust, err := loadTrust(trustOptions{certificates: value, identities: []string{"x509.subject: C=DE, ST=Berlin, O=acme"}, level: "permissive"})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		s, err := trust.statementFor(registry.Reference{Registry: "registry.example", Repository: "any/thing"})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if s.level != trustpolicy.LevelPermissive || s.scope != "*" || len(trust.warnings) != 0 {
+			t.Errorf("%s: level %s, scope %s, warnings %q", name, s.level.Name, s.scope, trust.warnings)
+		}
+		if certs := trust.stores["ca:trusted_certificates"].certs; len(certs) != 2 {
+			t.Errorf("%s: %d certificates are trusted, want 2", name, len(certs))
+		}
+	}
+}
+
+func TestTrustFromCertificatesIsStrictAndWarnsOfEverySigner(t *testing.T) {
+	trust, err := loadTrust(trustOptions{certificates: pemOf(newCertificate(t, "root", nil, asAuthority))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	statement := trust.policy.TrustPolicies[0]
+	if statement.SignatureVerification.VerificationLevel != "strict" || !slices.Equal(statement.TrustedIdentities, []string{"*"}) {
+		t.Errorf("statement %+v", statement)
+	}
+	if len(trust.warnings) != 1 || !strings.Contains(trust.warnings[0], "trusted_identities") {
+		t.Errorf("warnings %q", trust.warnings)
+	}
+}
+
+func TestTrustPolicyFromFileAndInline(t *testing.T) {
+	root := newCertificate(t, "root", nil, asAuthority)
+	store := t.TempDir()
+	putFile(t, filepath.Join(store, "x509", "ca", "acme", "root.pem"), pemOf(root))
+	policy := policyJSON(t, statementOf(nil))
+	for name, options := range map[string]trustOptions{
+		"inline":        {policy: "\n" + policy, store: store},
+		"path":          {policy: putFile(t, filepath.Join(t.TempDir(), "policy.json"), policy), store: store},
+		"notation's":    {notationDir: notationDir(t, policy, root)},
+		"store of both": {policy: policy, notationDir: notationDir(t, "{}", root)},
+	} {
+		trust, err := loadTrust(options)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if s := trust.stores["ca:acme"]; len(s.certs) != 1 || s.err != nil || len(trust.warnings) != 0 {
+			t.Errorf("%s: store has %d certificates, error %v, warnings %q", name, len(s.certs), s.err, trust.warnings)
+		}
+	}
+}
+
+// notationDir makes a configuration directory of notation's.
+func notationDir(t *testing.T, policy string, root *testCertificate) string {
+	t.Helper()
+	dir := t.TempDir()
+	putFile(t, filepath.Join(dir, "trustpolicy.json"), policy)
+	putFile(t, filepath.Join(dir, "truststore", "x509", "ca", "acme", "root.pem"), pemOf(root))
+	return dir
+}
+
+func TestTrustRefusesInputs(t *testing.T) {
+	root := newCertificate(t, "root", nil, asAuthority)
+	leaf := newCertificate(t, "leaf", root, asSigner)
+	policy := policyJSON(t, statementOf(nil))
+	key := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("secret")}))
+	link := filepath.Join(t.TempDir(), "trustpolicy.json")
+	if err := os.Symlink(putFile(t, filepath.Join(t.TempDir(), "policy.json"), policy), link); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name    string
+		options trustOptions
+		want    string
+	}{
+		{"nothing", trustOptions{notationDir: t.TempDir()}, "there is nobody to trust"},
+		{"policy that is no file", trustOptions{policy: "no/such.json"}, "neither JSON nor a file"},
+		{"policy that is a directory", trustOptions{policy: t.TempDir()}, "not a regular file"},
+		{"notation's policy a symbolic link", trustOptions{notationDir: filepath.Dir(link)}, "not a regular file"},
+		{"broken JSON", trustOptions{policy: "{\n\n\"version\" 1}"}, "line 3"},
+		{"JSON and more", trustOptions{policy: policy + "{}"}, "after top-level value"},
+		{"invalid policy", trustOptions{policy: `{"version":"1.0","trustPolicies":[]}`}, "zero trust policy statements"},
+		{"no store", trustOptions{policy: policy, store: t.TempDir()}, "no directory x509"},
+		{"certificates and policy", trustOptions{certificates: pemOf(root), policy: policy}, "trusted_certificates is set, and trust_policy"},
+		{"identities alone", trustOptions{identities: []string{"*"}, notationDir: t.TempDir()}, "go with trusted_certificates"},
+		{"level alone", trustOptions{level: "audit", policy: policy}, "go with trusted_certificates"},
+		{"level unknown", trustOptions{certificates: pemOf(root), level: "lax"}, "invalid signature verification level"},
+		{"identity of no form", trustOptions{certificates: pemOf(root), identities: []string{"acme"}}, "missing separator"},
+		{"certificate of a leaf", trustOptions{certificates: pemOf(leaf)}, "not a CA certificate"},
+		{"private key", trustOptions{certificates: pemOf(root) + key}, "PRIVATE KEY"},
+		{"damaged PEM", trustOptions{certificates: strings.Replace(pemOf(root), "\nM", "\n!", 1) + pemOf(root)}, "2 blocks of PEM, of which 1"},
+		{"file that is not there", trustOptions{certificates: "no/such.pem"}, "neither PEM nor paths"},
+		{"file without a certificate", trustOptions{certificates: putFile(t, filepath.Join(t.TempDir(), "a.pem"), "hello")}, "neither a PEM nor a DER"},
+		{"timestamp root of a leaf", trustOptions{certificates: pemOf(root), timestampRoot: pemOf(leaf)}, "timestamp_root_cert"},
+		{"timestamp root of an intermediate", trustOptions{certificates: pemOf(root), timestampRoot: pemOf(newCertificate(t, "between", root, asAuthority))}, "not a root certificate"},
+	} {
+		_, err := loadTrust(c.options)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one that says %q", c.name, err, c.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: the error has what was in the file: %v", c.name, err)
+		}
+	}
+}
+
+func TestTrustWarnsOfMisspeltKeysAndMissingStores(t *testing.T) {
+	policy := strings.Replace(policyJSON(t, statementOf(nil)), `"level"`, `"verifyTimestamps":"always","level"`, 1)
+	trust, err := loadTrust(trustOptions{policy: policy, notationDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Join(trust.warnings, "\n")
+	for _, want := range []string{`unknown field "verifyTimestamps"`, "trust store ca:acme", filepath.Join("truststore", "x509", "ca", "acme")} {
+		if !strings.Contains(all, want) {
+			t.Errorf("warnings %q don't say %q", trust.warnings, want)
+		}
+	}
+}
+
+func TestHopelessStatementIsFoundBeforeTheFirstRequest(t *testing.T) {
+	root := newCertificate(t, "root", nil, asAuthority)
+	ref := registry.Reference{Registry: "registry.example", Repository: "acme/app"}
+	for _, c := range []struct {
+		name   string
+		change func(*trustpolicy.TrustPolicy)
+		want   string // of the error; empty: none
+	}{
+		{"good store", nil, ""},
+		{"missing store", func(s *trustpolicy.TrustPolicy) { s.TrustStores = []string{"ca:nowhere"} }, "ca:nowhere"},
+		{"missing store beside a good one", func(s *trustpolicy.TrustPolicy) { s.TrustStores = []string{"ca:acme", "ca:nowhere"} }, "ca:nowhere"},
+		{"missing store of the other type", func(s *trustpolicy.TrustPolicy) { s.TrustStores = []string{"ca:acme", "signingAuthority:nowhere"} }, ""},
+		{"missing store, authenticity logged", func(s *trustpolicy.TrustPolicy) {
+			s.TrustStores, s.SignatureVerification.VerificationLevel = []string{"ca:nowhere"}, "audit"
+		}, ""},
+		{"missing store of another repository", func(s *trustpolicy.TrustPolicy) {
+			s.TrustStores, s.RegistryScopes = []string{"ca:nowhere"}, []string{"registry.example/other"}
+		}, ""},
+		{"store for timestamps alone", func(s *trustpolicy.TrustPolicy) { s.TrustStores = []string{"tsa:acme"} }, "no trust store of type ca"},
+		{"skip", func(s *trustpolicy.TrustPolicy) {
+			s.SignatureVerification.VerificationLevel, s.TrustStores, s.TrustedIdentities = "skip", nil, nil
+		}, ""},
+	} {
+		trust, err := loadTrust(trustOptions{notationDir: notationDir(t, policyJSON(t, statementOf(c.change)), root)})
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		err = trust.check(ref)
+		if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+func TestUncoveredRepositoryIsExplainedScopeByScope(t *testing.T) {
+	for scope, want := range map[string]string{
+		"registry.example/Acme/App":        "", // not well-formed, the policy is refused
+		"Registry.example/acme/app":        "upper and lower case",
+		"registry.example:5000/acme/app":   "another port",
+		"other.example/acme/app":           "on another registry",
+		"registry.example/acme":            "above it",
+		"registry.example/acme/app/nested": "below it",
+		"registry.example/acme/tool":       "another repository of this registry",
+		"other.example/tool":               "another registry and repository",
+	} {
+		policy := policyJSON(t, statementOf(func(s *trustpolicy.TrustPolicy) { s.RegistryScopes = []string{scope} }))
+		trust, err := loadTrust(trustOptions{policy: policy, notationDir: t.TempDir()})
+		if (err != nil) != (want == "") {
+			t.Errorf("%s: %v", scope, err)
+		}
+		if err != nil {
+			continue
+		}
+		_, err = trust.statementFor(registry.Reference{Registry: "registry.example", Repository: "acme/app"})
+		var uncovered *uncoveredError
+		if !errors.As(err, &uncovered) || len(uncovered.scopes) != 1 || !strings.Contains(uncovered.scopes[0].reason, want) {
+			t.Errorf("%s: error %v, want a scope that %s", scope, err, want)
+		}
+	}
+}
+
+func TestStatementSaysWhyItApplies(t *testing.T) {
+	trust, err := loadTrust(trustOptions{notationDir: t.TempDir(), policy: policyJSON(t,
+		statementOf(func(s *trustpolicy.TrustPolicy) {
+			s.Name, s.RegistryScopes = "app", []string{"registry.example/acme/app"}
+		}),
+		statementOf(func(s *trustpolicy.TrustPolicy) { s.Name = "others" }),
+	)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for repository, want := range map[string][2]string{
+		"acme/app":  {"app", "name the repository"},
+		"acme/tool": {"others", "stands for all others"},
+	} {
+		s, err := trust.statementFor(registry.Reference{Registry: "registry.example", Repository: repository})
+		if err != nil {
+			t.Errorf("%s: %v", repository, err)
+		} else if s.policy.Name != want[0] || !strings.Contains(s.reason, want[1]) {
+			t.Errorf("%s: statement %q because %s", repository, s.policy.Name, s.reason)
+		}
+	}
+}
+
+func TestTimestampRootKeepsSignaturesOfExpiredCertificates(t *testing.T) {
+	w := newVerifyWorld(t)
+	wasValid := time.Now().Add(-15 * time.Hour)
+	tsa := newTimestampAuthority(t, "stamps", wasValid)
+	expired := newCertificate(t, "expired", w.intermediate, asExpired)
+	w.sign(expired, w.image("stamped"), signing{at: wasValid, stamp: &tsa})
+	w.sign(expired, w.image("not-stamped"), signing{at: wasValid})
+	w.sign(w.good, w.image("needs-none"), signing{})
+	for root, want := range map[string]string{
+		"":                       "needs-none",
+		pemOf(tsa.signer.issuer): "needs-none stamped",
+	} {
+		trust, err := loadTrust(trustOptions{certificates: pemOf(w.root), timestampRoot: root})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := newVerifier(trust, w.clients, verifyOptions{maxSignatures: 100, concurrency: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var passed []string
+		for _, tag := range []string{"needs-none", "not-stamped", "stamped"} {
+			if v.verify(t.Context(), w.target(tag)).passed() {
+				passed = append(passed, tag)
+			}
+		}
+		if got := strings.Join(passed, " "); got != want {
+			t.Errorf("timestamp root set: %t; verified: %s, want %s", root != "", got, want)
+		}
+	}
+}

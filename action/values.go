@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"oras.land/oras-go/v2/registry"
+)
+
+// What stands in inputTable as set: each returns the parser of one kind of
+// value, for the field that field selects.
+
+func text(field func(*inputs) *string) func(*inputs, string) error {
+	return func(in *inputs, value string) error {
+		*field(in) = value
+		return nil
+	}
+}
+
+func checked(field func(*inputs) *string, check func(string) error) func(*inputs, string) error {
+	return func(in *inputs, value string) error {
+		*field(in) = value
+		return check(value)
+	}
+}
+
+func lines(field func(*inputs) *[]string) func(*inputs, string) error {
+	return eachLine(func(in *inputs, line string) error {
+		*field(in) = append(*field(in), line)
+		return nil
+	})
+}
+
+// references are of artifacts: with a registry, a repository, and a tag or digest.
+func references(field func(*inputs) *[]string) func(*inputs, string) error {
+	return eachLine(func(in *inputs, line string) error {
+		ref, err := registry.ParseReference(line)
+		if err != nil {
+			return fmt.Errorf("%s is not a reference such as ghcr.io/me/app@sha256:…: %w", quote(line), err)
+		}
+		if ref.Reference == "" {
+			return fmt.Errorf("%s has neither a digest nor a tag", quote(line))
+		}
+		*field(in) = append(*field(in), line)
+		return nil
+	})
+}
+
+func hosts(field func(*inputs) *[]string) func(*inputs, string) error {
+	return eachLine(func(in *inputs, line string) error {
+		if err := (registry.Reference{Registry: line}).ValidateRegistry(); err != nil {
+			return fmt.Errorf("%s is not a host such as registry.internal:5000", quote(line))
+		}
+		*field(in) = append(*field(in), line)
+		return nil
+	})
+}
+
+// choice takes one of some words.
+func choice[T ~string](field func(*inputs) *T, words ...T) func(*inputs, string) error {
+	return func(in *inputs, value string) error {
+		for _, word := range words {
+			if value == string(word) {
+				*field(in) = word
+				return nil
+			}
+		}
+		return fmt.Errorf("%s is none of %s", quote(value), join(words))
+	}
+}
+
+// named takes a word for what it stands for.
+func named(field func(*inputs) *string, meanings map[string]string) func(*inputs, string) error {
+	return func(in *inputs, value string) error {
+		meaning, known := meanings[value]
+		if !known {
+			return fmt.Errorf("%s is none of %s", quote(value), join(slices.Sorted(maps.Keys(meanings))))
+		}
+		*field(in) = meaning
+		return nil
+	}
+}
+
+func boolean(field func(*inputs) *bool) func(*inputs, string) error {
+	return func(in *inputs, value string) error {
+		switch strings.ToLower(value) {
+		case "true":
+			*field(in) = true
+		case "false":
+			*field(in) = false
+		default:
+			return fmt.Errorf("%s is neither true nor false", quote(value))
+		}
+		return nil
+	}
+}
+
+func number(field func(*inputs) *int, least, most int) func(*inputs, string) error {
+	return func(in *inputs, value string) error {
+		n, err := strconv.Atoi(value)
+		if err != nil || n < least || n > most {
+			return fmt.Errorf("%s is not a number from %d to %d", quote(value), least, most)
+		}
+		*field(in) = n
+		return nil
+	}
+}
+
+// duration takes whole seconds: that is how precise an expiry can be.
+func duration(field func(*inputs) *time.Duration, least, most time.Duration) func(*inputs, string) error {
+	return func(in *inputs, value string) error {
+		d, err := time.ParseDuration(value)
+		if err != nil || d%time.Second != 0 {
+			return fmt.Errorf("%s is not a duration of whole seconds such as 90s or 24h", quote(value))
+		}
+		if d < least || d > most {
+			return fmt.Errorf("%s is out of range; it can be from %v to %v", quote(value), least, most)
+		}
+		*field(in) = d
+		return nil
+	}
+}
+
+func pairs(field func(*inputs) *map[string]string) func(*inputs, string) error {
+	return eachLine(func(in *inputs, line string) error {
+		key, value, found := strings.Cut(line, "=")
+		key = strings.TrimSpace(key)
+		if !found || key == "" {
+			// The line is not shown: it may be a secret in the wrong place.
+			return errors.New("there is a line that is not key=value")
+		}
+		m := field(in)
+		if has(*m, key) {
+			return fmt.Errorf("%s is there twice", quote(key))
+		}
+		if *m == nil {
+			*m = map[string]string{}
+		}
+		(*m)[key] = strings.TrimSpace(value)
+		return nil
+	})
+}
+
+// reservedMetadata is the prefix of the Notary Project's own annotations.
+const reservedMetadata = "io.cncf.notary"
+
+func userMetadata(field func(*inputs) *map[string]string) func(*inputs, string) error {
+	parse := pairs(field)
+	return func(in *inputs, value string) error {
+		if err := parse(in, value); err != nil {
+			return err
+		}
+		for _, key := range slices.Sorted(maps.Keys(*field(in))) {
+			if strings.HasPrefix(key, reservedMetadata) {
+				return fmt.Errorf("%s begins with %s, which is for the Notary Project itself", quote(key), reservedMetadata)
+			}
+		}
+		return nil
+	}
+}
+
+// A plugin's name is part of a path.
+var pluginNamePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+func checkPluginName(value string) error {
+	if !pluginNamePattern.MatchString(value) {
+		return fmt.Errorf("%s is not the name of a plugin, such as azure-kv", quote(value))
+	}
+	return nil
+}
+
+var checksumPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+func checksum(field func(*inputs) *string) func(*inputs, string) error {
+	return func(in *inputs, value string) error {
+		value = strings.ToLower(value)
+		if !checksumPattern.MatchString(value) {
+			return fmt.Errorf("%s is not a SHA-256 of 64 hexadecimal digits", quote(value))
+		}
+		*field(in) = value
+		return nil
+	}
+}
+
+// eachLine calls set for each line that is not empty.
+func eachLine(set func(in *inputs, line string) error) func(*inputs, string) error {
+	return func(in *inputs, value string) error {
+		for line := range strings.Lines(value) {
+			line = strings.TrimSpace(line)
+			if line == "" {
+				continue
+			}
+			if err := set(in, line); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// isPEM says whether a value that can be a path or PEM is PEM.
+func isPEM(value string) bool { return strings.Contains(value, "-----BEGIN ") }

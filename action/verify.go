@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+
+	"github.com/notaryproject/notation-core-go/revocation"
+	"github.com/notaryproject/notation-go"
+	pluginmanager "github.com/notaryproject/notation-go/plugin"
+	notationverifier "github.com/notaryproject/notation-go/verifier"
+	"github.com/notaryproject/notation-go/verifier/trustpolicy"
+	"github.com/notaryproject/notation-go/verifier/truststore"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// verification is all that was found out about the signatures of one artifact.
+type verification struct {
+	// statement is what applied, nil where none did; then err is an
+	// *uncoveredError.
+	statement  *statement
+	signatures []signatureVerification // in the registry's order
+	// more says that the artifact has more signatures than were looked at.
+	more    bool
+	verdict verdict
+	err     error // why the verdict is failed, one sentence
+}
+
+// verdict is what a verification comes to.
+type verdict string
+
+const (
+	verdictVerified verdict = "verified"
+	verdictSkipped  verdict = "skipped" // the policy wants nothing verified
+	verdictFailed   verdict = "failed"
+)
+
+// passed says whether notation would have exited with success.
+func (v verification) passed() bool { return v.verdict != verdictFailed }
+
+// signatureVerification is what was found out about one signature.
+type signatureVerification struct {
+	manifest ocispec.Descriptor
+	// claims are empty where the envelope could not be fetched.
+	claims claims
+	// anchor is the certificate of the chain that is a trusted one, and store the
+	// trust store that has it. Both are empty where there is none.
+	anchor     certificate
+	store      string
+	checks     []check
+	revocation []certificateRevocation // leaf first; empty where nobody was asked
+	// valid is notation's verdict on this signature.
+	valid bool
+	err   error // why it is not valid
+	// unread says that the signature could not be fetched.
+	unread bool
+}
+
+// signatureSource is where signatures come from.
+type signatureSource interface {
+	// signatures returns a *tooManySignaturesError with the first max of them.
+	signatures(ctx context.Context, t target, max int) ([]ocispec.Descriptor, error)
+	envelope(ctx context.Context, t target, manifest ocispec.Descriptor) (blob []byte, mediaType string, annotations map[string]string, err error)
+}
+
+// verifyOptions are the inputs that say how to verify.
+type verifyOptions struct {
+	maxSignatures int               // of an artifact, positive
+	concurrency   int               // signatures that are evaluated at once, positive
+	userMetadata  map[string]string // that a signature must have
+	pluginConfig  map[string]string // for verification plugins
+	// plugins are the verification plugins of this runner. Without them a
+	// signature that asks for one fails, as it does where it is not installed.
+	plugins pluginmanager.Manager
+	// transport is for OCSP and CRLs. It should not retry: what they may take is
+	// short. Nil is http.DefaultTransport.
+	transport http.RoundTripper
+}
+
+// verifier evaluates a trust policy. It is safe for concurrent use.
+//
+// The verdict on each signature is notation-go's, of the call that notation
+// makes. notation-go stops at the first check that fails; to explain a failure,
+// the signature is verified once more, under the same statement with everything
+// logged and nothing enforced.
+type verifier struct {
+	trust      *trust
+	source     signatureSource
+	options    verifyOptions
+	statements map[string]statementVerifier // by the statement's name
+	revocation *revocationMemory            // of signing certificates
+	stamps     *revocationMemory            // of timestamping certificates
+	slots      chan struct{}                // one is held while a signature is evaluated
+}
+
+// statementVerifier verifies under one statement of the policy.
+type statementVerifier struct {
+	enforcing notation.Verifier // as the statement says
+	logging   notation.Verifier // the same, nothing enforced
+}
+
+// newVerifier prepares to verify under each statement of the policy.
+func newVerifier(t *trust, source signatureSource, o verifyOptions) (*verifier, error) {
+	v := &verifier{
+		trust: t, source: source, options: o,
+		statements: map[string]statementVerifier{},
+		slots:      make(chan struct{}, o.concurrency),
+	}
+	if o.transport == nil {
+		o.transport = http.DefaultTransport
+	}
+	var err error
+	if v.revocation, v.stamps, err = newRevocation(o.transport); err != nil {
+		return nil, err
+	}
+	for _, policy := range t.policy.TrustPolicies {
+		if v.statements[policy.Name], err = v.newStatementVerifier(policy); err != nil {
+			return nil, fmt.Errorf("trust policy statement %q: %w", policy.Name, err)
+		}
+	}
+	return v, nil
+}
+
+func (v *verifier) newStatementVerifier(policy trustpolicy.TrustPolicy) (statementVerifier, error) {
+	level, err := policy.SignatureVerification.GetVerificationLevel()
+	if err != nil {
+		return statementVerifier{}, err
+	}
+	if level == trustpolicy.LevelSkip {
+		return statementVerifier{}, nil
+	}
+	options := notationverifier.VerifierOptions{
+		RevocationCodeSigningValidator:  v.signerRevocation(policy, level),
+		RevocationTimestampingValidator: v.stamps,
+	}
+	enforcing, err := notationverifier.NewWithOptions(document(policy), v.trust.stores, plugins{v.options.plugins}, options)
+	if err != nil {
+		return statementVerifier{}, err
+	}
+	logging, err := notationverifier.NewWithOptions(document(unenforced(policy, level)), v.trust.stores, silentPlugins{plugins{v.options.plugins}}, options)
+	if err != nil {
+		return statementVerifier{}, err
+	}
+	return statementVerifier{enforcing, logging}, nil
+}
+
+// signerRevocation returns what checks the revocation of signing certificates.
+// It asks about untrusted ones only where the verdict depends on that: where a
+// statement enforces revocation and does not enforce authenticity.
+func (v *verifier) signerRevocation(policy trustpolicy.TrustPolicy, level *trustpolicy.VerificationLevel) revocation.Validator {
+	if asksAboutUntrusted(level) {
+		return v.revocation
+	}
+	var anchors []*x509.Certificate
+	for _, kind := range []truststore.Type{truststore.TypeCA, truststore.TypeSigningAuthority} {
+		for _, name := range v.trust.stores.of(kind, &policy) {
+			anchors = append(anchors, v.trust.stores[name].certs...)
+		}
+	}
+	return trustedChains{v.revocation, anchors}
+}
+
+func asksAboutUntrusted(level *trustpolicy.VerificationLevel) bool {
+	return level.Enforcement[trustpolicy.TypeRevocation] == trustpolicy.ActionEnforce &&
+		level.Enforcement[trustpolicy.TypeAuthenticity] != trustpolicy.ActionEnforce
+}
+
+// document returns a policy of one statement.
+func document(policy trustpolicy.TrustPolicy) *trustpolicy.Document {
+	return &trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{policy}}
+}
+
+// unenforced returns a statement that trusts the same and enforces nothing but
+// the integrity of the envelope, without which there is nothing to check.
+func unenforced(policy trustpolicy.TrustPolicy, level *trustpolicy.VerificationLevel) trustpolicy.TrustPolicy {
+	policy.SignatureVerification.VerificationLevel = trustpolicy.LevelAudit.Name
+	policy.SignatureVerification.Override = nil
+	if level.Enforcement[trustpolicy.TypeRevocation] == trustpolicy.ActionSkip {
+		policy.SignatureVerification.Override = map[trustpolicy.ValidationType]trustpolicy.ValidationAction{
+			trustpolicy.TypeRevocation: trustpolicy.ActionSkip,
+		}
+	}
+	return policy
+}
+
+// verify evaluates the policy on all signatures of an artifact, up to
+// maxSignatures.
+func (v *verifier) verify(ctx context.Context, t target) verification {
+	s, err := v.trust.statementFor(t.ref)
+	if err != nil {
+		return verification{verdict: verdictFailed, err: err}
+	}
+	if s.skips() {
+		return verification{statement: s, verdict: verdictSkipped}
+	}
+	result := verification{statement: s}
+	manifests, err := v.source.signatures(ctx, t, v.options.maxSignatures)
+	listErr := result.noteMore(err)
+	result.signatures = v.evaluateAll(ctx, t, s, manifests)
+	result.err = result.fault(listErr)
+	result.verdict = verdictVerified
+	if result.err != nil {
+		result.verdict = verdictFailed
+	}
+	return result
+}
+
+// noteMore notes that there are more signatures than were listed, which is no
+// error of listing them.
+func (v *verification) noteMore(err error) error {
+	var tooMany *tooManySignaturesError
+	if v.more = errors.As(err, &tooMany); v.more {
+		return nil
+	}
+	return err
+}
+
+// errUnsigned says that an artifact has no signature.
+var errUnsigned = errors.New("the artifact has no signature; sign it, or, if it is signed, make sure that its signature " +
+	"was pushed to this repository and that tag and digest are right")
+
+// fault decides on the artifact as notation does: it takes the signatures in
+// order up to the first valid one, and gives up at one that can't be fetched.
+func (v *verification) fault(listErr error) error {
+	for _, s := range v.signatures {
+		if s.valid {
+			return nil
+		}
+		if s.unread {
+			return fmt.Errorf("a signature that can't be read comes before any valid one: %w", s.err)
+		}
+	}
+	switch {
+	case listErr != nil:
+		return listErr
+	case len(v.signatures) == 0:
+		return errUnsigned
+	case v.more:
+		return fmt.Errorf("none of the first %d signatures is valid, and max_signatures leaves out the others; the first is not because %w",
+			len(v.signatures), v.signatures[0].err)
+	case len(v.signatures) == 1:
+		return fmt.Errorf("its signature is not valid: %w", v.signatures[0].err)
+	default:
+		return fmt.Errorf("none of its %d signatures is valid; the first is not because %w", len(v.signatures), v.signatures[0].err)
+	}
+}
+
+// evaluateAll evaluates signatures at once, as many as there are slots.
+func (v *verifier) evaluateAll(ctx context.Context, t target, s *statement, manifests []ocispec.Descriptor) []signatureVerification {
+	results := make([]signatureVerification, len(manifests))
+	var all sync.WaitGroup
+	for i, manifest := range manifests {
+		v.slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-v.slots }()
+			results[i] = v.evaluate(ctx, t, s, manifest)
+		})
+	}
+	all.Wait()
+	return results
+}
+
+// evaluate fetches and verifies one signature.
+func (v *verifier) evaluate(ctx context.Context, t target, s *statement, manifest ocispec.Descriptor) (result signatureVerification) {
+	result.manifest = manifest
+	defer func() {
+		// What a registry sends goes through many parsers. One that panics must
+		// not take the other artifacts' verdicts with it.
+		if p := recover(); p != nil {
+			result.valid, result.err = false, fmt.Errorf("verify: %v", p)
+		}
+	}()
+	envelope, mediaType, _, err := v.source.envelope(ctx, t, manifest)
+	if err != nil {
+		result.unread, result.err = true, err
+		return result
+	}
+	v.judge(ctx, t, s, envelope, mediaType, &result)
+	return result
+}
+
+// judge has notation-go verify an envelope, a second time where that explains
+// more.
+func (v *verifier) judge(ctx context.Context, t target, s *statement, envelope []byte, mediaType string, result *signatureVerification) {
+	options := notation.VerifierVerifyOptions{
+		ArtifactReference:  t.ref.String(),
+		SignatureMediaType: mediaType,
+		PluginConfig:       v.options.pluginConfig,
+		UserMetadata:       v.options.userMetadata,
+	}
+	by := v.statements[s.policy.Name]
+	outcome, err := by.enforcing.Verify(ctx, t.desc, envelope, options)
+	result.valid, result.err = err == nil, clipError(err)
+	if outcome == nil {
+		return
+	}
+	result.claims = readClaims(mediaType, envelope, outcome.EnvelopeContent)
+	e := evaluation{
+		trust: v.trust, statement: s, artifact: t.desc, wanted: v.options.userMetadata,
+		claims: &result.claims, content: outcome.EnvelopeContent, err: err,
+		results: map[trustpolicy.ValidationType]error{},
+	}
+	e.add(outcome)
+	if err != nil && outcome.EnvelopeContent != nil {
+		// Its verdict means nothing, so its error neither.
+		if more, _ := by.logging.Verify(ctx, t.desc, envelope, options); more != nil {
+			e.add(more)
+		}
+	}
+	e.lookUp(v.revocation, v.stamps)
+	result.checks, result.revocation = e.checks(), e.revocations()
+	if e.anchor != nil {
+		result.anchor, result.store = describe(e.anchor), e.store
+	}
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/notaryproject/notation-core-go/signature/jws"
+	pluginmanager "github.com/notaryproject/notation-go/plugin"
+	"github.com/notaryproject/notation-go/verifier/trustpolicy"
+	"github.com/notaryproject/notation-plugin-framework-go/plugin"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// checkOf returns a signature's check of a kind.
+func checkOf(t *testing.T, s signatureVerification, kind checkKind) check {
+	t.Helper()
+	for _, c := range s.checks {
+		if c.kind == kind {
+			return c
+		}
+	}
+	t.Fatalf("there is no check %s: %+v", kind, s)
+	return check{}
+}
+
+// results are the results of a signature's checks, in their order.
+func results(s signatureVerification) string {
+	var all []string
+	for _, c := range s.checks {
+		all = append(all, string(c.kind)+" "+string(c.result))
+	}
+	return strings.Join(all, ", ")
+}
+
+func TestVerifyAsksTheRegistryFourTimes(t *testing.T) {
+	w := newVerifyWorld(t)
+	w.sign(w.good, w.image("app"), signing{})
+	before := len(w.registry.Requests())
+	if v := w.verify("app", verifyOptions{}, nil); !v.passed() {
+		t.Error(v.err)
+	}
+	if got := w.registry.Requests()[before:]; len(got) != 4 || got[0].Method != http.MethodHead {
+		t.Errorf("requests %v, want HEAD manifest, GET referrers, manifest and envelope", got)
+	}
+}
+
+func TestSkippedArtifactIsNotAskedFor(t *testing.T) {
+	w := newVerifyWorld(t)
+	w.image("app")
+	target := w.target("app")
+	before := len(w.registry.Requests())
+	v := w.verifier(verifyOptions{}, statementOf(func(s *trustpolicy.TrustPolicy) {
+		s.SignatureVerification.VerificationLevel, s.TrustStores, s.TrustedIdentities = "skip", nil, nil
+	})).verify(t.Context(), target)
+	if v.verdict != verdictSkipped || !v.passed() || len(w.registry.Requests()) != before {
+		t.Errorf("verdict %s after %v", v.verdict, w.registry.Requests()[before:])
+	}
+}
+
+func TestAllSignaturesAreEvaluatedBeyondTheFirstGoodOne(t *testing.T) {
+	w := newVerifyWorld(t)
+	image := w.image("app")
+	stranger := newCertificate(t, "stranger", newCertificate(t, "strange root", nil, asAuthority), asSigner)
+	w.sign(w.good, image, signing{})
+	w.sign(stranger, image, signing{})
+	w.sign(w.good, image, signing{mediaType: jws.MediaTypeEnvelope, metadata: map[string]string{"commit": "abc"}})
+	v := w.verify("app", verifyOptions{}, nil)
+	valid := 0
+	for _, s := range v.signatures {
+		if s.valid {
+			valid++
+		}
+	}
+	if !v.passed() || len(v.signatures) != 3 || valid != 2 || v.more {
+		t.Errorf("%s with %d signatures, %d of them valid", v.verdict, len(v.signatures), valid)
+	}
+	v = w.verify("app", verifyOptions{maxSignatures: 2}, nil)
+	if len(v.signatures) != 2 || !v.more {
+		t.Errorf("%d signatures, more: %t", len(v.signatures), v.more)
+	}
+}
+
+// TestEachFailureIsExplained has one fault for each check, and wants that check
+// to fail, with all others as they are.
+func TestEachFailureIsExplained(t *testing.T) {
+	w := newVerifyWorld(t)
+	wasValid := time.Now().Add(-15 * time.Hour)
+	tsa := newTimestampAuthority(t, "stamps", wasValid)
+	w.trusts("tsa/stamps", tsa.signer.issuer)
+	expired := newCertificate(t, "expired", w.intermediate, asExpired)
+	stranger := newCertificate(t, "stranger", newCertificate(t, "strange root", nil, asAuthority), asSigner)
+	revoked := newCertificate(t, "revoked", w.intermediate, withOCSP(w.servers.URL+"/ocsp", asSigner))
+	unreachable := newCertificate(t, "unreachable", w.intermediate, withCRL("http://127.0.0.1:1/list", asSigner))
+	w.servers.revoke(revoked)
+	withStamps := func(s *trustpolicy.TrustPolicy) { s.TrustStores = append(s.TrustStores, "tsa:stamps") }
+
+	for _, c := range []struct {
+		name   string
+		by     *testCertificate
+		how    signing
+		wanted map[string]string
+		policy func(*trustpolicy.TrustPolicy)
+		fails  checkKind
+		reason string // a part of it
+		remedy string
+	}{
+		{"untrusted", stranger, signing{}, nil, nil, checkAuthenticity, "does not contain any trusted certificate", "strange root"},
+		{"no identity", w.good, signing{}, nil, func(s *trustpolicy.TrustPolicy) {
+			s.TrustedIdentities = []string{"x509.subject: C=US, ST=WA, O=acme"}
+		}, checkAuthenticity, "does not match the X.509 trusted identities", "CN=release"},
+		{"no such store", w.good, signing{}, nil, func(s *trustpolicy.TrustPolicy) {
+			s.TrustStores = []string{"ca:nowhere"}
+		}, checkAuthenticity, "does not exist", "mend trust store ca:nowhere"},
+		{"expired signature", w.good, signing{at: wasValid, expiry: wasValid.Add(time.Hour)}, nil, nil, checkExpiry, "expired", "sign the artifact again"},
+		{"expired certificate", expired, signing{at: wasValid}, nil, nil, checkTimestamp, "expired", "timestamp_url"},
+		{"timestamp that does not count", expired, signing{at: wasValid, stamp: &tsa}, nil, nil, checkTimestamp, "expired", "type tsa"},
+		{"no timestamp", w.good, signing{}, nil, withStamps, checkTimestamp, "no timestamp", "verifyTimestamp"},
+		{"revoked", revoked, signing{}, nil, nil, checkRevocation, "is revoked", "took the certificate back"},
+		{"revocation unknown", unreachable, signing{}, nil, nil, checkRevocation, "unknown", "http://127.0.0.1:1/list"},
+		{"no such metadata", w.good, signing{}, map[string]string{"commit": "abc"}, nil, checkUserMetadata, `"commit" is not in`, "user_metadata"},
+		{"other metadata", w.good, signing{metadata: map[string]string{"commit": "x"}}, map[string]string{"commit": "abc"}, nil, checkUserMetadata, `"x"`, "user_metadata"},
+		{"no such plugin", w.good, signing{plugin: "absent"}, nil, nil, checkPlugin, "absent", "install it"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tag := strings.ReplaceAll(c.name, " ", "-")
+			w.sign(c.by, w.image(tag), c.how)
+			v := w.verify(tag, verifyOptions{userMetadata: c.wanted}, c.policy)
+			if v.passed() || len(v.signatures) != 1 {
+				t.Fatalf("%s: %+v", v.verdict, v.signatures)
+			}
+			for _, got := range v.signatures[0].checks {
+				if got.fatal() != (got.kind == c.fails) {
+					t.Errorf("%s %s: %s", got.kind, got.result, got.reason)
+				}
+			}
+			got := checkOf(t, v.signatures[0], c.fails)
+			if !strings.Contains(got.reason, c.reason) || !strings.Contains(got.remedy, c.remedy) {
+				t.Errorf("reason %q, remedy %q; want %q, %q", got.reason, got.remedy, c.reason, c.remedy)
+			}
+		})
+	}
+}
+
+func TestSeveralFailuresAreAllFound(t *testing.T) {
+	w := newVerifyWorld(t)
+	stranger := newCertificate(t, "stranger", newCertificate(t, "strange root", nil, asAuthority), asExpired)
+	at := time.Now().Add(-15 * time.Hour)
+	another := w.image("another")
+	blob, mediaType := w.envelope(stranger, another, signing{at: at, expiry: at.Add(time.Hour)})
+	w.attach(w.image("app"), blob, mediaType)
+	v := w.verify("app", verifyOptions{userMetadata: map[string]string{"commit": "abc"}}, nil)
+	want := "integrity passed, authenticity failed, expiry failed, authenticTimestamp failed, revocation not evaluated, descriptor failed, userMetadata failed"
+	if got := results(v.signatures[0]); got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+	if got := checkOf(t, v.signatures[0], checkDescriptor).reason; !strings.Contains(got, another.Digest.String()) {
+		t.Errorf("the artifact that was signed is not named: %s", got)
+	}
+}
+
+func TestGoodSignatureSaysWhatWasFound(t *testing.T) {
+	w := newVerifyWorld(t)
+	tsa := newTimestampAuthority(t, "stamps", time.Now().Add(-time.Minute))
+	w.trusts("tsa/stamps", tsa.signer.issuer)
+	signer := newCertificate(t, "signer", w.intermediate, withOCSP(w.servers.URL+"/ocsp", asSigner))
+	w.sign(signer, w.image("app"), signing{stamp: &tsa, metadata: map[string]string{"commit": "abc"}, expiry: time.Now().Add(time.Hour)})
+	v := w.verify("app", verifyOptions{userMetadata: map[string]string{"commit": "abc"}}, func(s *trustpolicy.TrustPolicy) {
+		s.TrustStores = append(s.TrustStores, "tsa:stamps")
+	})
+	if !v.passed() {
+		t.Fatal(v.err)
+	}
+	s := v.signatures[0]
+	for kind, want := range map[checkKind]string{
+		checkIntegrity:    "ES256",
+		checkAuthenticity: "ca:acme",
+		checkExpiry:       "expires on",
+		checkTimestamp:    "CN=stamps",
+		checkRevocation:   "1 are good",
+		checkDescriptor:   "sha256:",
+		checkUserMetadata: "has all",
+	} {
+		if got := checkOf(t, s, kind); got.result != checkPassed || !strings.Contains(got.reason, want) {
+			t.Errorf("%s: %s, %q, want %q", kind, got.result, got.reason, want)
+		}
+	}
+	if s.store != "ca:acme" || s.anchor.thumbprint != describe(w.root.cert).thumbprint {
+		t.Errorf("anchor %q in %q", s.anchor.subject, s.store)
+	}
+	if len(s.revocation) != 3 || len(s.revocation[0].servers) != 1 || s.revocation[0].servers[0].err != nil {
+		t.Errorf("revocation %+v", s.revocation)
+	}
+	c := s.claims
+	if c.format != "cose" || c.algorithm != "ES256" || len(c.chain) != 3 || c.userMetadata["commit"] != "abc" ||
+		c.timestamp == nil || c.timestamp.err != nil || c.expiry.IsZero() || c.signingTime.IsZero() {
+		t.Errorf("claims %+v", c)
+	}
+}
+
+// sourceOf is a registry whose signatures are these functions.
+type sourceOf struct {
+	list func() ([]ocispec.Descriptor, error)
+	read func() ([]byte, string, map[string]string, error)
+}
+
+func (s sourceOf) signatures(context.Context, target, int) ([]ocispec.Descriptor, error) {
+	return s.list()
+}
+
+func (s sourceOf) envelope(context.Context, target, ocispec.Descriptor) ([]byte, string, map[string]string, error) {
+	return s.read()
+}
+
+func TestWhatCanNotBeListedOrParsedFailsItsArtifactAlone(t *testing.T) {
+	w := newVerifyWorld(t)
+	v := w.verifier(verifyOptions{}, statementOf(nil))
+	image := w.image("app")
+	target := w.target("app")
+	one := []ocispec.Descriptor{{Digest: digest.FromString("manifest")}}
+	blob, mediaType := w.envelope(w.good, image, signing{})
+	good := func() ([]byte, string, map[string]string, error) { return blob, mediaType, nil, nil }
+	for _, c := range []struct {
+		name   string
+		source sourceOf
+		want   string // of the error; empty: verified
+	}{
+		{"no list", sourceOf{list: func() ([]ocispec.Descriptor, error) { return nil, errors.New("no list") }}, "no list"},
+		{"good one before the list ends", sourceOf{func() ([]ocispec.Descriptor, error) { return one, errors.New("no second page") }, good}, ""},
+		{"panic", sourceOf{func() ([]ocispec.Descriptor, error) { return one, nil }, func() ([]byte, string, map[string]string, error) { panic("defect") }}, "defect"},
+	} {
+		v.source = c.source
+		got := v.verify(t.Context(), target)
+		if got.passed() != (c.want == "") || c.want != "" && !strings.Contains(got.err.Error(), c.want) {
+			t.Errorf("%s: %s, %v", c.name, got.verdict, got.err)
+		}
+	}
+}
+
+// noManager fails the test that asks it for a plugin.
+type noManager struct {
+	pluginmanager.Manager
+	t *testing.T
+}
+
+func (m noManager) Get(_ context.Context, name string) (plugin.Plugin, error) {
+	m.t.Errorf("asked for plugin %q", name)
+	return nil, errors.New("no plugin")
+}
+
+func TestSignatureCanNotNameAPluginElsewhere(t *testing.T) {
+	w := newVerifyWorld(t)
+	for i, name := range []string{"../../tmp/evil", "..", "a/b", `a\b`, "a\x00b"} {
+		tag := "app" + string(rune('a'+i))
+		w.sign(w.good, w.image(tag), signing{plugin: name})
+		v := w.verify(tag, verifyOptions{plugins: noManager{t: t}}, nil)
+		if got := checkOf(t, v.signatures[0], checkPlugin); v.passed() || got.result != checkFailed {
+			t.Errorf("%q: %s, %+v", name, v.verdict, got)
+		}
+	}
+}
+
+func TestUnsignedArtifactSaysSo(t *testing.T) {
+	w := newVerifyWorld(t)
+	w.image("app")
+	if v := w.verify("app", verifyOptions{}, nil); !errors.Is(v.err, errUnsigned) {
+		t.Errorf("error %v", v.err)
+	}
+}
+
+func TestEndOfTimeFailsTheArtifact(t *testing.T) {
+	w := newVerifyWorld(t)
+	w.sign(w.good, w.image("app"), signing{})
+	target := w.target("app")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if v := w.verifier(verifyOptions{}, statementOf(nil)).verify(ctx, target); v.passed() || !errors.Is(v.err, context.Canceled) {
+		t.Errorf("%s, %v", v.verdict, v.err)
+	}
+}
+
+func BenchmarkVerifyOneSignature(b *testing.B) {
+	w := newVerifyWorld(b)
+	image := w.image("app")
+	blob, mediaType := w.envelope(w.good, image, signing{})
+	target := w.target("app")
+	v := w.verifier(verifyOptions{}, statementOf(nil))
+	v.source = sourceOf{
+		func() ([]ocispec.Descriptor, error) { return []ocispec.Descriptor{{}}, nil },
+		func() ([]byte, string, map[string]string, error) { return blob, mediaType, nil, nil },
+	}
+	for b.Loop() {
+		if got := v.verify(b.Context(), target); !got.passed() {
+			b.Fatal(got.err)
+		}
+	}
+}
