@@ -20,11 +20,13 @@ var arrows = map[string][]string{
 	"plugin":                     {"pkcs11"},
 	"action":                     {"action/report"},
 	"action/report":              {},
-	"cmd/notation-pkcs11":        {"pkcs11", "pkcs11/host", "plugin"},
-	"cmd/notation-pkcs11-action": {"action", "pkcs11", "pkcs11/host", "plugin"},
+	"cmd/internal/hosted":        {"pkcs11", "pkcs11/host", "plugin"},
+	"cmd/notation-pkcs11":        {"cmd/internal/hosted", "pkcs11/host", "plugin"},
+	"cmd/notation-pkcs11-action": {"action", "cmd/internal/hosted", "pkcs11", "pkcs11/host", "plugin"},
 	"testenv":                    {},
 	"testenv/faults":             {},
 	"testenv/demo":               {"testenv"},
+	"testenv/selftest":           {"testenv"},
 }
 
 // bindings may be imported by one package alone.

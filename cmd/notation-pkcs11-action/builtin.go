@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"os"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action"
+	"github.com/notation-pkcs11/notation-pkcs11/cmd/internal/hosted"
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+	"github.com/notation-pkcs11/notation-pkcs11/plugin"
+)
+
+// sessions is how many signatures a token makes at once: enough to hide the way
+// to a network HSM, few enough for tokens that have sixteen sessions in all.
+const sessions = 4
+
+// builtIn is the plugin pkcs11 without a process between, and with its keys kept
+// open.
+type builtIn struct {
+	*plugin.Plugin
+	pool   *pool
+	getenv func(string) string
+}
+
+func newBuiltIn(getenv func(string) string) action.BuiltIn {
+	keys := newPool(hosted.Opener{Sessions: sessions}, sessions)
+	p := &plugin.Plugin{Version: version, Opener: keys, Prompt: prompt(), Getenv: getenv}
+	return &builtIn{p, keys, getenv}
+}
+
+// prompt asks a person for the PIN, where there is one: a runner has a terminal
+// at times, with nobody in front of it.
+func prompt() pkcs11.PINFunc {
+	if os.Getenv("CI") != "" {
+		return nil
+	}
+	return hosted.PromptPIN
+}
+
+// Check implements action.BuiltIn.
+func (b *builtIn) Check(keyID string, config map[string]string) error {
+	_, err := plugin.ParseSettings(keyID, config, b.getenv, nil)
+	return err
+}
+
+// Close implements action.BuiltIn.
+func (b *builtIn) Close() error { return b.pool.Close() }
