@@ -47,11 +47,11 @@ lint: setup ## gofmt, go vet, staticcheck, govulncheck
 	esac
 
 .PHONY: demo
-demo: setup build ## sign and verify with a key on a token, on two kinds of registry
+demo: setup build ## sign and verify with a key on a token
 	@go run ./testenv/demo
 
 .PHONY: bench
-bench: setup ## time the plugin beside pkcs11-tool and a local key file
+bench: setup ## time plugin and action beside pkcs11-tool and notation
 	@go test -run '^$$' -bench . ./cmd/...
 
 .PHONY: fuzz
@@ -59,7 +59,7 @@ fuzz: setup ## run each fuzz target for FUZZTIME
 	@for package in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
 			echo "$$package $$target"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 0x $$package || exit; \
 		done; \
 	done
 
