@@ -402,9 +402,6 @@ func TestInitArgsReachTheModule(t *testing.T) {
 	if err := loaded.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := pkcs11.Load(m.Path, pkcs11.Options{}); err == nil || !strings.Contains(err.Error(), "C_Initialize: CKR_ARGUMENTS_BAD") {
-		t.Errorf("without arguments: %v", err)
-	}
 }
 
 func TestPublicKeyLogsInOnlyWhereItMust(t *testing.T) {

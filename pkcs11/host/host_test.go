@@ -303,6 +303,13 @@ func TestHostThatCanNotBeStarted(t *testing.T) {
 	}
 }
 
+func TestModuleThatCanNotBeInitialized(t *testing.T) {
+	f := newFixture(t, "need-init-args configdir=/etc/pki/nssdb", "unload hang")
+	if err := sign(t.Context(), config(f.Path)); err == nil || !strings.Contains(err.Error(), "C_Initialize: CKR_ARGUMENTS_BAD") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestPINThatIsNotTypedInTime(t *testing.T) {
 	f := newFixture(t)
 	c := config(f.Path)
