@@ -21,12 +21,14 @@ var arrows = map[string][]string{
 	"action":                     {"action/report"},
 	"action/report":              {},
 	"cmd/internal/hosted":        {"pkcs11", "pkcs11/host", "plugin"},
-	"cmd/notation-pkcs11":        {"cmd/internal/hosted", "pkcs11/host", "plugin"},
+	"cmd/notation-pkcs11":        {"cmd/internal/hosted", "pkcs11", "pkcs11/host", "plugin"},
 	"cmd/notation-pkcs11-action": {"action", "cmd/internal/hosted", "pkcs11", "pkcs11/host", "plugin"},
 	"testenv":                    {},
 	"testenv/faults":             {},
 	"testenv/demo":               {"testenv"},
 	"testenv/selftest":           {"testenv"},
+	"docs":                       {},
+	"packaging":                  {},
 }
 
 // bindings may be imported by one package alone.

@@ -14,9 +14,13 @@ import (
 	"time"
 )
 
-// commandTimeout bounds each foreign command. The slowest, a first build of the
-// notation command, takes some 30 s on two cores.
-const commandTimeout = 5 * time.Minute
+// What foreign commands may take. The slowest, a first build of the notation
+// command, takes some 30 s on two cores; one on a token takes seconds, but waits
+// for ever where another process keeps the TPM.
+const (
+	commandTimeout = 5 * time.Minute
+	tokenTimeout   = time.Minute
+)
 
 // baseEnv is all of this process's environment that foreign commands get:
 // enough to start, nothing that could lead them to the user's own tokens,
@@ -34,7 +38,11 @@ func baseEnv() []string {
 // run runs a command to its end and returns its standard output. The error of a
 // command that failed carries what it printed.
 func run(env []string, name string, args ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
+	return runFor(commandTimeout, env, name, args...)
+}
+
+func runFor(timeout time.Duration, env []string, name string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = env

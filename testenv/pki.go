@@ -62,6 +62,14 @@ func (p *PKI) Chain(public crypto.PublicKey) ([]*x509.Certificate, error) {
 	return p.chain(public, leafTemplate())
 }
 
+// Issue issues a leaf certificate for what a certificate request asks for: its
+// public key and its subject. It returns the whole chain.
+func (p *PKI) Issue(request *x509.CertificateRequest) ([]*x509.Certificate, error) {
+	leaf := leafTemplate()
+	leaf.RawSubject = request.RawSubject
+	return p.chain(request.PublicKey, leaf)
+}
+
 func (p *PKI) chain(public crypto.PublicKey, leaf *x509.Certificate) ([]*x509.Certificate, error) {
 	cert, err := p.intermediate.issue(leaf, public)
 	if err != nil {

@@ -1,17 +1,21 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 
-# Installs what the tests and the demo use, from the packages of Debian or
-# Ubuntu. Where all is there it says nothing and changes nothing.
+# Installs what the tests and the demo use, and the packages that are named in
+# its arguments, from those of Debian or Ubuntu. Where all is there it says
+# nothing and changes nothing.
 
 set -euo pipefail
 
 packages=(
-  gcc libc6-dev   # cgo
-  softhsm2        # the token
-  opensc          # pkcs11-tool: keys and certificates on tokens
-  gnutls-bin      # p11tool: public keys off tokens
-  docker-registry # a registry without the Referrers API
+  gcc libc6-dev                     # cgo
+  softhsm2                          # a token
+  swtpm tpm2-tools libtpm2-pkcs11-1 # another, in a TPM
+  p11-kit p11-kit-modules           # another, on another machine as it were
+  opensc                            # pkcs11-tool: keys and certificates on tokens
+  gnutls-bin                        # p11tool: public keys off tokens
+  docker-registry                   # a registry without the Referrers API
+  "$@"
 )
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -26,7 +30,7 @@ installed() {
 }
 
 if ! command -v dpkg-query >/dev/null; then
-  for command in gcc softhsm2-util pkcs11-tool p11tool docker-registry; do
+  for command in gcc softhsm2-util swtpm tpm2_getcap p11-kit pkcs11-tool p11tool docker-registry; do
     command -v "$command" >/dev/null ||
       fail "$command is missing, and only Debian and Ubuntu are set up by this script;" \
         "install what they call: ${packages[*]}"

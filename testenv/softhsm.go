@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
+	"regexp"
+	"strconv"
 )
 
 // softHSMModules are the places where distributions put SoftHSM's library.
@@ -29,36 +30,21 @@ var softHSMModules = []string{
 // each login, and another process that reads it then finds no token or fails to
 // log in. With four at once that was one call in nine.
 type SoftHSM struct {
-	// Module is the path of the PKCS#11 library.
-	Module string
-
-	dir string
+	Store
 }
 
 // NewSoftHSM makes an empty store.
 func NewSoftHSM() (*SoftHSM, error) {
-	module, err := softHSMModule()
+	store, err := newStore("softhsm", softHSMModules)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("make SoftHSM's token store: %w", err)
 	}
-	dir, err := os.MkdirTemp("", "softhsm-")
-	if err != nil {
-		return nil, fmt.Errorf("make token store: %w", err)
-	}
-	s := &SoftHSM{Module: module, dir: dir}
+	s := &SoftHSM{Store: store}
+	s.env = []string{"SOFTHSM2_CONF=" + s.conf()}
 	if err := s.configure(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
-}
-
-func softHSMModule() (string, error) {
-	for _, path := range softHSMModules {
-		if _, err := os.Stat(path); err == nil {
-			return path, nil
-		}
-	}
-	return "", fmt.Errorf("SoftHSM is not installed: none of %s: run \"make setup\"", strings.Join(softHSMModules, ", "))
 }
 
 func (s *SoftHSM) configure() error {
@@ -75,16 +61,27 @@ func (s *SoftHSM) configure() error {
 func (s *SoftHSM) conf() string   { return filepath.Join(s.dir, "softhsm2.conf") }
 func (s *SoftHSM) tokens() string { return filepath.Join(s.dir, "tokens") }
 
-// Env returns the variables, as NAME=value, with which a process that loads
-// Module sees the tokens of this store.
-func (s *SoftHSM) Env() []string {
-	return []string{"SOFTHSM2_CONF=" + s.conf()}
-}
+var initialisedSlot = regexp.MustCompile(`reassigned to slot (\d+)`)
 
-// Close deletes the store with all its tokens.
-func (s *SoftHSM) Close() error {
-	if err := os.RemoveAll(s.dir); err != nil {
-		return fmt.Errorf("delete token store: %w", err)
+// AddToken initialises one more token, without keys. Several tokens of a store
+// may have the same label; they differ in Serial and Slot.
+func (s *SoftHSM) AddToken(label string) (*Token, error) {
+	out, err := runFor(tokenTimeout, append(baseEnv(), s.Env()...), "softhsm2-util", "--init-token", "--free",
+		"--label", label, "--pin", UserPIN, "--so-pin", SOPIN)
+	if err != nil {
+		return nil, fmt.Errorf("initialise token %q: %w", label, err)
 	}
-	return nil
+	match := initialisedSlot.FindSubmatch(out)
+	if match == nil {
+		return nil, fmt.Errorf("initialise token %q: softhsm2-util names no slot: %q", label, out)
+	}
+	slot, err := strconv.ParseUint(string(match[1]), 10, 0)
+	if err != nil {
+		return nil, fmt.Errorf("initialise token %q: slot id: %w", label, err)
+	}
+	t := &Token{Store: &s.Store, Label: label, Slot: uint(slot), PIN: UserPIN, SOPIN: SOPIN}
+	if t.Serial, err = s.serial(t.Slot); err != nil {
+		return nil, fmt.Errorf("initialise token %q: %w", label, err)
+	}
+	return t, nil
 }

@@ -8,6 +8,8 @@
 //
 //   - [SoftHSM] is a store of PKCS#11 tokens. [SoftHSM.AddStandardToken] gives
 //     a token with one key of each type that notation can sign with.
+//   - [TPM] is such a store in a TPM 2.0, and [P11Kit] a token behind a socket;
+//     [TokenKinds] has one token of each kind.
 //   - [PKI] issues certificates for those keys; [Broken] and [Harmless] are
 //     chains that a signer must refuse, or must not.
 //   - [Registry] is an OCI registry on loopback; [RegistryKinds] has one of

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -23,60 +24,19 @@ const (
 	SOPIN   = "so-pin-f83b07"
 )
 
-// Token is one token of a [SoftHSM] store.
+// Token is one token of a [Store].
 type Token struct {
-	Store  *SoftHSM
+	Store  *Store
 	Label  string
-	Serial string // serial number, 16 hexadecimal digits
+	Serial string // serial number
 	Slot   uint   // id of the slot that the token is in
 	PIN    string // user PIN; ChangePIN keeps it up to date
 	SOPIN  string
 	Keys   []*Key // in the order in which they were generated
 }
 
-var initialisedSlot = regexp.MustCompile(`reassigned to slot (\d+)`)
-
-// AddToken initialises one more token, without keys. Several tokens of a store
-// may have the same label; they differ in Serial and Slot.
-func (s *SoftHSM) AddToken(label string) (*Token, error) {
-	out, err := run(append(baseEnv(), s.Env()...), "softhsm2-util", "--init-token", "--free",
-		"--label", label, "--pin", UserPIN, "--so-pin", SOPIN)
-	if err != nil {
-		return nil, fmt.Errorf("initialise token %q: %w", label, err)
-	}
-	match := initialisedSlot.FindSubmatch(out)
-	if match == nil {
-		return nil, fmt.Errorf("initialise token %q: softhsm2-util names no slot: %q", label, out)
-	}
-	slot, err := strconv.ParseUint(string(match[1]), 10, 0)
-	if err != nil {
-		return nil, fmt.Errorf("initialise token %q: slot id: %w", label, err)
-	}
-	t := &Token{Store: s, Label: label, Slot: uint(slot), PIN: UserPIN, SOPIN: SOPIN}
-	if t.Serial, err = s.serial(t.Slot); err != nil {
-		return nil, fmt.Errorf("initialise token %q: %w", label, err)
-	}
-	return t, nil
-}
-
-var serialNumber = regexp.MustCompile(`Serial number:\s+([0-9a-f]+)`)
-
-// serial asks SoftHSM for the serial number of the token in a slot.
-func (s *SoftHSM) serial(slot uint) (string, error) {
-	out, err := run(append(baseEnv(), s.Env()...), "softhsm2-util", "--show-slots")
-	if err != nil {
-		return "", fmt.Errorf("list slots: %w", err)
-	}
-	_, info, found := strings.Cut(string(out), fmt.Sprintf("Slot %d\n", slot))
-	match := serialNumber.FindStringSubmatch(info)
-	if !found || match == nil {
-		return "", fmt.Errorf("list slots: no token in slot %d", slot)
-	}
-	return match[1], nil
-}
-
 // Env returns the variables with which a process reaches the token's store; see
-// [SoftHSM.Env]. The PIN is not among them.
+// [Store.Env].
 func (t *Token) Env() []string { return t.Store.Env() }
 
 // Key returns the token's first key with a label, nil if there is none.
@@ -116,10 +76,30 @@ func (t *Token) ImportCertificate(cert *x509.Certificate, label string, id []byt
 	return nil
 }
 
+// Inventory returns what pkcs11-tool says of the token: the state of its PINs,
+// and every object with its attributes. Two that are equal mean that nothing on
+// the token was changed.
+func (t *Token) Inventory() (string, error) {
+	slots, err := t.tool("--list-token-slots")
+	if err != nil {
+		return "", fmt.Errorf("list token %q: %w", t.Label, err)
+	}
+	objects, err := t.tool("--login", "--pin", t.PIN, "--list-objects")
+	if err != nil {
+		return "", fmt.Errorf("list objects of token %q: %w", t.Label, err)
+	}
+	blocks := objectBlock.FindAllString(string(objects), -1)
+	slices.Sort(blocks)
+	return string(slots) + strings.Join(blocks, ""), nil
+}
+
+// objectBlock is one object as pkcs11-tool lists it.
+var objectBlock = regexp.MustCompile(`(?m)^\S.*\n(?:  .*\n)*`)
+
 // tool runs pkcs11-tool on the token.
 func (t *Token) tool(args ...string) ([]byte, error) {
 	args = append([]string{"--module", t.Store.Module, "--slot", strconv.FormatUint(uint64(t.Slot), 10)}, args...)
-	return run(append(baseEnv(), t.Env()...), "pkcs11-tool", args...)
+	return runFor(tokenTimeout, append(baseEnv(), t.Env()...), "pkcs11-tool", args...)
 }
 
 // KeyType is a kind of key pair.
@@ -181,7 +161,7 @@ func (t *Token) Generate(kind KeyType, label string) (*Key, error) {
 // pkcs11-tool 0.23 can't read a P-384 key back.
 func (t *Token) export(id []byte) (crypto.PublicKey, error) {
 	uri := fmt.Sprintf("pkcs11:serial=%s;id=%s;type=public", t.Serial, escapeID(id))
-	out, err := run(append(baseEnv(), t.Env()...), "p11tool", "--provider", t.Store.Module, "--batch", "--export", uri)
+	out, err := runFor(tokenTimeout, append(baseEnv(), t.Env()...), "p11tool", "--provider", t.Store.Module, "--batch", "--export", uri)
 	if err != nil {
 		return nil, err
 	}

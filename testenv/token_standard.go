@@ -54,7 +54,7 @@ func (s *SoftHSM) AddStandardToken() (*Token, error) {
 	if err := json.Unmarshal(index, &cached); err != nil {
 		return nil, fmt.Errorf("read standard token %s: %w", made, err)
 	}
-	t := &Token{Store: s, Label: StandardLabel, Serial: cached.Serial, Slot: cached.Slot, PIN: UserPIN, SOPIN: SOPIN}
+	t := &Token{Store: &s.Store, Label: StandardLabel, Serial: cached.Serial, Slot: cached.Slot, PIN: UserPIN, SOPIN: SOPIN}
 	for i, key := range cached.Keys {
 		public, err := x509.ParsePKIXPublicKey(key.Public)
 		if err != nil {

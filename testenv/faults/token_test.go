@@ -190,6 +190,20 @@ func TestUserType(t *testing.T) {
 	c.privateKey(session, "EC-256")
 }
 
+func TestNoLogin(t *testing.T) {
+	c := start(t, "no-login "+testenv.UserPIN)
+	info, err := c.GetTokenInfo(c.token.Slot)
+	wantOK(t, "C_GetTokenInfo", err)
+	if info.Flags&pkcs11.CKF_LOGIN_REQUIRED != 0 {
+		t.Errorf("flags are 0x%x", info.Flags)
+	}
+	for _, session := range []pkcs11.SessionHandle{c.open(), c.open()} {
+		wantRV(t, "C_Login", c.Login(session, pkcs11.CKU_USER, c.token.PIN), pkcs11.CKR_FUNCTION_FAILED)
+		_, err := c.sign(session, c.privateKey(session, "EC-256"), ecdsaDigest, digest)
+		wantOK(t, "C_Sign", err)
+	}
+}
+
 func TestAlwaysAuthenticate(t *testing.T) {
 	c := start(t, "always-authenticate 4711")
 	main, other := c.openLoggedIn(), c.open()
@@ -469,6 +483,18 @@ func TestDenyMechanism(t *testing.T) {
 	wantRV(t, "CKM_RSA_PKCS_PSS", err, pkcs11.CKR_KEY_TYPE_INCONSISTENT)
 	_, err = c.sign(session, key, pkcs11.NewMechanism(pkcs11.CKM_SHA256_RSA_PKCS, nil), message)
 	wantOK(t, "another mechanism", err)
+}
+
+func TestPSSHash(t *testing.T) {
+	c := start(t, "pss-hash 0x250")
+	session := c.openLoggedIn()
+	key := c.privateKey(session, "RSA-3072")
+	_, err := c.sign(session, key, pss(pkcs11.CKM_RSA_PKCS_PSS, pkcs11.CKM_SHA384, pkcs11.CKG_MGF1_SHA384, 48), sum384(message))
+	wantRV(t, "with SHA-384", err, pkcs11.CKR_MECHANISM_PARAM_INVALID)
+	_, err = c.sign(session, key, pss(pkcs11.CKM_RSA_PKCS_PSS, pkcs11.CKM_SHA256, pkcs11.CKG_MGF1_SHA256, 32), digest)
+	wantOK(t, "with SHA-256", err)
+	_, err = c.sign(session, c.privateKey(session, "EC-256"), ecdsaDigest, digest)
+	wantOK(t, "ECDSA", err)
 }
 
 func TestDenyAtSign(t *testing.T) {

@@ -217,6 +217,11 @@ static const char *parse_deny_at_sign(struct rules *rules, char **rest)
 	return parse_denied(rules, rest, true);
 }
 
+static const char *parse_pss_hash(struct rules *rules, char **rest)
+{
+	return number(word(rest), &rules->pss_hash) && rules->pss_hash != 0 ? NULL : "not the number of a hash";
+}
+
 static const char *parse_always_authenticate(struct rules *rules, char **rest)
 {
 	struct attribute_rule *rule = &rules->attributes[rules->attribute_count];
@@ -234,6 +239,13 @@ static const char *parse_pin_pad(struct rules *rules, char **rest)
 {
 	rules->pin_pad = true;
 	return parse_text(rest, rules->pin_pad_pin);
+}
+
+static const char *parse_no_login(struct rules *rules, char **rest)
+{
+	rules->no_login = true;
+	rules->flags_cleared |= CKF_LOGIN_REQUIRED;
+	return parse_text(rest, rules->no_login_pin);
 }
 
 static const char *parse_user_type(struct rules *rules, char **rest)
@@ -326,6 +338,10 @@ static const struct form {
 	// with this one.
 	{"pin-pad", "PIN", parse_pin_pad, 0, false},
 
+	// The token wants no login, and C_Login fails: all is there from the first
+	// session on, as after a login with this PIN behind.
+	{"no-login", "PIN", parse_no_login, 0, false},
+
 	// C_Login takes this user type alone, others get CKR_USER_TYPE_INVALID. It
 	// goes behind as CKU_USER.
 	{"user-type", "0x…", parse_user_type, 0, false},
@@ -375,6 +391,10 @@ static const struct form {
 	// signature says this. It leaves the operation active, as some tokens do:
 	// the session's next C_SignInit gets CKR_OPERATION_ACTIVE.
 	{"deny-at-sign", "0xMECHANISM 0xRV", parse_deny_at_sign, 0, true},
+
+	// C_SignInit with CKM_RSA_PKCS_PSS and another hash than this (CKM_SHA256…)
+	// says CKR_MECHANISM_PARAM_INVALID.
+	{"pss-hash", "0xHASH", parse_pss_hash, 0, false},
 
 	// CKM_SHA256_RSA_PKCS_PSS, 384 and 512 work, on top of CKM_RSA_PKCS_PSS
 	// behind; they are listed. With "deny-mechanism 0xd" the token is one that

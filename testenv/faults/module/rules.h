@@ -71,6 +71,7 @@ struct rules {
 	CK_ULONG mechanism_count; // 0: as behind
 	struct denied_mechanism denied[MAX_RULES];
 	size_t denied_count;
+	CK_MECHANISM_TYPE pss_hash; // 0: any
 	bool message_pss;
 	bool message_ecdsa;
 
@@ -81,6 +82,8 @@ struct rules {
 	char context_pin[MAX_TEXT];
 	bool pin_pad;
 	char pin_pad_pin[MAX_TEXT];
+	bool no_login;
+	char no_login_pin[MAX_TEXT];
 	bool user_type_given;
 	CK_USER_TYPE user_type;
 

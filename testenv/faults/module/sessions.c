@@ -143,11 +143,14 @@ CK_RV open_session(CK_SLOT_ID slot, CK_FLAGS flags, void *application, CK_NOTIFY
 	if (ours == NULL)
 		return CKR_SESSION_COUNT;
 	rv = behind->C_OpenSession(slot, flags, application, notify, session);
-	if (rv == CKR_OK)
-		set_handle(ours, *session);
-	else
+	if (rv != CKR_OK) {
 		forget(ours);
-	return rv;
+		return rv;
+	}
+	set_handle(ours, *session);
+	if (rules.no_login) // fails where an earlier session did it
+		behind->C_Login(*session, CKU_USER, (CK_UTF8CHAR *)rules.no_login_pin, strlen(rules.no_login_pin));
+	return CKR_OK;
 }
 
 CK_RV close_session(CK_SESSION_HANDLE session)
@@ -179,6 +182,8 @@ CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR *pin, CK_U
 {
 	CK_RV rv;
 
+	if (rules.no_login)
+		return CKR_FUNCTION_FAILED;
 	if (rules.pin_pad && pin == NULL) {
 		pin = (CK_UTF8CHAR *)rules.pin_pad_pin;
 		length = strlen(rules.pin_pad_pin);

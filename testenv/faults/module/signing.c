@@ -123,6 +123,15 @@ static CK_RV denied(CK_MECHANISM_TYPE type, bool at_sign)
 	return CKR_OK;
 }
 
+// wrong_hash is whether a mechanism asks for another hash than the keys have.
+static bool wrong_hash(const CK_MECHANISM *mechanism)
+{
+	const CK_RSA_PKCS_PSS_PARAMS *pss = mechanism->pParameter;
+
+	return rules.pss_hash != 0 && mechanism->mechanism == CKM_RSA_PKCS_PSS &&
+	       mechanism->ulParameterLen == sizeof(*pss) && pss->hashAlg != rules.pss_hash;
+}
+
 CK_RV sign_init(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
 {
 	struct session *ours = session_of(session);
@@ -138,6 +147,8 @@ CK_RV sign_init(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HA
 	rv = denied(mechanism->mechanism, false);
 	if (rv != CKR_OK)
 		return rv;
+	if (wrong_hash(mechanism))
+		return CKR_MECHANISM_PARAM_INVALID;
 
 	done = *mechanism;
 	message = message_mechanism_of(mechanism->mechanism);
