@@ -30,6 +30,9 @@ type binding interface {
 	GetAttributeValue(pkcs11.SessionHandle, pkcs11.ObjectHandle, []*pkcs11.Attribute) ([]*pkcs11.Attribute, error)
 	SignInit(pkcs11.SessionHandle, []*pkcs11.Mechanism, pkcs11.ObjectHandle) error
 	Sign(s pkcs11.SessionHandle, data []byte) ([]byte, error)
+	GenerateKeyPair(s pkcs11.SessionHandle, m []*pkcs11.Mechanism, public, private []*pkcs11.Attribute) (publicKey, privateKey pkcs11.ObjectHandle, err error)
+	CreateObject(pkcs11.SessionHandle, []*pkcs11.Attribute) (pkcs11.ObjectHandle, error)
+	DestroyObject(pkcs11.SessionHandle, pkcs11.ObjectHandle) error
 }
 
 // Trace is told of every PKCS#11 call before it is made, and then, by the
@@ -185,4 +188,25 @@ func (c *calls) signInit(s pkcs11.SessionHandle, m *pkcs11.Mechanism, key pkcs11
 
 func (c *calls) sign(s pkcs11.SessionHandle, data []byte) ([]byte, error) {
 	return value(c, "C_Sign", func() ([]byte, error) { return c.module.Sign(s, data) })
+}
+
+// keyPair is what C_GenerateKeyPair makes.
+type keyPair struct{ public, private pkcs11.ObjectHandle }
+
+func (c *calls) generateKeyPair(s pkcs11.SessionHandle, m *pkcs11.Mechanism, public, private []*pkcs11.Attribute) (keyPair, error) {
+	return value(c, "C_GenerateKeyPair", func() (pair keyPair, err error) {
+		pair.public, pair.private, err = c.module.GenerateKeyPair(s, []*pkcs11.Mechanism{m}, public, private)
+		return pair, err
+	})
+}
+
+func (c *calls) createObject(s pkcs11.SessionHandle, template []*pkcs11.Attribute) error {
+	return c.do("C_CreateObject", func() error {
+		_, err := c.module.CreateObject(s, template)
+		return err
+	})
+}
+
+func (c *calls) destroyObject(s pkcs11.SessionHandle, o pkcs11.ObjectHandle) error {
+	return c.do("C_DestroyObject", func() error { return c.module.DestroyObject(s, o) })
 }

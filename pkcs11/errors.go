@@ -28,6 +28,7 @@ const (
 	KindNoPIN        Kind = "no-pin"        // the token wants a PIN and there is none
 	KindPINSource    Kind = "pin-source"    // the PIN can't be read from where it should be
 	KindPINLocked    Kind = "pin-locked"    // the token's flags say final try or locked: it was not touched
+	KindExists       Kind = "exists"        // an object of that name is on the token already
 	KindMechanism    Kind = "mechanism"     // the token offers no mechanism for this signature
 	KindSignature    Kind = "signature"     // the token returned a signature that doesn't verify
 	KindCall         Kind = "call"          // a PKCS#11 function failed otherwise

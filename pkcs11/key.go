@@ -138,16 +138,22 @@ func (k *Key) peek(s pkcs11.SessionHandle) crypto.PublicKey {
 	return nil
 }
 
-// enter logs in, finds the private key, and reads what signing needs to know.
+// enter logs in and settles on the key.
 func (k *Key) enter(ctx context.Context, s pkcs11.SessionHandle) error {
 	noPIN := k.login.in(ctx, s)
 	if noPIN != nil && !IsKind(noPIN, KindNoPIN) { // some keys can be used without
 		return noPIN
 	}
-	o, err := k.findOne(s)
+	err := k.settle(ctx, s)
 	if noPIN != nil && IsKind(err, KindNoKey) {
 		return noPIN
 	}
+	return err
+}
+
+// settle finds the private key, and reads what signing needs to know.
+func (k *Key) settle(ctx context.Context, s pkcs11.SessionHandle) error {
+	o, err := k.findOne(s)
 	if err != nil {
 		return err
 	}
@@ -167,13 +173,17 @@ func (k *Key) enter(ctx context.Context, s pkcs11.SessionHandle) error {
 	}
 	k.alwaysAuthenticate, k.allowed = isTrue(restrictions[pkcs11.CKA_ALWAYS_AUTHENTICATE]), ulongs(lists[pkcs11.CKA_ALLOWED_MECHANISMS])
 	if sign, present := values[pkcs11.CKA_SIGN]; present && !isTrue(sign) {
-		return newError(KindNotPermitted, "the key %s is not for signing: its CKA_SIGN is false", k.URI())
+		return notForSigning(k.URI())
 	}
 	if k.alwaysAuthenticate {
 		k.sessions.limit(1)
 		return k.login.obtain(ctx)
 	}
 	return nil
+}
+
+func notForSigning(key URI) *Error {
+	return newError(KindNotPermitted, "the key %s is not for signing: its CKA_SIGN is false", key)
 }
 
 // resume does again what a new session needs after the old ones were lost, or
@@ -208,15 +218,17 @@ func (k *Key) findOne(s pkcs11.SessionHandle) (object, error) {
 		if len(all) == 0 {
 			return object{}, newError(KindNoKey, "the token %s shows no private key", token)
 		}
-		return object{}, newError(KindNoKey, "no private key matches %s; there %s", k.uri.selection(), listURIs(objectURIs(token, all)))
+		return object{}, newError(KindNoKey, "no private key matches %s; there %s", k.uri.selection(), listURIs(objectURIs(k.token, all)))
 	}
-	return object{}, newError(KindKeys, "several private keys match %s; there %s", k.uri.selection(), listURIs(objectURIs(token, found)))
+	return object{}, newError(KindKeys, "several private keys match %s; there %s", k.uri.selection(), listURIs(objectURIs(k.token, found)))
 }
 
-func objectURIs(token URI, objects []object) []URI {
+// objectURIs name objects on a token, for a user who has to choose.
+func objectURIs(token *Token, objects []object) []URI {
+	short := token.ShortURI()
 	uris := make([]URI, len(objects))
 	for i, o := range objects {
-		uris[i] = o.uri(token)
+		uris[i] = o.uri(short)
 	}
 	return uris
 }

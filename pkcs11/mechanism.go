@@ -110,6 +110,14 @@ func allowed(plan []mechanism, list []uint) []mechanism {
 	return slices.DeleteFunc(slices.Clone(plan), func(m mechanism) bool { return !slices.Contains(list, m.id) })
 }
 
+// checkAllowed refuses a plan of which CKA_ALLOWED_MECHANISMS leaves nothing.
+func checkAllowed(key URI, plan []mechanism, list []uint) error {
+	if len(allowed(plan, list)) > 0 {
+		return nil
+	}
+	return newError(KindMechanism, "the key %s is restricted by its CKA_ALLOWED_MECHANISMS to others than %s", key, listMechanisms(plan))
+}
+
 // preferred puts those first that the token's mechanism list names. The others
 // stay: the list of a TPM lacks mechanisms that work.
 func preferred(plan []mechanism, list []uint) []mechanism {

@@ -83,6 +83,26 @@ func (m *Module) initialize(initArgs string) error {
 	return err
 }
 
+// ModuleInfo is what a module says of itself (C_GetInfo).
+type ModuleInfo struct {
+	Manufacturer string
+	Description  string
+	Version      string // of the library, such as 2.6
+}
+
+// Info asks the module what it is.
+func (m *Module) Info() (ModuleInfo, error) {
+	info, err := m.calls.info()
+	if err != nil {
+		return ModuleInfo{}, failed(err, "the PKCS#11 module %q doesn't describe itself", m.path)
+	}
+	return ModuleInfo{
+		Manufacturer: trimPadding(info.ManufacturerID),
+		Description:  trimPadding(info.LibraryDescription),
+		Version:      fmt.Sprintf("%d.%d", info.LibraryVersion.Major, info.LibraryVersion.Minor),
+	}, nil
+}
+
 // Close finalizes and unloads the module. Keys of it must be closed before; what
 // keys that could not be opened have left open is closed here.
 func (m *Module) Close() error {

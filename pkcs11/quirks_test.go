@@ -26,6 +26,7 @@ const (
 	ecdsaDigest  = "0x1041"
 	ecdsaSHA256  = "0x1044"
 	aesCBC       = "0x1082"
+	hashSHA256   = "0x250"
 	attrModulus  = "0x120"
 	attrSign     = "0x108"
 	attrAllowed  = "0x40000600"

@@ -3,29 +3,55 @@
 package pkcs11
 
 import (
+	"cmp"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/miekg/pkcs11"
 )
 
+// What openSession asks for.
+const (
+	readOnly  = pkcs11.CKF_SERIAL_SESSION
+	readWrite = pkcs11.CKF_SERIAL_SESSION | pkcs11.CKF_RW_SESSION
+)
+
+// openPauses come before further tries to open a session: AWS CloudHSM answers
+// CKR_ARGUMENTS_BAD to a client that is faster than its connection.
+var openPauses = []time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond}
+
 // openSession opens a read-only session, since write-protected tokens have no
-// other, and a read-write one where the module refuses that (AWS CloudHSM). No
-// two modules refuse with the same CKR, so any but those of missing resources
-// leads to the second try.
+// other, and a read-write one where the module refuses that (AWS CloudHSM).
 func (t *Token) openSession() (pkcs11.SessionHandle, error) {
-	s, err := t.calls.openSession(t.SlotID, pkcs11.CKF_SERIAL_SESSION)
-	switch _, rv := returned(err); rv {
-	case pkcs11.CKR_OK:
-		return s, nil
-	case pkcs11.CKR_SESSION_COUNT, pkcs11.CKR_HOST_MEMORY, pkcs11.CKR_DEVICE_MEMORY,
-		pkcs11.CKR_DEVICE_REMOVED, pkcs11.CKR_TOKEN_NOT_PRESENT:
-		return 0, err
+	return t.openFirst(readOnly, readWrite)
+}
+
+// openFirst opens a session with the first flags that the module takes. No two
+// modules refuse flags with the same CKR, so any but those of missing resources
+// leads on to the next ones.
+func (t *Token) openFirst(kinds ...uint) (pkcs11.SessionHandle, error) {
+	for i := 0; ; i++ {
+		var refused error
+		early := false
+		for _, flags := range kinds {
+			s, err := t.calls.openSession(t.SlotID, flags)
+			switch _, rv := returned(err); rv {
+			case pkcs11.CKR_OK:
+				return s, nil
+			case pkcs11.CKR_SESSION_COUNT, pkcs11.CKR_HOST_MEMORY, pkcs11.CKR_DEVICE_MEMORY,
+				pkcs11.CKR_DEVICE_REMOVED, pkcs11.CKR_TOKEN_NOT_PRESENT:
+				return noSession, err
+			case pkcs11.CKR_ARGUMENTS_BAD:
+				early = true
+			}
+			refused = cmp.Or(refused, err)
+		}
+		if !early || i == len(openPauses) {
+			return noSession, refused
+		}
+		time.Sleep(openPauses[i])
 	}
-	if s, errRW := t.calls.openSession(t.SlotID, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION); errRW == nil {
-		return s, nil
-	}
-	return 0, err
 }
 
 // isLost reports whether a CKR means that the session or its login is gone, as

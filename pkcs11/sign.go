@@ -42,7 +42,7 @@ func (k *Key) sign(message, digest []byte, opts crypto.SignerOpts) (signature []
 			k.remember(ways[i])
 			return k.verified(raw, digest, opts, ways[i])
 		case isMechanismError(rv):
-			refused = append(refused, fmt.Sprintf("%v (%s: %s)", ways[i], call, RVName(rv)))
+			refused = append(refused, refusal(ways[i], opts.HashFunc(), call, rv))
 			i++
 		case isLost(rv) && !renewed:
 			renewed = true
@@ -60,16 +60,26 @@ func (k *Key) sign(message, digest []byte, opts crypto.SignerOpts) (signature []
 		k.token.URI(), k.URI(), strings.Join(refused, ", "))
 }
 
+// refusal says which mechanism was refused, and with which hash where it may be
+// that: keys of cloud HSMs are fixed to one.
+func refusal(m mechanism, hash crypto.Hash, call string, rv uint) string {
+	name := m.String()
+	if m.pss != nil && rv == pkcs11.CKR_MECHANISM_PARAM_INVALID {
+		name += " with " + hash.String()
+	}
+	return fmt.Sprintf("%s (%s: %s)", name, call, RVName(rv))
+}
+
 // ways lists the mechanisms to try, best first.
 func (k *Key) ways(haveMessage bool, opts crypto.SignerOpts) ([]mechanism, error) {
 	ways, err := plan(k.public, opts)
 	if err != nil {
 		return nil, newError(KindKey, "the key %s can't sign like this: %v", k.URI(), err)
 	}
-	all := ways
-	if ways = allowed(ways, k.allowed); len(ways) == 0 {
-		return nil, newError(KindMechanism, "the key %s is restricted by its CKA_ALLOWED_MECHANISMS to others than %s", k.URI(), listMechanisms(all))
+	if err := checkAllowed(k.URI(), ways, k.allowed); err != nil {
+		return nil, err
 	}
+	ways = allowed(ways, k.allowed)
 	if !haveMessage {
 		ways = slices.DeleteFunc(slices.Clone(ways), func(m mechanism) bool { return m.input == inputMessage })
 		if len(ways) == 0 {
@@ -88,6 +98,21 @@ func (k *Key) ways(haveMessage bool, opts crypto.SignerOpts) ([]mechanism, error
 		}
 	}
 	return preferred(ways, k.preferred), nil
+}
+
+// Mechanisms names the mechanisms with which a message can be signed, such as
+// CKM_ECDSA, in the order in which they are tried. Once there is a signature,
+// the first is the one that made it.
+func (k *Key) Mechanisms(opts crypto.SignerOpts) ([]string, error) {
+	ways, err := k.ways(true, opts)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(ways))
+	for i, m := range ways {
+		names[i] = m.String()
+	}
+	return names, nil
 }
 
 // remember makes the mechanism that worked the only preferred one.

@@ -70,7 +70,8 @@ func (t TokenInfo) attributes() map[string]string {
 // Token is a token that is present in a slot of a module.
 type Token struct {
 	TokenInfo
-	calls *calls
+	calls    *calls
+	siblings []*Token // those of the module, this one too
 }
 
 // Token returns the one initialized token that the URI selects. If there is
@@ -150,6 +151,10 @@ func (m *Module) tokens(withSlots bool) (tokens []*Token, unreadable, err error)
 			t.SlotDescription, t.SlotManufacturer = trimPadding(info.SlotDescription), trimPadding(info.ManufacturerID)
 		}
 		tokens = append(tokens, t)
+	}
+	siblings := slices.Clone(tokens) // callers change theirs
+	for _, t := range tokens {
+		t.siblings = siblings
 	}
 	return tokens, unreadable, nil
 }

@@ -316,6 +316,16 @@ func (u URI) String() string {
 	return s
 }
 
+// MarshalText implements encoding.TextMarshaler, and so JSON: it returns what
+// String does.
+func (u URI) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler by way of ParseURI.
+func (u *URI) UnmarshalText(text []byte) (err error) {
+	*u, err = ParseURI(string(text))
+	return err
+}
+
 // matches reports whether each attribute that u has of the given ones is equal.
 func (u URI) matches(values map[string]string) bool {
 	for name, value := range values {

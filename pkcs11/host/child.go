@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -33,12 +34,16 @@ func Main() {
 	exit() // without the library's exit handlers
 }
 
-// child is the state of the module host: one module, one key.
+// child is the state of the module host: one module, one token, one key.
 type child struct {
 	pipe
 	recorder recorder
 	pins     chan pinAnswer
+	uri      pkcs11.URI
+	options  pkcs11.KeyOptions
 	module   *pkcs11.Module
+	token    *pkcs11.Token
+	session  *pkcs11.Session
 	key      *pkcs11.Key
 }
 
@@ -47,6 +52,16 @@ var operations = map[operation]func(*child, json.RawMessage) (any, error){
 	opOpen:  with((*child).open),
 	opSign:  with((*child).sign),
 	opClose: with((*child).close),
+
+	opLoad:       with((*child).load),
+	opSurvey:     with((*child).survey),
+	opToken:      with((*child).selectToken),
+	opLogin:      with((*child).login),
+	opKeys:       with((*child).keys),
+	opKey:        with((*child).openKey),
+	opMechanisms: with((*child).mechanisms),
+	opGenerate:   with((*child).generate),
+	opImport:     with((*child).importCertificates),
 }
 
 // with makes a function of parameters one of their JSON document.
@@ -89,10 +104,7 @@ func (c *child) serve() {
 
 func (c *child) answer(r request) {
 	answer := reply{ID: r.ID}
-	result, err := any(nil), errors.New("the module host doesn't know this operation")
-	if f, known := operations[r.Operation]; known {
-		result, err = f(c, r.Parameters)
-	}
+	result, err := c.do(r)
 	if err == nil {
 		answer.Result, err = json.Marshal(result)
 	}
@@ -102,38 +114,70 @@ func (c *child) answer(r request) {
 	c.send(frameReply, answer) // fails only when the parent is gone
 }
 
-func (c *child) open(p openParameters) (any, error) {
-	uri, err := pkcs11.ParseURI(p.URI)
-	if err != nil {
-		return nil, err
-	}
-	options := pkcs11.KeyOptions{UserType: p.UserType, PIN: c.askPIN, Sessions: p.Sessions}
-	for _, der := range p.Certificates {
-		certificate, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, err
+// do does what is asked. A mistake of this program must not look like a crash of
+// the module, whose signals don't come here.
+func (c *child) do(r request) (result any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("internal error in the module host, please report it: %v", p)
 		}
-		options.Certificates = append(options.Certificates, certificate)
+	}()
+	if f, known := operations[r.Operation]; known {
+		return f(c, r.Parameters)
 	}
-	trace := c.record
-	if p.Log {
-		trace = c.report
-	}
-	if c.module, err = pkcs11.Load(p.Module, pkcs11.Options{InitArgs: p.InitArgs, Trace: trace}); err != nil {
+	return nil, errors.New("the module host doesn't know this operation")
+}
+
+func (c *child) open(p openParameters) (any, error) {
+	if err := c.prepare(p.loadParameters); err != nil {
 		return nil, err
 	}
-	token, err := c.module.Token(uri)
-	if err != nil {
+	var err error
+	if c.token, err = c.module.Token(c.uri); err != nil {
 		return nil, err
 	}
 	if p.PublicOnly {
-		public, err := token.PublicKey(context.Background(), uri, options)
+		public, err := c.token.PublicKey(context.Background(), c.uri, c.options)
 		if err != nil {
 			return nil, err
 		}
 		return describe(public, nil)
 	}
-	if c.key, err = token.Key(context.Background(), uri, options); err != nil {
+	c.key, err = c.token.Key(context.Background(), c.uri, c.options)
+	return c.describeKey(err)
+}
+
+// prepare loads the module.
+func (c *child) prepare(p loadParameters) error {
+	certificates, err := parseCertificates(p.Certificates)
+	if err != nil {
+		return err
+	}
+	c.uri = p.URI
+	c.options = pkcs11.KeyOptions{UserType: p.UserType, PIN: c.askPIN, Sessions: p.Sessions, Certificates: certificates}
+	trace := c.record
+	if p.Log {
+		trace = c.report
+	}
+	c.module, err = pkcs11.Load(p.Module, pkcs11.Options{InitArgs: p.InitArgs, Trace: trace})
+	return err
+}
+
+func parseCertificates(list [][]byte) ([]*x509.Certificate, error) {
+	var certificates []*x509.Certificate
+	for _, der := range list {
+		certificate, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, err
+		}
+		certificates = append(certificates, certificate)
+	}
+	return certificates, nil
+}
+
+// describeKey describes the key, if it could be opened.
+func (c *child) describeKey(err error) (any, error) {
+	if err != nil {
 		return nil, err
 	}
 	certificates, err := c.key.Certificates()
@@ -159,18 +203,24 @@ func (c *child) sign(p signParameters) (any, error) {
 	if c.key == nil {
 		return nil, errNoKey
 	}
-	opts := crypto.SignerOpts(crypto.Hash(p.Hash))
-	if p.PSS {
-		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.Hash(p.Hash)}
-	}
-	signature, err := c.key.SignMessage(nil, p.Message, opts)
+	signature, err := c.key.SignMessage(nil, p.Message, p.options())
 	return signed{signature}, err
+}
+
+func (p signParameters) options() crypto.SignerOpts {
+	if p.PSS {
+		return &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.Hash(p.Hash)}
+	}
+	return crypto.Hash(p.Hash)
 }
 
 func (c *child) close(struct{}) (any, error) {
 	var errs []error
 	if c.key != nil {
 		errs = append(errs, c.key.Close())
+	}
+	if c.session != nil {
+		errs = append(errs, c.session.Close())
 	}
 	if c.module != nil {
 		errs = append(errs, c.module.Close())

@@ -10,6 +10,7 @@
 // login. They speak over two pipes that only they have; what the library writes
 // on its standard streams goes into a third and never further than the log.
 //
-// Start with [Open]. An executable that uses it begins its main with [Main],
+// Start with [Open], or with [Load] to look at what tokens hold and to add to
+// it. An executable that uses it begins its main with [Main],
 // which is the child.
 package host

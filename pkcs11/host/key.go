@@ -44,6 +44,7 @@ type Key struct {
 	public       crypto.PublicKey
 	certificates []*x509.Certificate
 	deadline     time.Time
+	borrowed     bool // the process is a Module's, which ends it
 }
 
 // Open starts a module host and opens the key in it, as pkcs11.Token.Key does.
@@ -52,31 +53,14 @@ type Key struct {
 // if the module took its process down: these name the module and the function
 // it was in.
 func Open(ctx context.Context, c Config) (*Key, error) {
-	log := c.Log
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	pin := c.PIN
-	if pin == nil {
-		pin = func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
-			return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "none is configured"}
-		}
-	}
-	p, err := start(c.Module, pin, c.SecretEnv, log)
+	p, err := c.start(ctx)
 	if err != nil {
 		return nil, err
 	}
 	k := &Key{process: p}
 	k.deadline, _ = ctx.Deadline()
-	parameters := openParameters{
-		Module: c.Module, InitArgs: c.InitArgs, URI: c.URI.String(), UserType: c.UserType, Sessions: c.Sessions, PublicOnly: c.PublicOnly,
-		Log: c.Log != nil,
-	}
-	for _, certificate := range c.Certificates {
-		parameters.Certificates = append(parameters.Certificates, certificate.Raw)
-	}
 	var result opened
-	err = p.call(ctx, opOpen, parameters, &result)
+	err = p.call(ctx, opOpen, openParameters{c.parameters(), c.PublicOnly}, &result)
 	if err == nil {
 		err = k.parse(result)
 	}
@@ -87,17 +71,44 @@ func Open(ctx context.Context, c Config) (*Key, error) {
 	return k, nil
 }
 
+// start starts a module host. A person who is asked for the PIN can be
+// interrupted by ctx.
+func (c Config) start(ctx context.Context) (*process, error) {
+	log := c.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	pin := c.PIN
+	if pin == nil {
+		pin = func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+			return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "none is configured"}
+		}
+	}
+	return start(c.Module, pin, c.SecretEnv, log)
+}
+
+func (c Config) parameters() loadParameters {
+	return loadParameters{
+		Module: c.Module, InitArgs: c.InitArgs, URI: c.URI, UserType: c.UserType, Sessions: c.Sessions,
+		Certificates: encodeCertificates(c.Certificates), Log: c.Log != nil,
+	}
+}
+
+func encodeCertificates(certificates []*x509.Certificate) [][]byte {
+	var list [][]byte
+	for _, certificate := range certificates {
+		list = append(list, certificate.Raw)
+	}
+	return list
+}
+
 // parse reads what the child says of the key.
 func (k *Key) parse(o opened) (err error) {
 	if k.public, err = x509.ParsePKIXPublicKey(o.PublicKey); err != nil {
 		return fmt.Errorf("the key's public half can't be parsed: %w", err)
 	}
-	for _, der := range o.Certificates {
-		certificate, err := x509.ParseCertificate(der)
-		if err != nil {
-			return fmt.Errorf("a certificate on the token can't be parsed: %w", err)
-		}
-		k.certificates = append(k.certificates, certificate)
+	if k.certificates, err = parseCertificates(o.Certificates); err != nil {
+		return fmt.Errorf("a certificate on the token can't be parsed: %w", err)
 	}
 	return nil
 }
@@ -113,21 +124,42 @@ func (k *Key) Certificates(context.Context) ([]*x509.Certificate, error) { retur
 // pkcs11.Key.SignMessage. When ctx ends first, the module's process is killed
 // and the key is of no more use.
 func (k *Key) SignMessage(ctx context.Context, message []byte, opts crypto.SignerOpts) ([]byte, error) {
-	if opts == nil {
-		return nil, errors.New("no signer options were given; they name the hash")
+	parameters, err := parametersOf(opts)
+	if err != nil {
+		return nil, err
 	}
-	parameters := signParameters{Message: message, Hash: uint(opts.HashFunc())}
-	if pss, ok := opts.(*rsa.PSSOptions); ok {
-		if n := pss.SaltLength; n != rsa.PSSSaltLengthEqualsHash && n != pss.Hash.Size() {
-			return nil, errors.New("RSA-PSS signatures are made with a salt as long as the hash only")
-		}
-		parameters.PSS = true
-	}
+	parameters.Message = message
 	var result signed
 	if err := k.process.call(ctx, opSign, parameters, &result); err != nil {
 		return nil, err
 	}
 	return result.Signature, nil
+}
+
+// Mechanisms names the mechanisms with which the key signs, as
+// pkcs11.Key.Mechanisms does.
+func (k *Key) Mechanisms(ctx context.Context, opts crypto.SignerOpts) (names []string, err error) {
+	parameters, err := parametersOf(opts)
+	if err != nil {
+		return nil, err
+	}
+	err = k.process.call(ctx, opMechanisms, parameters, &names)
+	return names, err
+}
+
+// parametersOf writes signer options for the pipe.
+func parametersOf(opts crypto.SignerOpts) (signParameters, error) {
+	if opts == nil {
+		return signParameters{}, errors.New("no signer options were given; they name the hash")
+	}
+	parameters := signParameters{Hash: uint(opts.HashFunc())}
+	if pss, ok := opts.(*rsa.PSSOptions); ok {
+		if n := pss.SaltLength; n != rsa.PSSSaltLengthEqualsHash && n != pss.Hash.Size() {
+			return signParameters{}, errors.New("RSA-PSS signatures are made with a salt as long as the hash only")
+		}
+		parameters.PSS = true
+	}
+	return parameters, nil
 }
 
 // How long a module may take to log out and finalize.
@@ -139,11 +171,18 @@ const (
 // Close logs out, finalizes the module and ends its process; all that for at
 // most the rest of the time that Open had, but one to five seconds, then the
 // process is killed. An error means that the token may still count a session;
-// what was signed before is good all the same.
+// what was signed before is good all the same. A key of a Module is closed with
+// that, and Close does nothing.
 func (k *Key) Close() error {
-	grace := maxGrace
-	if !k.deadline.IsZero() {
-		grace = min(max(time.Until(k.deadline), minGrace), maxGrace)
+	if k.borrowed {
+		return nil
 	}
-	return k.process.stop(grace)
+	return k.process.stop(graceUntil(k.deadline))
+}
+
+func graceUntil(deadline time.Time) time.Duration {
+	if deadline.IsZero() {
+		return maxGrace
+	}
+	return min(max(time.Until(deadline), minGrace), maxGrace)
 }

@@ -38,6 +38,17 @@ const (
 	opOpen  operation = "open"
 	opSign  operation = "sign"
 	opClose operation = "close"
+
+	// What opOpen does at once, step by step, and what else people do.
+	opLoad       operation = "load"
+	opSurvey     operation = "survey"
+	opToken      operation = "token"
+	opLogin      operation = "login"
+	opKeys       operation = "keys"
+	opKey        operation = "key"
+	opMechanisms operation = "mechanisms"
+	opGenerate   operation = "generate"
+	opImport     operation = "import"
 )
 
 type request struct {
@@ -52,16 +63,21 @@ type reply struct {
 	Result json.RawMessage `json:"result,omitempty"`
 }
 
+// loadParameters are those of opLoad, for it and all that follows.
+type loadParameters struct {
+	Module       string     `json:"module"`
+	InitArgs     string     `json:"initArgs,omitempty"`
+	URI          pkcs11.URI `json:"uri"`
+	UserType     uint       `json:"userType"`
+	Sessions     int        `json:"sessions"`
+	Certificates [][]byte   `json:"certificates,omitempty"` // DER
+	Log          bool       `json:"log,omitempty"`          // each call is to be sent
+}
+
 // openParameters are those of opOpen.
 type openParameters struct {
-	Module       string   `json:"module"`
-	InitArgs     string   `json:"initArgs,omitempty"`
-	URI          string   `json:"uri"`
-	UserType     uint     `json:"userType"`
-	Sessions     int      `json:"sessions"`
-	Certificates [][]byte `json:"certificates,omitempty"` // DER
-	PublicOnly   bool     `json:"publicOnly,omitempty"`
-	Log          bool     `json:"log,omitempty"` // each call is to be sent
+	loadParameters
+	PublicOnly bool `json:"publicOnly,omitempty"`
 }
 
 // opened is the result of opOpen.
@@ -70,9 +86,9 @@ type opened struct {
 	Certificates [][]byte `json:"certificates,omitempty"` // DER; all on the token, unless openParameters.PublicOnly
 }
 
-// signParameters are those of opSign.
+// signParameters are those of opSign, and without a message of opMechanisms.
 type signParameters struct {
-	Message []byte `json:"message"`
+	Message []byte `json:"message,omitempty"`
 	Hash    uint   `json:"hash"` // a crypto.Hash
 	PSS     bool   `json:"pss,omitempty"`
 }
@@ -80,6 +96,44 @@ type signParameters struct {
 // signed is the result of opSign.
 type signed struct {
 	Signature []byte `json:"signature"`
+}
+
+// loginParameters are those of opLogin.
+type loginParameters struct {
+	Write bool `json:"write,omitempty"`
+}
+
+// listed is one token of the result of opKeys.
+type listed struct {
+	Token        pkcs11.TokenStatus `json:"token"`
+	LoggedIn     bool               `json:"loggedIn"`
+	Keys         []listedKey        `json:"keys"`
+	Certificates [][]byte           `json:"certificates"` // DER
+}
+
+// listedKey is a pkcs11.KeyInfo.
+type listedKey struct {
+	URI        pkcs11.URI    `json:"uri"`
+	Type       string        `json:"type"`
+	PublicKey  []byte        `json:"publicKey,omitempty"` // DER, SubjectPublicKeyInfo
+	Problem    *pkcs11.Error `json:"problem,omitempty"`
+	Mechanisms []uint        `json:"mechanisms,omitempty"`
+}
+
+// generateParameters are those of opGenerate.
+type generateParameters struct {
+	Type string `json:"type"`
+}
+
+// generated is the result of opGenerate.
+type generated struct {
+	URI       pkcs11.URI `json:"uri"`
+	PublicKey []byte     `json:"publicKey"` // DER, SubjectPublicKeyInfo
+}
+
+// importParameters are those of opImport.
+type importParameters struct {
+	Certificates [][]byte `json:"certificates"` // DER
 }
 
 // pinAnswer answers frameAsk: the PIN, or why there is none.

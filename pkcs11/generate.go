@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkcs11
+
+import (
+	"crypto"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/asn1"
+	"slices"
+	"strings"
+
+	"github.com/miekg/pkcs11"
+)
+
+// generated are the types of keys that can be generated, by the names that
+// users give.
+var generated = []struct {
+	name  string
+	bits  int            // of an RSA modulus
+	curve elliptic.Curve // of an EC key; nil for RSA
+}{
+	{"rsa:2048", 2048, nil},
+	{"rsa:3072", 3072, nil},
+	{"rsa:4096", 4096, nil},
+	{"ec:p256", 0, elliptic.P256()},
+	{"ec:p384", 0, elliptic.P384()},
+	{"ec:p521", 0, elliptic.P521()},
+}
+
+// usage is something that a key could be used for.
+type usage struct {
+	attribute uint
+	permitted bool
+}
+
+// What each half could be used for. Tokens permit what is left out, even where
+// it makes no sense: SoftHSM lets EC keys decrypt.
+var (
+	privateUsages = []usage{
+		{pkcs11.CKA_SIGN, true}, {pkcs11.CKA_DECRYPT, false}, {pkcs11.CKA_UNWRAP, false}, {pkcs11.CKA_SIGN_RECOVER, false}, {pkcs11.CKA_DERIVE, false},
+	}
+	publicUsages = []usage{
+		{pkcs11.CKA_VERIFY, true}, {pkcs11.CKA_ENCRYPT, false}, {pkcs11.CKA_WRAP, false}, {pkcs11.CKA_VERIFY_RECOVER, false}, {pkcs11.CKA_DERIVE, false},
+	}
+)
+
+// GeneratedTypes names the types of keys that Session.Generate knows, such as
+// "rsa:3072" and "ec:p256".
+func GeneratedTypes() []string {
+	names := make([]string, len(generated))
+	for i, g := range generated {
+		names[i] = g.name
+	}
+	return names
+}
+
+// Generate makes a key pair on the token, under the label that the URI's object
+// names and the CKA_ID of its id. The URI returned selects it. Without id the
+// CKA_ID is a random one: it can't be derived from a key that isn't there yet,
+// and many tokens let nobody change it later.
+//
+// The private key is sensitive, not extractable, and may sign and do nothing
+// else. If the token makes another one, that is deleted again and the error is
+// of KindNotPermitted. Nothing is overwritten: where a key has the label or the
+// CKA_ID, the error is of KindExists. The session must have been opened with
+// SessionOptions.Write.
+func (s *Session) Generate(u URI, keyType string) (URI, crypto.PublicKey, error) {
+	for _, g := range generated {
+		if g.name != keyType {
+			continue
+		}
+		if g.curve != nil {
+			return s.generate(u, pkcs11.CKM_EC_KEY_PAIR_GEN, pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, curveParameters(g.curve)))
+		}
+		return s.generate(u, pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN,
+			pkcs11.NewAttribute(pkcs11.CKA_MODULUS_BITS, g.bits), pkcs11.NewAttribute(pkcs11.CKA_PUBLIC_EXPONENT, []byte{1, 0, 1}))
+	}
+	return URI{}, nil, newError(KindConfig, "the key type %q is unknown; known are %s", shorten(keyType), strings.Join(GeneratedTypes(), ", "))
+}
+
+func (s *Session) generate(u URI, mechanism uint, parameters ...*pkcs11.Attribute) (URI, crypto.PublicKey, error) {
+	o, err := newObject(u)
+	if err != nil {
+		return URI{}, nil, err
+	}
+	if err := s.checkFree(u); err != nil {
+		return URI{}, nil, err
+	}
+	uri := s.token.ShortURI().With(AttrObject, o.label)
+	if id, given := u.Value(AttrID); given {
+		uri = uri.With(AttrID, id)
+	}
+	pair, err := s.generatePair(o, mechanism, parameters)
+	if err != nil {
+		return URI{}, nil, asError(err, "the key %s can't be generated", uri)
+	}
+	if err := s.checkGenerated(uri, pair.private); err != nil {
+		return URI{}, nil, s.discard(pair, err)
+	}
+	values, err := s.token.calls.read(s.handle, pair.public, publicAttributes...)
+	if err != nil {
+		return URI{}, nil, failed(err, "the key %s was generated, but its public half can't be read", uri)
+	}
+	public, err := parsePublicKey(values)
+	if err != nil {
+		return URI{}, nil, newError(KindPublicKey, "the key %s was generated, but as for its public half, %v", uri, err)
+	}
+	return uri, public, nil
+}
+
+// newObject is the name that a URI gives to a new key.
+func newObject(u URI) (object, error) {
+	label, _ := u.Value(AttrObject)
+	if label == "" {
+		return object{}, newError(KindURI, "the URI names no object=LABEL for the new key")
+	}
+	if kind, present := u.Value(AttrType); present && kind != "private" {
+		return object{}, newError(KindURI, "the URI names an object of type=%s; a key is generated with type=private, or without type", kind)
+	}
+	id, given := u.Value(AttrID)
+	if !given {
+		random := make([]byte, 8)
+		rand.Read(random) // never fails
+		id = string(random)
+	}
+	return object{label: label, id: []byte(id)}, nil
+}
+
+// checkFree refuses the label and CKA_ID of a key that is there. A public key
+// without a private one counts, too: it is somebody's.
+func (s *Session) checkFree(u URI) error {
+	for _, name := range []string{AttrObject, AttrID} {
+		value, present := u.Value(name)
+		if !present {
+			continue
+		}
+		for _, class := range []uint{pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_PUBLIC_KEY} {
+			found, err := s.token.calls.find(s.handle, class, URI{}.With(name, value))
+			if err != nil {
+				return asError(err, "the keys on the token %s can't be listed", s.token.URI())
+			}
+			if len(found) > 0 {
+				return newError(KindExists, "there is a key with this %s=… on the token already: %s", name, found[0].uri(s.token.ShortURI()))
+			}
+		}
+	}
+	return nil
+}
+
+// generatePair makes the two halves. A token that doesn't take the usages that
+// are refused is asked once more without them; checkGenerated sees what came of
+// it.
+func (s *Session) generatePair(o object, mechanism uint, parameters []*pkcs11.Attribute) (pair keyPair, err error) {
+	if mechanism == pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN && s.isTPM() {
+		return keyPair{}, newError(KindKey, "the TPM's module signs with RSA keys only where they may decrypt, too, and keys are made here to sign and do nothing else; take an EC key, or make the RSA key with pkcs11-tool")
+	}
+	for _, u := range s.usages() {
+		public := append(o.template(),
+			pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false)) // so that it can be read without a login
+		public = append(append(public, parameters...), attributesOf(u.public)...)
+		private := append(o.template(),
+			pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, true),
+			pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true),
+			pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, false))
+		private = append(private, attributesOf(u.private)...)
+		pair, err = s.token.calls.generateKeyPair(s.handle, pkcs11.NewMechanism(mechanism, nil), public, private)
+		if _, rv := returned(err); !isTemplateError(rv) {
+			break
+		}
+	}
+	return pair, err
+}
+
+// usages are the tries of generatePair.
+func (s *Session) usages() []struct{ private, public []usage } {
+	if s.isTPM() {
+		// The public half's usages are the private half's there: CKA_VERIFY would
+		// permit to decrypt, and contradict CKA_DECRYPT. A try that fails leaves an
+		// object in the TPM's memory.
+		return []struct{ private, public []usage }{{privateUsages, nil}}
+	}
+	return []struct{ private, public []usage }{
+		{privateUsages, publicUsages},
+		{permitted(privateUsages), permitted(publicUsages)},
+	}
+}
+
+// isTPM reports whether the module is tpm2-pkcs11, to which RSA signatures are
+// decryptions.
+func (s *Session) isTPM() bool {
+	info, err := s.token.calls.info()
+	return err == nil && trimPadding(info.ManufacturerID) == "tpm2-software.github.io"
+}
+
+// permitted leaves out what is refused.
+func permitted(usages []usage) []usage {
+	return slices.DeleteFunc(slices.Clone(usages), func(u usage) bool { return !u.permitted })
+}
+
+// template has the attributes that all objects have which are made on a token.
+func (o object) template() []*pkcs11.Attribute {
+	template := []*pkcs11.Attribute{
+		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true),
+		pkcs11.NewAttribute(pkcs11.CKA_LABEL, o.label),
+	}
+	if len(o.id) > 0 {
+		template = append(template, pkcs11.NewAttribute(pkcs11.CKA_ID, o.id))
+	}
+	return template
+}
+
+func attributesOf(usages []usage) []*pkcs11.Attribute {
+	var template []*pkcs11.Attribute
+	for _, u := range usages {
+		template = append(template, pkcs11.NewAttribute(u.attribute, u.permitted))
+	}
+	return template
+}
+
+func isTemplateError(rv uint) bool {
+	switch rv {
+	case pkcs11.CKR_ATTRIBUTE_TYPE_INVALID, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, pkcs11.CKR_ATTRIBUTE_READ_ONLY, pkcs11.CKR_TEMPLATE_INCONSISTENT:
+		return true
+	}
+	return false
+}
+
+// checkGenerated reads what the new private key is.
+func (s *Session) checkGenerated(uri URI, private pkcs11.ObjectHandle) error {
+	types := []uint{pkcs11.CKA_SENSITIVE, pkcs11.CKA_EXTRACTABLE}
+	for _, u := range privateUsages {
+		types = append(types, u.attribute)
+	}
+	is, err := s.token.calls.read(s.handle, private, types...)
+	if err != nil {
+		return failed(err, "the new key %s can't be read", uri)
+	}
+	why := ""
+	switch {
+	case !isTrue(is[pkcs11.CKA_SENSITIVE]):
+		why = "is not sensitive (CKA_SENSITIVE)"
+	case isTrue(is[pkcs11.CKA_EXTRACTABLE]):
+		why = "is extractable (CKA_EXTRACTABLE)"
+	default:
+		for _, u := range privateUsages {
+			if isTrue(is[u.attribute]) != u.permitted {
+				why = "is permitted to do more than to sign, or not to sign"
+			}
+		}
+	}
+	if why == "" {
+		return nil
+	}
+	return newError(KindNotPermitted, "the token made the key %s in such a way that it %s", uri, why)
+}
+
+// discard deletes a key pair that must not stay, and says so.
+func (s *Session) discard(pair keyPair, why error) error {
+	e := *asError(why, "the new key can't be used").(*Error)
+	for _, half := range []pkcs11.ObjectHandle{pair.private, pair.public} {
+		if s.token.calls.destroyObject(s.handle, half) != nil {
+			e.Message += "; it could not be deleted, so delete it with the vendor's tool"
+			return &e
+		}
+	}
+	e.Message += "; it was deleted again"
+	return &e
+}
+
+// curveParameters names a curve as CKA_EC_PARAMS does.
+func curveParameters(curve elliptic.Curve) []byte {
+	for _, c := range curves {
+		if c.curve == curve {
+			der, _ := asn1.Marshal(c.oid) // of a constant
+			return der
+		}
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkcs11_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+)
+
+// A key that is other than promised doesn't stay on the token.
+func TestGeneratedKeyThatIsOtherThanPromisedIsDeleted(t *testing.T) {
+	for name, test := range map[string]struct {
+		rules []string
+		kind  pkcs11.Kind
+		wants string
+	}{
+		"extractable":                         {[]string{"set-attribute private 0x162 01"}, pkcs11.KindNotPermitted, "is extractable (CKA_EXTRACTABLE); it was deleted again"},
+		"not sensitive":                       {[]string{"set-attribute private 0x103 00"}, pkcs11.KindNotPermitted, "is not sensitive (CKA_SENSITIVE); it was deleted again"},
+		"may do more, as it takes no refusal": {[]string{"C_GenerateKeyPair#1 rv 0xd1"}, pkcs11.KindNotPermitted, "more than to sign, or not to sign; it was deleted again"},
+		"can't be deleted":                    {[]string{"set-attribute private 0x162 01", "C_DestroyObject rv 0x1b"}, pkcs11.KindNotPermitted, "could not be deleted"},
+		"takes no such template":              {[]string{"C_GenerateKeyPair rv 0xd1"}, pkcs11.KindCall, "C_GenerateKeyPair: CKR_TEMPLATE_INCONSISTENT"},
+		"knows no such key":                   {[]string{"C_GenerateKeyPair rv 0x70"}, pkcs11.KindCall, "C_GenerateKeyPair: CKR_MECHANISM_INVALID"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := newQuirky(t, test.rules...)
+			s := writable(t, q.module, q.token)
+			_, _, err := s.Generate(parse(t, "pkcs11:object=new"), "ec:p256")
+			if !pkcs11.IsKind(err, test.kind) || !strings.Contains(err.Error(), test.wants) {
+				t.Errorf("error %v", err)
+			}
+			left := len(keys(t, s, "pkcs11:object=new"))
+			if undeletable := strings.Contains(test.wants, "could not"); (left == 0) == undeletable {
+				t.Errorf("%d keys are left", left)
+			}
+		})
+	}
+}
+
+// Nothing is made in a session that the token doesn't let write.
+func TestWriteProtectedTokenRefusesTheSession(t *testing.T) {
+	q := newQuirky(t, "read-only")
+	_, err := mustToken(t, q.module, "pkcs11:token=testenv").Open(t.Context(), pkcs11.SessionOptions{PIN: noPIN(t), Write: true})
+	if !pkcs11.IsKind(err, pkcs11.KindCall) || !strings.Contains(err.Error(), "C_OpenSession") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestSessionLogsInOnceAndOut(t *testing.T) {
+	q := newQuirky(t)
+	s, err := mustToken(t, q.module, "pkcs11:token=testenv").Open(t.Context(), pkcs11.SessionOptions{PIN: pin(t, q.token.PIN)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := s.Key(t.Context(), parse(t, "pkcs11:object=EC-256"), pkcs11.KeyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Close(); err != nil {
+		t.Error(err)
+	}
+	keys(t, s, "pkcs11:") // the key has not logged out
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	for call, want := range map[string]int{"C_Login": 1, "C_Logout": 1, "C_OpenSession": 2, "C_CloseSession": 2} {
+		if n := q.Calls(call); n != want {
+			t.Errorf("%s was called %d times, want %d", call, n, want)
+		}
+	}
+}

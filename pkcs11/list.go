@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkcs11
+
+import (
+	"crypto"
+	"crypto/x509"
+	"errors"
+
+	"github.com/miekg/pkcs11"
+)
+
+// TokenStatus is a token and what it shows of itself to everybody.
+type TokenStatus struct {
+	TokenInfo
+	// URI selects the token among those of its module, by its label and, only
+	// where that is not enough, by more.
+	URI URI
+	// Objects counts what is visible without a login. Nil: the token was never
+	// initialized, or Problem says why it shows nothing.
+	Objects *ObjectCount `json:",omitempty"`
+	Problem *Error       `json:",omitempty"`
+}
+
+// ObjectCount counts the objects on a token by class.
+type ObjectCount struct {
+	PrivateKeys, PublicKeys, Certificates int
+}
+
+// Survey describes all tokens of the module without logging in to any.
+func (m *Module) Survey() ([]TokenStatus, error) {
+	tokens, err := m.Tokens()
+	if err != nil {
+		return nil, err
+	}
+	list := make([]TokenStatus, len(tokens))
+	for i, t := range tokens {
+		list[i] = TokenStatus{TokenInfo: t.TokenInfo, URI: t.ShortURI()}
+		if !t.Has(FlagInitialized) {
+			continue
+		}
+		count, err := t.count()
+		if errors.As(err, &list[i].Problem) {
+			continue
+		}
+		list[i].Objects = &count
+	}
+	return list, nil
+}
+
+// count counts the objects that are visible without a login. Its errors are
+// *Error.
+func (t *Token) count() (n ObjectCount, err error) {
+	handle, err := t.openSession()
+	if err != nil {
+		return n, failed(err, "no session with the token %s can be opened", t.URI())
+	}
+	defer t.calls.closeSession(handle)
+	for class, n := range map[uint]*int{
+		pkcs11.CKO_PRIVATE_KEY: &n.PrivateKeys,
+		pkcs11.CKO_PUBLIC_KEY:  &n.PublicKeys,
+		pkcs11.CKO_CERTIFICATE: &n.Certificates,
+	} {
+		found, err := t.calls.search(handle, pkcs11.NewAttribute(pkcs11.CKA_CLASS, class))
+		if err != nil {
+			return ObjectCount{}, asError(err, "the objects on the token %s can't be listed", t.URI())
+		}
+		*n = len(found)
+	}
+	return n, nil
+}
+
+// Select returns the initialized tokens that the URI selects; there may be none.
+// Module.Token wants exactly one.
+func (m *Module) Select(u URI) ([]*Token, error) {
+	if err := m.checkLibrary(u); err != nil {
+		return nil, err
+	}
+	all, err := m.Tokens()
+	if err != nil {
+		return nil, err
+	}
+	var selected []*Token
+	for _, t := range all {
+		if t.Has(FlagInitialized) && u.matches(t.attributes()) {
+			selected = append(selected, t)
+		}
+	}
+	return selected, nil
+}
+
+// ShortURI returns the URI that selects this token among those of its module:
+// by its label and, only where that is not enough, by more. The slot is the last
+// resort.
+func (t *Token) ShortURI() URI {
+	u, values := URI{}, t.attributes()
+	for i, names := range [][]string{{AttrToken}, {AttrSerial}, {AttrModel, AttrManufacturer}, {AttrSlotID}} {
+		for _, name := range names {
+			if values[name] != "" {
+				u = u.With(name, values[name])
+			}
+		}
+		matching := 0
+		for _, other := range t.siblings {
+			if other.Has(FlagInitialized) && u.matches(other.attributes()) {
+				matching++
+			}
+		}
+		if matching == 1 && (i > 0 || t.Label != "") {
+			break
+		}
+	}
+	return u
+}
+
+// KeyInfo describes a private key on a token, for people who look for one.
+type KeyInfo struct {
+	// URI selects exactly this key: by its label, by its CKA_ID, or by both. Two
+	// keys that have both in common have the same one, which selects both.
+	URI URI
+	// Type is the type and size, such as RSA-3072, EC-256 or Ed25519.
+	Type string
+	// Public is the key's public half; nil where Problem says why it isn't known.
+	Public crypto.PublicKey
+	// Problem is why the key can sign nothing.
+	Problem *Error
+	// Mechanisms is CKA_ALLOWED_MECHANISMS, if the key is restricted.
+	Mechanisms []uint
+}
+
+// CheckMechanism reports, as an error of KindMechanism or KindKey, whether the
+// key is restricted so that no such signature can be made.
+func (k KeyInfo) CheckMechanism(opts crypto.SignerOpts) error {
+	ways, err := plan(k.Public, opts)
+	if err != nil {
+		return newError(KindKey, "the key %s can't sign like this: %v", k.URI, err)
+	}
+	return checkAllowed(k.URI, ways, k.Mechanisms)
+}
+
+// Keys describes the private keys that the session sees and the URI selects by
+// object and id. Certificates from elsewhere than the token help to learn public
+// keys, as those of KeyOptions do.
+func (s *Session) Keys(u URI, certificates []*x509.Certificate) ([]KeyInfo, error) {
+	calls, token := s.token.calls, s.token.ShortURI()
+	found, err := calls.find(s.handle, pkcs11.CKO_PRIVATE_KEY, URI{})
+	if err != nil {
+		return nil, asError(err, "the private keys on the token %s can't be listed", token)
+	}
+	var keys []KeyInfo
+	for _, o := range found {
+		if !u.matches(o.attributes()) {
+			continue
+		}
+		key, err := s.describe(o, o.shortURI(token, found), certificates)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+// describe describes one private key. That it can't be used is no error.
+func (s *Session) describe(o object, uri URI, certificates []*x509.Certificate) (KeyInfo, error) {
+	info, calls := KeyInfo{URI: uri}, s.token.calls
+	var err error
+	if info.Type, err = calls.keyType(s.handle, o); err != nil {
+		return info, failed(err, "the key %s can't be read", uri)
+	}
+	public, values, err := (&Key{token: s.token, certificates: certificates}).learn(s.handle, o)
+	if err != nil && (!errors.As(err, &info.Problem) || info.Problem.Kind == KindCall) {
+		return info, err
+	}
+	info.Public = public
+	if sign, present := values[pkcs11.CKA_SIGN]; present && !isTrue(sign) {
+		info.Problem = notForSigning(uri)
+	}
+	lists, err := calls.read(s.handle, o.handle, pkcs11.CKA_ALLOWED_MECHANISMS)
+	if err != nil {
+		return info, failed(err, "the key %s can't be read", uri)
+	}
+	info.Mechanisms = ulongs(lists[pkcs11.CKA_ALLOWED_MECHANISMS])
+	return info, nil
+}
+
+// shortURI returns the URI that selects this object among others on its token.
+// A label is easier to read than a CKA_ID. An empty one selects, too, but is
+// easily overlooked.
+func (o object) shortURI(token URI, among []object) URI {
+	byLabel, byID := token.With(AttrObject, o.label), token.With(AttrID, string(o.id))
+	both := byLabel.With(AttrID, string(o.id))
+	candidates := []URI{byLabel, byID, both}
+	if o.label == "" {
+		candidates = candidates[1:]
+	}
+	for _, u := range candidates {
+		matching := 0
+		for _, other := range among {
+			if u.matches(other.attributes()) {
+				matching++
+			}
+		}
+		if matching == 1 {
+			return u
+		}
+	}
+	return both
+}
