@@ -20,10 +20,10 @@ const (
 	maxBundleCertificates = 100
 )
 
-// readBundle reads a PEM file of certificates in any order. What stands between
+// ReadBundle reads a PEM file of certificates in any order. What stands between
 // the blocks is ignored, as openssl and others write it. The errors name the
 // file.
-func readBundle(path string) ([]*x509.Certificate, error) {
+func ReadBundle(path string) ([]*x509.Certificate, error) {
 	data, err := readBounded(path)
 	var certs []*x509.Certificate
 	if err == nil {

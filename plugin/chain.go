@@ -55,6 +55,24 @@ func findChain(public crypto.PublicKey, onToken, configured []*x509.Certificate,
 	return nil, contract.NewValidationError(first.Error())
 }
 
+// Related returns the certificates that belong to a key, out of others: its own
+// first, then all that can stand above them. Where none is the key's own there
+// are none.
+func Related(public crypto.PublicKey, certificates []*x509.Certificate) []*x509.Certificate {
+	p := newPool(certificates)
+	related := p.leaves(public)
+	for _, leaf := range slices.Clone(related) {
+		for _, path := range p.paths(leaf) {
+			for _, certificate := range path {
+				if !slices.Contains(related, certificate) {
+					related = append(related, certificate)
+				}
+			}
+		}
+	}
+	return related
+}
+
 // noLeaf explains that none of the certificates belongs to the key.
 func noLeaf(onToken, configured []*x509.Certificate) error {
 	const remedy = "import the key's certificate to the token, or set cert_chain to a PEM file that holds it"

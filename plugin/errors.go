@@ -45,7 +45,8 @@ var ofKind = map[pkcs11.Kind]advice{
 	pkcs11.KindNoPIN:        {denied, "Give the PIN with the environment variable NOTATION_PKCS11_PIN, or with the plugin config pin_source=file:/path or pin_source=env:NAME"},
 	pkcs11.KindPINSource:    {denied, "No PIN was tried; correct {pin}"},
 	pkcs11.KindPINLocked:    {denied, "No PIN was tried; find out with the vendor's tool who used wrong ones, and have the PIN reset there, or the count by one right login, before signing again"},
-	pkcs11.KindMechanism:    {general, "Permit one of them for this key on the token, or use a key of another type"},
+	pkcs11.KindExists:       {validation, "Nothing was changed; choose another object=LABEL and id, or use what is there"},
+	pkcs11.KindMechanism:    {general, "Permit one of them for this key on the token, or use another key; one that is fixed to a hash must have notation's, which is SHA-256 for RSA-2048 and P-256, SHA-384 for RSA-3072 and P-384, SHA-512 for RSA-4096 and P-521"},
 	pkcs11.KindSignature:    {general, "Nothing was signed; update the vendor's module or firmware, and report it to the vendor if it happens again"},
 	pkcs11.KindCrash:        {general, "Try the same with the vendor's own tool, and update the module; NOTATION_PKCS11_LOG=/path/to/file records every call up to the crash"},
 	pkcs11.KindTimeout:      {timeout, "Check that the HSM can be reached; the plugin config timeout or NOTATION_PKCS11_TIMEOUT gives it longer"},
@@ -71,7 +72,7 @@ var ofReturnValue = map[string]advice{
 	// What the key or the token permits.
 	"CKR_KEY_FUNCTION_NOT_PERMITTED": {denied, "The key's attributes forbid signing; use a key with CKA_SIGN, or have the token's administrator change it"},
 	"CKR 0x0000001B":                 {denied, "The token's policy forbids it; ask the token's administrator"}, // CKR_ACTION_PROHIBITED
-	"CKR_FUNCTION_REJECTED":          {denied, "Somebody or some policy at the token said no; ask the token's administrator, or confirm the request at the device next time"},
+	"CKR_FUNCTION_REJECTED":          {denied, "Somebody or some policy at the token said no; ask the token's administrator (on a YubiHSM 2 the authentication key lacks a capability or a domain of the key), or confirm the request at the device next time"},
 
 	// Too much at once.
 	"CKR_SESSION_COUNT":    {throttled, "The token has no session left; end other programs that use it, or try again later"},
@@ -92,7 +93,7 @@ var ofReturnValue = map[string]advice{
 	"CKR_SESSION_HANDLE_INVALID":       {general, "The session ended early, perhaps because the HSM or its connection restarted; try again"},
 	"CKR_SESSION_READ_ONLY_EXISTS":     {general, "Another program has the token open; end it, then try again"},
 	"CKR_SESSION_READ_WRITE_SO_EXISTS": {general, "The security officer is logged in to the token; end that session, then try again"},
-	"CKR_TOKEN_WRITE_PROTECTED":        {general, "The token refused a session that the module asked for; check whether it is locked for maintenance"},
+	"CKR_TOKEN_WRITE_PROTECTED":        {general, "The token is write-protected, or locked for maintenance; change that with the vendor's tool"},
 	"CKR_FUNCTION_CANCELED":            {general, "The operation was cancelled at the token; try again"},
 
 	// The key.
@@ -103,10 +104,19 @@ var ofReturnValue = map[string]advice{
 	"CKR_MECHANISM_INVALID":       {general, "The token lacks what this signature needs (RSASSA-PSS or ECDSA), or the key is kept from it; allow it on the token, or use another key"},
 	"CKR_MECHANISM_PARAM_INVALID": {general, "The token doesn't take the parameters that notation needs (a salt as long as the hash); use another key or a newer module"},
 	"CKR_FUNCTION_NOT_SUPPORTED":  {general, "The module lacks a function that signing needs; check that it is the vendor's current PKCS#11 module"},
-	"CKR_ATTRIBUTE_VALUE_INVALID": {general, "The token didn't understand what it was asked for; update the vendor's module"},
+	"CKR_ATTRIBUTE_VALUE_INVALID": {general, "The token doesn't take one of the values that it was given, often an id; give the key URI an id that the vendor's documentation allows, or update the vendor's module"},
 	"CKR_DATA_LEN_RANGE":          {general, "The token doesn't sign a digest of this length with this key; use another key"},
 	"CKR_DATA_INVALID":            {general, "The token doesn't sign such data with this key; use another key"},
 	"CKR_RANDOM_NO_RNG":           {general, "The token has no random numbers, which RSASSA-PSS and ECDSA need; use another token"},
+
+	// What is made on the token.
+	"CKR_SESSION_READ_ONLY":      {general, "The token takes no new objects; check whether it is write-protected"},
+	"CKR_ATTRIBUTE_TYPE_INVALID": {general, "The token doesn't know one of the attributes that such an object has; make it with the vendor's tool"},
+	"CKR_ATTRIBUTE_READ_ONLY":    {general, "The token sets one of the attributes itself; leave id out of the key URI, or make the object with the vendor's tool"},
+	"CKR_TEMPLATE_INCOMPLETE":    {general, "The token wants to know more than the standard asks for; make the object with the vendor's tool"},
+	"CKR_TEMPLATE_INCONSISTENT":  {general, "The token refuses such an object, perhaps by its policy; make it with the vendor's tool"},
+	"CKR_DOMAIN_PARAMS_INVALID":  {general, "The token doesn't know the curve; use another type of key"},
+	"CKR 0x00000140":             {general, "The token doesn't know the curve; use another type of key"}, // CKR_CURVE_NOT_SUPPORTED
 
 	// The module.
 	"CKR_ARGUMENTS_BAD":                {general, "Check the module's own configuration; a module that wants arguments at its start (NSS) takes them from the plugin config init_args"},
@@ -133,14 +143,16 @@ func translate(err error, s Settings) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &failed):
-		a := adviceFor(failed)
-		todo := strings.ReplaceAll(a.todo, "{pin}", cmp.Or(s.pinFrom, "the PIN"))
-		return contract.NewError(a.code, err.Error()+". "+todo+".")
+		return contract.NewError(adviceFor(failed).code, sentences(err, s))
 	case errors.Is(err, context.DeadlineExceeded):
-		a := ofKind[pkcs11.KindTimeout]
-		return contract.NewError(a.code, fmt.Sprintf("not finished within %v: %v. %s.", s.Timeout, err, a.todo))
+		return contract.NewError(timeout, sentences(err, s))
 	}
 	return asContract(err)
+}
+
+func sentences(err error, s Settings) string {
+	what, todo := Explain(err, s)
+	return what + ". " + todo + "."
 }
 
 // asContract returns an error as the contract's. One that is or wraps such an
@@ -153,6 +165,20 @@ func asContract(err error) *contract.Error {
 	// Its text is JSON; where it is wrapped, that stands inside a sentence.
 	message := strings.Replace(err.Error(), own.Error(), own.Message, 1)
 	return &contract.Error{ErrCode: own.ErrCode, Message: message, Metadata: own.Metadata}
+}
+
+// Explain returns, for somebody who doesn't speak the contract, what failed and,
+// as a sentence without its full stop, what to do; that is empty where the
+// first says all. The settings are those under which it failed.
+func Explain(err error, s Settings) (what, todo string) {
+	var failed *pkcs11.Error
+	switch {
+	case errors.As(err, &failed):
+		return printable(err.Error()), strings.ReplaceAll(adviceFor(failed).todo, "{pin}", cmp.Or(s.pinFrom, "the PIN"))
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("not finished within %v: %s", s.Timeout, printable(err.Error())), ofKind[pkcs11.KindTimeout].todo
+	}
+	return printable(asContract(err).Message), ""
 }
 
 func adviceFor(failed *pkcs11.Error) advice {

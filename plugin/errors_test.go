@@ -45,7 +45,7 @@ func TestCodeOfEachError(t *testing.T) {
 	}{
 		{contract.ErrorCodeValidation, []*pkcs11.Error{
 			kind(pkcs11.KindURI), kind(pkcs11.KindConfig), kind(pkcs11.KindModule), kind(pkcs11.KindNoToken),
-			kind(pkcs11.KindTokens), kind(pkcs11.KindNoKey), kind(pkcs11.KindKeys), kind(pkcs11.KindKey),
+			kind(pkcs11.KindTokens), kind(pkcs11.KindNoKey), kind(pkcs11.KindKeys), kind(pkcs11.KindKey), kind(pkcs11.KindExists),
 		}},
 		{contract.ErrorCodeAccessDenied, []*pkcs11.Error{
 			kind(pkcs11.KindNotPermitted), kind(pkcs11.KindNoPIN), kind(pkcs11.KindPINSource), kind(pkcs11.KindPINLocked),
@@ -132,6 +132,25 @@ func TestMessagesSayWhatFailedAndWhatToDo(t *testing.T) {
 	}
 }
 
+// For people who read no contract, what failed and what to do come apart.
+func TestExplanationIsTheMessageInTwoParts(t *testing.T) {
+	s := Settings{Timeout: time.Minute, pinFrom: "what was typed"}
+	for _, test := range []struct {
+		err        error
+		what, todo string
+	}{
+		{&pkcs11.Error{Kind: pkcs11.KindCall, Message: "the login failed", Call: "C_Login", RV: ckrPINIncorrect},
+			"the login failed (C_Login: CKR_PIN_INCORRECT)", "The PIN was tried once and not again; check what was typed before the token locks"},
+		{context.DeadlineExceeded, "not finished within 1m0s: context deadline exceeded", ofKind[pkcs11.KindTimeout].todo},
+		{contract.NewValidationError("a sentence"), "a sentence", ""},
+		{errors.New("\x1b[2J"), `\x1b[2J`, ""},
+	} {
+		if what, todo := Explain(test.err, s); what != test.what || todo != test.todo {
+			t.Errorf("got %q, %q, want %q, %q", what, todo, test.what, test.todo)
+		}
+	}
+}
+
 // A name in the table that no return value has would never be found.
 func TestTableOfReturnValuesHasRealNames(t *testing.T) {
 	names := map[string]bool{}
@@ -157,6 +176,24 @@ func TestAdviceIsASentence(t *testing.T) {
 		begin := a.todo[:1]
 		if a.code == "" || begin != strings.ToUpper(begin) || strings.HasSuffix(a.todo, ".") || strings.Contains(a.todo, ". ") {
 			t.Errorf("got %s %q", a.code, a.todo)
+		}
+	}
+}
+
+// checkError checks that an error is the contract's, has the code, and that its
+// message has all the phrases.
+func checkError(tb testing.TB, err error, code contract.ErrorCode, phrases ...string) {
+	tb.Helper()
+	var failed *contract.Error
+	if !errors.As(err, &failed) {
+		tb.Fatalf("got the error %v, want one of the contract", err)
+	}
+	if failed.ErrCode != code {
+		tb.Errorf("got the code %s, want %s; message: %s", failed.ErrCode, code, failed.Message)
+	}
+	for _, phrase := range phrases {
+		if !strings.Contains(failed.Message, phrase) {
+			tb.Errorf("the message lacks %q: %s", phrase, failed.Message)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"crypto/x509"
 	"fmt"
 	"strings"
 
@@ -22,17 +23,18 @@ type keySpec struct {
 	hash      crypto.Hash
 	hashName  contract.HashAlgorithm
 	algorithm contract.SignatureAlgorithm
+	x509      x509.SignatureAlgorithm // of certificates and requests that it signs
 }
 
 // keySpecs is the one table of them: signature specification, section
 // "Algorithm Selection".
 var keySpecs = []keySpec{
-	{contract.KeySpecRSA2048, 2048, nil, crypto.SHA256, contract.HashAlgorithmSHA256, contract.SignatureAlgorithmRSASSA_PSS_SHA256},
-	{contract.KeySpecRSA3072, 3072, nil, crypto.SHA384, contract.HashAlgorithmSHA384, contract.SignatureAlgorithmRSASSA_PSS_SHA384},
-	{contract.KeySpecRSA4096, 4096, nil, crypto.SHA512, contract.HashAlgorithmSHA512, contract.SignatureAlgorithmRSASSA_PSS_SHA512},
-	{contract.KeySpecEC256, 0, elliptic.P256(), crypto.SHA256, contract.HashAlgorithmSHA256, contract.SignatureAlgorithmECDSA_SHA256},
-	{contract.KeySpecEC384, 0, elliptic.P384(), crypto.SHA384, contract.HashAlgorithmSHA384, contract.SignatureAlgorithmECDSA_SHA384},
-	{contract.KeySpecEC521, 0, elliptic.P521(), crypto.SHA512, contract.HashAlgorithmSHA512, contract.SignatureAlgorithmECDSA_SHA512},
+	{contract.KeySpecRSA2048, 2048, nil, crypto.SHA256, contract.HashAlgorithmSHA256, contract.SignatureAlgorithmRSASSA_PSS_SHA256, x509.SHA256WithRSAPSS},
+	{contract.KeySpecRSA3072, 3072, nil, crypto.SHA384, contract.HashAlgorithmSHA384, contract.SignatureAlgorithmRSASSA_PSS_SHA384, x509.SHA384WithRSAPSS},
+	{contract.KeySpecRSA4096, 4096, nil, crypto.SHA512, contract.HashAlgorithmSHA512, contract.SignatureAlgorithmRSASSA_PSS_SHA512, x509.SHA512WithRSAPSS},
+	{contract.KeySpecEC256, 0, elliptic.P256(), crypto.SHA256, contract.HashAlgorithmSHA256, contract.SignatureAlgorithmECDSA_SHA256, x509.ECDSAWithSHA256},
+	{contract.KeySpecEC384, 0, elliptic.P384(), crypto.SHA384, contract.HashAlgorithmSHA384, contract.SignatureAlgorithmECDSA_SHA384, x509.ECDSAWithSHA384},
+	{contract.KeySpecEC521, 0, elliptic.P521(), crypto.SHA512, contract.HashAlgorithmSHA512, contract.SignatureAlgorithmECDSA_SHA512, x509.ECDSAWithSHA512},
 }
 
 // specOf returns the spec of a key.

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -145,6 +146,50 @@ func checkConfig(config map[string]string) error {
 	return nil
 }
 
+// KeyAddArguments returns the arguments of notation that give a key a name:
+// "key add --plugin pkcs11 --id … --plugin-config …", without the name, for the
+// settings that ParseSettings would find. What stands in the environment goes
+// into the plugin config, so that the key works elsewhere, too. Files get
+// absolute names.
+func KeyAddArguments(uri pkcs11.URI, config map[string]string, getenv func(string) string) ([]string, error) {
+	arguments := []string{"key", "add", "--plugin", Name, "--id", uri.String()}
+	for _, s := range settings {
+		_, inURI := uri.Value(s.attribute)
+		if _, named := uri.Value(pkcs11.AttrModuleName); named && s.attribute == pkcs11.AttrModulePath {
+			inURI = true
+		}
+		value, _ := s.lookUp(uri, config, getenv)
+		if inURI || s.key == "" || value == "" {
+			continue
+		}
+		value, err := absolute(s.key, value)
+		if err != nil {
+			return nil, err
+		}
+		arguments = append(arguments, "--plugin-config", s.key+"="+value)
+	}
+	return arguments, nil
+}
+
+// absolute makes the file that a setting names independent of the working
+// directory.
+func absolute(key, value string) (string, error) {
+	prefix, file := "", value
+	switch key {
+	case "cert_chain":
+	case "pin_source":
+		path, isFile := strings.CutPrefix(value, "file:")
+		if !isFile || strings.HasPrefix(path, "//") {
+			return value, nil
+		}
+		prefix, file = "file:", path
+	default:
+		return value, nil
+	}
+	path, err := filepath.Abs(file)
+	return prefix + path, err
+}
+
 // lookUp returns the value that wins, empty if there is none, and where it is from.
 func (s setting) lookUp(uri pkcs11.URI, config map[string]string, getenv func(string) string) (value, origin string) {
 	if value, present := uri.Value(s.attribute); present {
@@ -174,7 +219,7 @@ func parsePINSource(d *draft, value string) (err error) {
 }
 
 func parseCertChain(d *draft, value string) (err error) {
-	d.Certificates, err = readBundle(value)
+	d.Certificates, err = ReadBundle(value)
 	return err
 }
 

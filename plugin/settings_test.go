@@ -255,13 +255,13 @@ func TestBadBundlesAreRefused(t *testing.T) {
 		})
 	}
 	t.Run("directory", func(t *testing.T) {
-		_, err := readBundle(t.TempDir())
+		_, err := ReadBundle(t.TempDir())
 		if err == nil || !strings.Contains(err.Error(), "not a regular file") {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("unreadable", func(t *testing.T) {
-		_, err := readBundle("/nowhere")
+		_, err := ReadBundle("/nowhere")
 		if !errors.Is(err, os.ErrNotExist) || strings.Count(err.Error(), "nowhere") != 1 {
 			t.Errorf("got %v", err)
 		}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plugin
+
+import (
+	"crypto/x509/pkix"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+func TestSubjectIsParsedInAnyOrder(t *testing.T) {
+	want := pkix.Name{Country: []string{"US"}, Province: []string{"WA"}, Organization: []string{"Example, Inc."}, CommonName: "Release signing"}
+	for _, s := range []string{
+		`CN=Release signing,O=Example\, Inc.,ST=WA,C=US`,
+		`C=US, ST=WA, O=Example\, Inc., CN=Release signing`,
+		`cn = Release signing , o=Example\2C Inc.,S=WA,c=US`,
+	} {
+		name, err := ParseSubject(s)
+		if err != nil {
+			t.Errorf("%s: %v", s, err)
+		} else if name.String() != want.String() {
+			t.Errorf("%s: %v", s, name)
+		}
+	}
+}
+
+func TestSubjectWithEveryAttribute(t *testing.T) {
+	s := `CN=a,SERIALNUMBER=b,C=US,POSTALCODE=c,STREET=d,L=e,ST=f,OU=g,O=h`
+	name, err := ParseSubject(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Split(name.String(), ",")
+	want := strings.Split(s, ",")
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v", name)
+	}
+}
+
+func TestSubjectThatCanNotBeMappedIsRefused(t *testing.T) {
+	for s, wants := range map[string]string{
+		"":                       "expected attributes",
+		"Release signing":        "expected attributes",
+		"CN=a,":                  "expected attributes",
+		"CN=a,,O=b":              "is unknown",
+		"=a":                     "expected attributes",
+		"CN=":                    "is empty",
+		"CN= ,O=b":               "is empty",
+		"CN=a,CN=b":              "CN twice",
+		"ST=a,S=b":               "ST twice",
+		"UID=a":                  `"UID" is unknown; known are C, ST`,
+		"2.5.4.3=a":              "is unknown",
+		"emailAddress=a@example": "is unknown",
+		"CN=a+OU=b":              `must be written \+`,
+		"CN=#0403":               "hexadecimal",
+		`CN="a"`:                 `must be written \"`,
+		"CN=a;O=b":               `must be written \;`,
+		`CN=a\`:                  "backslash",
+		`CN=a\x`:                 "backslash",
+		"CN=a\x00b":              "must be written",
+		`CN=\FF`:                 "not UTF-8",
+	} {
+		if name, err := ParseSubject(s); err == nil || !strings.Contains(err.Error(), wants) {
+			t.Errorf("%q: %v, error %v", s, name, err)
+		}
+	}
+}
+
+// What go-ldap reads, which notation reads trusted identities with, is what
+// this parser reads, or refuses.
+func FuzzSubjectIsReadAsNotationReadsIt(f *testing.F) {
+	for _, seed := range []string{`CN=a b\, c ,O=\23d\20 ,C=US`, `CN=\E2\82\AC`, `O = x\+y, CN=\ z`, "CN=€"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		name, err := ParseSubject(s)
+		if err != nil {
+			return
+		}
+		reference, err := ldap.ParseDN(s)
+		if err != nil {
+			return // it is stricter here
+		}
+		for _, rdn := range reference.RDNs {
+			for _, a := range rdn.Attributes {
+				value := map[string][]string{
+					"C": name.Country, "ST": name.Province, "S": name.Province, "L": name.Locality, "STREET": name.StreetAddress,
+					"POSTALCODE": name.PostalCode, "O": name.Organization, "OU": name.OrganizationalUnit,
+					"SERIALNUMBER": {name.SerialNumber}, "CN": {name.CommonName},
+				}[strings.ToUpper(a.Type)]
+				if !slices.Equal(value, []string{a.Value}) {
+					t.Errorf("%q: %s is %q, go-ldap reads %q", s, a.Type, value, a.Value)
+				}
+			}
+		}
+	})
+}
+
+func TestSubjectsThatPoliciesCanNotNameAreNoticed(t *testing.T) {
+	for s, want := range map[string]string{"CN=a,O=b,ST=c,C=US": "", "CN=a": "lacks C, ST, O", "CN=a,O=b,C=US": "lacks ST"} {
+		name, err := ParseSubject(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := CheckIdentity(name); !strings.Contains(got, want) || (got == "") != (want == "") {
+			t.Errorf("%s: %q", s, got)
+		}
+	}
+}
