@@ -39,16 +39,35 @@ func mustRun(t *testing.T, n *testenv.Notation, env []string, args ...string) te
 	return result
 }
 
-// Every type of key, in both envelopes, on every kind of registry: notation
-// signs with the plugin and verifies under a strict policy. Certificates come
-// from the token for some keys and from cert_chain for the others.
+// Every type of key on every kind of token, in both envelopes: notation signs
+// with the plugin and verifies under a strict policy, on every kind of registry
+// for the first token. Certificates come from the token for some keys and from
+// cert_chain for the others. It all leaves the token as it was.
 func TestNotationSignsAndVerifies(t *testing.T) {
 	executable := buildPlugin(t)
-	hsm := testenv.Start(t, testenv.NewSoftHSM)
-	token, err := hsm.AddStandardToken()
-	if err != nil {
-		t.Fatal(err)
+	for i, kind := range testenv.TokenKinds {
+		t.Run(kind.Name, func(t *testing.T) {
+			token := testenv.Start(t, kind.New)
+			registries := testenv.RegistryKinds
+			if i > 0 { // what stores the signature doesn't see the token
+				registries = registries[:1]
+			}
+			notation := notationFor(t, executable, token.Token)
+			inventory := leavesAsItWas(t, token)
+			for _, kind := range registries {
+				t.Run(kind.Name, func(t *testing.T) {
+					signAndVerify(t, notation, token.Token, testenv.Start(t, kind.New), kind.ReferrersAPI)
+				})
+			}
+			inventory()
+		})
 	}
+}
+
+// notationFor is notation with the plugin, the token's keys under the names of
+// their types, and trust in the root of their certificates.
+func notationFor(t *testing.T, executable string, token *testenv.Token) *testenv.Notation {
+	t.Helper()
 	pki, err := testenv.NewPKI()
 	if err != nil {
 		t.Fatal(err)
@@ -82,31 +101,58 @@ func TestNotationSignsAndVerifies(t *testing.T) {
 	mustRun(t, notation, nil, "plugin", "install", "--file", executable)
 	for _, key := range token.Keys {
 		mustRun(t, notation, nil, "key", "add", "--plugin", "pkcs11", "--id", key.URI(),
-			"--plugin-config", "module="+hsm.Module, "--plugin-config", "pin_source=file:"+pinFile, "--plugin-config", "cert_chain="+chains,
+			"--plugin-config", "module="+token.Store.Module, "--plugin-config", "pin_source=file:"+pinFile, "--plugin-config", "cert_chain="+chains,
 			key.Type.Name)
 	}
-	for _, kind := range testenv.RegistryKinds {
-		t.Run(kind.Name, func(t *testing.T) {
-			registry := testenv.Start(t, kind.New)
-			// One after the other: SoftHSM's login fails now and then while another
-			// process logs in to the same token.
-			for _, key := range token.Keys {
-				for format, mediaType := range envelopeTypes {
-					t.Run(key.Type.Name+" "+format, func(t *testing.T) {
-						repository := strings.ToLower(key.Type.Name) + "/" + format
-						image, err := registry.PushImage(t.Context(), repository, "v1")
-						if err != nil {
-							t.Fatal(err)
-						}
-						reference := registry.Host + "/" + repository + "@" + image.Digest.String()
-						referrersTag := "--force-referrers-tag=" + map[bool]string{true: "false", false: "true"}[kind.ReferrersAPI]
-						mustRun(t, notation, hsm.Env(), "sign", "--key", key.Type.Name, "--signature-format", format, referrersTag, reference)
-						mustRun(t, notation, nil, "verify", reference)
-						checkManifest(t, registry, repository, image, mediaType)
-					})
+	return notation
+}
+
+// signAndVerify does so one after the other: SoftHSM's login fails now and then
+// while another process logs in to the same token, and a TPM has no sessions
+// for two.
+func signAndVerify(t *testing.T, notation *testenv.Notation, token *testenv.Token, registry *testenv.Registry, referrersAPI bool) {
+	t.Helper()
+	for _, key := range token.Keys {
+		for format, mediaType := range envelopeTypes {
+			t.Run(key.Type.Name+" "+format, func(t *testing.T) {
+				repository := strings.ToLower(key.Type.Name) + "/" + format
+				image, err := registry.PushImage(t.Context(), repository, "v1")
+				if err != nil {
+					t.Fatal(err)
 				}
-			}
-		})
+				reference := registry.Host + "/" + repository + "@" + image.Digest.String()
+				referrersTag := "--force-referrers-tag=" + map[bool]string{true: "false", false: "true"}[referrersAPI]
+				mustRun(t, notation, token.Env(), "sign", "--key", key.Type.Name, "--signature-format", format, referrersTag, reference)
+				mustRun(t, notation, nil, "verify", reference)
+				checkManifest(t, registry, repository, image, mediaType)
+			})
+		}
+	}
+}
+
+// leavesAsItWas looks at a token. The function that it returns looks again and
+// compares.
+func leavesAsItWas(t *testing.T, token *testenv.OwnToken) (compare func()) {
+	t.Helper()
+	before, err := token.Inventory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		after, err := token.Inventory()
+		if err != nil || before != after {
+			t.Errorf("the token was changed (%v):\n%s\nwas\n%s", err, after, before)
+		}
+		if token.TPM == nil {
+			return
+		}
+		if n, err := token.TPM.WrongPINs(); n != 0 || err != nil {
+			t.Errorf("%d wrong PINs were counted, %v", n, err)
+		}
+		if left, err := token.TPM.Leftovers(); len(left) > 0 || err != nil {
+			t.Errorf("left in the TPM's memory: %v, %v", left, err)
+		}
 	}
 }
 
@@ -197,5 +243,41 @@ func TestNotationShowsThePluginsErrors(t *testing.T) {
 				t.Error("the PIN is shown")
 			}
 		})
+	}
+}
+
+// A TPM's module prints errors of its own while it fails, on the stream that
+// notation reads as JSON. The user sees the plugin's sentence alone, and the
+// token has counted one wrong PIN.
+func TestNoisyTokenDoesNotSpoilTheError(t *testing.T) {
+	executable := buildPlugin(t)
+	tpm := testenv.Start(t, testenv.NewTPM)
+	token, err := tpm.AddToken("T")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := token.Generate(testenv.EC256, "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	notation := testenv.Start(t, testenv.NewNotation)
+	if err := notation.InstallPlugin("pkcs11", executable); err != nil {
+		t.Fatal(err)
+	}
+	registry := testenv.Start(t, testenv.NewRegistry)
+	image, err := registry.PushImage(t.Context(), "app", "v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := notation.Run(t.Context(), append(token.Env(), "NOTATION_PKCS11_PIN=wrong-pin"), "sign", "--plugin", "pkcs11", "--id", key.URI(),
+		"--plugin-config", "module="+tpm.Module, registry.Host+"/app@"+image.Digest.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.ExitCode == 0 || !strings.Contains(result.Stderr, "C_Login: CKR_PIN_INCORRECT") || strings.Contains(result.Stdout+result.Stderr, "Esys") {
+		t.Errorf("exit code %d\n%s%s", result.ExitCode, result.Stdout, result.Stderr)
+	}
+	if n, err := tpm.WrongPINs(); n != 1 || err != nil {
+		t.Errorf("%d wrong PINs were counted, %v", n, err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -41,20 +42,24 @@ import (
 //	broken VARIANT KEY FILE   writes the chain of that name in testenv.Broken
 //	answered                  exit code 0 with one JSON document on stdout alone
 //	refused CODE REGEXP       exit code 1 with one JSON error on stderr alone
+//	exits CODE COMMAND...     runs a command that must end with this exit code
+//	inventory FILE            writes what is on the token, and the state of its PINs
 //	within SECONDS            no longer since the script began, or the last within
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:   "testdata/script",
 		Setup: setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"faults":   addFaults,
-			"called":   checkCalled,
-			"request":  writeRequest,
-			"large":    writeLarge,
-			"broken":   writeBroken,
-			"answered": checkAnswered,
-			"refused":  checkRefused,
-			"within":   checkWithin,
+			"faults":    addFaults,
+			"called":    checkCalled,
+			"request":   writeRequest,
+			"large":     writeLarge,
+			"broken":    writeBroken,
+			"answered":  checkAnswered,
+			"refused":   checkRefused,
+			"exits":     checkExit,
+			"inventory": writeInventory,
+			"within":    checkWithin,
 		},
 		RequireUniqueNames: true,
 	})
@@ -204,6 +209,28 @@ func checkRefused(ts *testscript.TestScript, neg bool, args []string) {
 	if pin := ts.Getenv("PIN"); strings.Contains(refusal.Message, pin) {
 		ts.Fatalf("the message has the PIN")
 	}
+}
+
+func checkExit(ts *testscript.TestScript, neg bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	code := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		code = exit.ExitCode()
+	}
+	if code != want {
+		ts.Fatalf("exit code %d, want %d", code, want)
+	}
+}
+
+func writeInventory(ts *testscript.TestScript, neg bool, args []string) {
+	inventory, err := of(ts).token.Inventory()
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(inventory), 0o600))
 }
 
 func checkWithin(ts *testscript.TestScript, neg bool, args []string) {

@@ -22,34 +22,43 @@ type Opener struct {
 
 // Open implements plugin.Opener.
 func (o Opener) Open(ctx context.Context, s plugin.Settings) (plugin.Key, error) {
+	config, err := Config(s)
+	if err != nil {
+		return nil, err
+	}
+	config.Sessions = o.Sessions
+	key, err := host.Open(ctx, config)
+	if err != nil {
+		return nil, err // not a nil *host.Key in a plugin.Key
+	}
+	return key, nil
+}
+
+// Config finds the module and opens the log that the settings name.
+func Config(s plugin.Settings) (host.Config, error) {
 	module := s.Module
 	if module == "" {
 		name, _ := s.URI.Value(pkcs11.AttrModuleName)
 		var err error
 		if module, err = pkcs11.FindModule(name); err != nil {
-			return nil, err
+			return host.Config{}, err
 		}
 	}
 	log, err := openLog(s.Log)
 	if err != nil {
-		return nil, err
+		return host.Config{}, err
 	}
-	key, err := host.Open(ctx, host.Config{
+	return host.Config{
 		Module:       module,
 		InitArgs:     s.InitArgs,
 		URI:          s.URI,
 		UserType:     s.UserType,
 		PIN:          s.PIN,
-		Sessions:     o.Sessions,
 		Certificates: s.Certificates,
 		PublicOnly:   s.PublicOnly,
 		SecretEnv:    s.SecretEnv,
 		Log:          log,
-	})
-	if err != nil {
-		return nil, err // not a nil *host.Key in a plugin.Key
-	}
-	return key, nil
+	}, nil
 }
 
 // openLog opens the debug log, which ends with the process. A pipe could block

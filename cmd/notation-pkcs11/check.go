@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/notation-pkcs11/notation-pkcs11/cmd/internal/hosted"
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11/host"
+	"github.com/notation-pkcs11/notation-pkcs11/plugin"
+)
+
+func checkCommand() *cobra.Command {
+	return tokenCommand(&cobra.Command{
+		Use:   "check URI",
+		Short: "Check, up to a real signature, that notation can sign with a key",
+		Long: `Go to a key as notation's signing does, one step after the other: load the module,
+find the token, log in, find the key, see whether notation can use it, choose the
+mechanism, find and check the certificate chain, make a signature and verify it.
+Each step is shown with its time, and one that fails with what to do. In the end
+stands the line that gives the key a name in notation.
+
+The exit status is 0 only if a real signature was made and verified, and the
+chain is one that notation accepts. The PIN is tried once. Nothing on the token
+is changed, and the signature is one over a text that means nothing.`,
+		Example: `  notation-pkcs11 check 'pkcs11:token=Release;object=signing' --module /usr/lib/softhsm/libsofthsm2.so
+  notation-pkcs11 check 'pkcs11:token=Release;object=signing' --cert-chain chain.pem --output json`,
+		Args: oneURI,
+	}, (*invocation).check)
+}
+
+// checkResult is the JSON of the command check.
+type checkResult struct {
+	URI string `json:"uri"`
+	plugin.Report
+	// KeyAdd are the arguments of notation that give the key a name, if it can
+	// be used.
+	KeyAdd []string `json:"keyAdd,omitempty"`
+}
+
+func (i *invocation) check(ctx context.Context, args []string) error {
+	s, err := i.settings(args[0])
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	p := &probe{settings: s}
+	defer p.close()
+	result := checkResult{URI: s.URI.String(), Report: plugin.Check(ctx, p, s, time.Now())}
+	if result.Usable {
+		if result.KeyAdd, err = plugin.KeyAddArguments(s.URI, i.config(), os.Getenv); err != nil {
+			return fail(err, s)
+		}
+		result.KeyAdd = append(result.KeyAdd, keyName(s.URI))
+	}
+	for n, step := range result.Steps {
+		result.Steps[n].Problem, result.Steps[n].Advice = asFlags(step.Problem), asFlags(step.Advice)
+	}
+	if i.format == formatJSON {
+		err = i.screen().json(result)
+	} else {
+		err = i.screen().check(result)
+	}
+	if err != nil || result.Usable {
+		return fail(err, s)
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return fail(fmt.Errorf("interrupted: %w", context.Cause(ctx)), s) // which names the signal
+	}
+	n := slices.IndexFunc(result.Steps, func(step plugin.Step) bool { return step.Outcome == plugin.OutcomeFailed })
+	return &failure{
+		error:    fmt.Errorf("notation can't sign with this key: the step %q failed", stepTitles[result.Steps[n].Name]),
+		settings: s,
+		hint:     result.Steps[n].Advice,
+	}
+}
+
+// keyName proposes a name for the key in notation.
+func keyName(u pkcs11.URI) string {
+	label, _ := u.Value(pkcs11.AttrObject)
+	if regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`).MatchString(label) {
+		return label
+	}
+	return "my-key"
+}
+
+// probe takes the steps in a module host.
+type probe struct {
+	settings plugin.Settings
+	module   *host.Module
+}
+
+// Load implements plugin.Probe.
+func (p *probe) Load(ctx context.Context) (string, pkcs11.ModuleInfo, error) {
+	config, err := hosted.Config(p.settings)
+	if err != nil {
+		return "", pkcs11.ModuleInfo{}, err
+	}
+	var info pkcs11.ModuleInfo
+	p.module, info, err = host.Load(ctx, config)
+	return config.Module, info, err
+}
+
+// Token implements plugin.Probe.
+func (p *probe) Token(ctx context.Context) (pkcs11.TokenStatus, error) { return p.module.Token(ctx) }
+
+// Login implements plugin.Probe.
+func (p *probe) Login(ctx context.Context) error { return p.module.Login(ctx, false) }
+
+// Key implements plugin.Probe.
+func (p *probe) Key(ctx context.Context) (plugin.ProbedKey, error) {
+	key, err := p.module.Key(ctx)
+	if err != nil {
+		return nil, err // not a nil *host.Key in a plugin.ProbedKey
+	}
+	return key, nil
+}
+
+// close ends the module host. What it says comes too late for the steps.
+func (p *probe) close() {
+	if p.module != nil {
+		p.module.Close()
+	}
+}
+
+// stepTitles are the steps as people read them.
+var stepTitles = map[string]string{
+	"module":       "module loads",
+	"token":        "token found",
+	"login":        "login",
+	"key":          "key found",
+	"usable":       "usable for signing",
+	"mechanism":    "mechanism chosen",
+	"certificates": "certificate chain",
+	"signature":    "test signature",
+}
+
+var outcomeColours = map[plugin.Outcome]colour{
+	plugin.OutcomeOK: green, plugin.OutcomeWarning: yellow, plugin.OutcomeFailed: red, plugin.OutcomeSkipped: plain,
+}
+
+func (s screen) check(result checkResult) error {
+	rows := [][]string{{s.paint(plain, "STEP"), "", "TIME", "RESULT"}}
+	add := func(outcome, title, took, text string) { rows = append(rows, []string{outcome, title, took, text}) }
+	for _, step := range result.Steps {
+		took := fmt.Sprintf("%.1f ms", float64(step.Duration)/float64(time.Millisecond))
+		if step.Outcome == plugin.OutcomeSkipped {
+			took = "-"
+		}
+		texts := slices.DeleteFunc([]string{step.Found, step.Problem}, func(text string) bool { return text == "" })
+		if step.Advice != "" {
+			texts = append(texts, step.Advice+".")
+		}
+		for n, text := range append(texts, "")[:max(len(texts), 1)] {
+			if n == 0 {
+				add(s.paint(outcomeColours[step.Outcome], string(step.Outcome)), stepTitles[step.Name], took, text)
+			} else {
+				add(s.paint(plain, ""), "", "", text)
+			}
+		}
+	}
+	if err := s.table(rows); err != nil || !result.Usable {
+		return err
+	}
+	_, err := fmt.Fprintf(s, "\nNotation can sign with this key. Give it a name there:\n\n  %s\n",
+		shellQuote(append([]string{"notation"}, result.KeyAdd...)...))
+	return err
+}

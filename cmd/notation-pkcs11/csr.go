@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/x509/pkix"
+
+	"github.com/spf13/cobra"
+
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11/host"
+	"github.com/notation-pkcs11/notation-pkcs11/plugin"
+)
+
+func csrCommand() *cobra.Command {
+	var subject, file string
+	cmd := tokenCommand(&cobra.Command{
+		Use:   "csr URI --subject DN",
+		Short: "Make a certificate request for a key, signed by the token",
+		Long: `Make a certificate request (PKCS#10, PEM) for a key, signed by the token. It asks
+for what notation needs: the key usage digitalSignature, critical, and the
+extended key usage codeSigning. Whether the certificate has them is the
+authority's decision.
+
+RSA keys sign the request with RSASSA-PSS. Some authorities refuse that; PKCS#1
+v1.5 is never used, so with those use an EC key.
+
+The subject is a distinguished name, in any order. Give it C, ST and O: without
+them a trust policy can't name it among its trusted identities.`,
+		Example: `  notation-pkcs11 csr 'pkcs11:token=Release;object=signing' --subject 'CN=Release signing,O=Example,ST=WA,C=US' --output-file signing.csr
+  notation-pkcs11 csr 'pkcs11:token=Release;object=signing' --subject 'CN=Release signing,O=Example\, Inc.,ST=WA,C=US'`,
+		Args: oneURI,
+	}, func(i *invocation, ctx context.Context, args []string) error {
+		name, err := plugin.ParseSubject(subject)
+		if err != nil {
+			return err
+		}
+		return i.csr(ctx, args[0], name, file)
+	})
+	addSubjectFlags(cmd, &subject, &file)
+	return cmd
+}
+
+// addSubjectFlags adds the flags of commands that name a subject and write PEM.
+func addSubjectFlags(cmd *cobra.Command, subject, file *string) {
+	cmd.Flags().StringVar(subject, "subject", "", "distinguished `name`, such as 'CN=Release signing,O=Example,ST=WA,C=US'")
+	cmd.Flags().StringVar(file, "output-file", "", "write to this new `file` instead of standard output")
+	if err := cmd.MarkFlagRequired("subject"); err != nil {
+		panic(err) // there is such a flag
+	}
+}
+
+func (i *invocation) csr(ctx context.Context, uri string, subject pkix.Name, file string) error {
+	s, err := i.settings(uri)
+	if err != nil {
+		return err
+	}
+	if err := checkNew(file); err != nil {
+		return err
+	}
+	var der []byte
+	err = i.with(ctx, s, func(ctx context.Context, m *host.Module) error {
+		key, err := openKey(ctx, m, false)
+		if err != nil {
+			return err
+		}
+		der, err = plugin.NewCertificateRequest(ctx, key, subject)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	i.remarkIdentity(subject)
+	return fail(i.writePEM(pemResult{Type: "CERTIFICATE REQUEST", Subject: subject.String(), File: file}, der), s)
+}
+
+// openKey goes to the key that the settings select.
+func openKey(ctx context.Context, m *host.Module, write bool) (*host.Key, error) {
+	if _, err := m.Token(ctx); err != nil {
+		return nil, err
+	}
+	if err := m.Login(ctx, write); err != nil {
+		return nil, err
+	}
+	return m.Key(ctx)
+}
+
+func (i *invocation) remarkIdentity(subject pkix.Name) {
+	if lacks := plugin.CheckIdentity(subject); lacks != "" {
+		i.notes().note("%s", lacks)
+	}
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/notation-pkcs11/notation-pkcs11/cmd/internal/hosted"
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11/host"
+	"github.com/notation-pkcs11/notation-pkcs11/plugin"
+)
+
+// settingFlags are the flags of all commands that load a module. Each is one of
+// the plugin's settings, under the same name but for its underscores.
+var settingFlags = []struct{ key, usage string }{
+	{"module", "`path` of the PKCS#11 module (NOTATION_PKCS11_MODULE; p11-kit's proxy if there is none)"},
+	{"pin_source", "where the PIN is, `file:/path or env:NAME` (NOTATION_PKCS11_PIN_SOURCE; else NOTATION_PKCS11_PIN, else it is asked for)"},
+	{"cert_chain", "PEM `file` with certificates that the token lacks (NOTATION_PKCS11_CERT_CHAIN)"},
+	{"timeout", "how `long` the command may take (NOTATION_PKCS11_TIMEOUT; 60s if it isn't set)"},
+	{"user_type", "log in as this `type` of user: user, or a vendor's number such as 0x80000001"},
+	{"init_args", "`arguments` for the module's C_Initialize (NSS)"},
+}
+
+func flagName(key string) string { return strings.ReplaceAll(key, "_", "-") }
+
+// invocation is a command's command line.
+type invocation struct {
+	cmd    *cobra.Command
+	format string
+}
+
+// The forms of output.
+const (
+	formatText = "text"
+	formatJSON = "json"
+)
+
+// tokenCommand makes a command of what all commands that load a module have.
+func tokenCommand(cmd *cobra.Command, run func(*invocation, context.Context, []string) error) *cobra.Command {
+	i := &invocation{cmd: cmd}
+	for _, f := range settingFlags {
+		cmd.Flags().String(flagName(f.key), "", f.usage)
+	}
+	cmd.Flags().StringVar(&i.format, "output", formatText, "form of the output: text or json")
+	completeWith(cmd, "output", formatText, formatJSON)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if i.format != formatText && i.format != formatJSON {
+			return fmt.Errorf("--output %q is neither text nor json", i.format)
+		}
+		return run(i, cmd.Context(), args)
+	}
+	return cmd
+}
+
+// completeWith has the shell complete a flag with words.
+func completeWith(cmd *cobra.Command, flag string, words ...string) {
+	// It fails for a flag that isn't there, which tests would see.
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// config is what the flags say, as the plugin config would.
+func (i *invocation) config() map[string]string {
+	config := map[string]string{}
+	for _, f := range settingFlags {
+		if flag := i.cmd.Flags().Lookup(flagName(f.key)); flag.Changed {
+			config[f.key] = flag.Value.String()
+		}
+	}
+	return config
+}
+
+// settings are those of the plugin, of the URI, the flags and the environment.
+func (i *invocation) settings(uri string) (plugin.Settings, error) {
+	return plugin.ParseSettings(uri, i.config(), os.Getenv, hosted.PromptPIN)
+}
+
+// screen is where the command's result goes.
+func (i *invocation) screen() screen { return newScreen(i.cmd.OutOrStdout()) }
+
+// notes is where remarks go that are no part of the result.
+func (i *invocation) notes() screen { return newScreen(i.cmd.ErrOrStderr()) }
+
+// with loads the module and lends it to use, within the timeout. Errors are of
+// the type *failure.
+func (i *invocation) with(ctx context.Context, s plugin.Settings, use func(context.Context, *host.Module) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	err := lendModule(ctx, s, use)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = fmt.Errorf("interrupted: %w", context.Cause(ctx)) // which names the signal
+	}
+	return fail(err, s)
+}
+
+func lendModule(ctx context.Context, s plugin.Settings, use func(context.Context, *host.Module) error) error {
+	config, err := hosted.Config(s)
+	if err != nil {
+		return err
+	}
+	m, _, err := host.Load(ctx, config)
+	if err != nil {
+		return err
+	}
+	// What Close says comes too late: the work is done, or there is a better
+	// error.
+	defer m.Close()
+	return use(ctx, m)
+}
+
+// fail makes a failure of an error, unless it is one.
+func fail(err error, s plugin.Settings) error {
+	var f *failure
+	if err == nil || errors.As(err, &f) {
+		return err
+	}
+	return &failure{error: err, settings: s}
+}
+
+// asFlags turns what the plugin says of its config into words for somebody who
+// types flags.
+func asFlags(text string) string {
+	var odd []string // keys that are no words of a sentence
+	for _, f := range settingFlags {
+		text = regexp.MustCompile(`(the )?plugin config "?`+f.key+`\b"?`).ReplaceAllString(text, "--"+flagName(f.key))
+		if strings.Contains(f.key, "_") {
+			odd = append(odd, f.key)
+		}
+	}
+	bare := regexp.MustCompile(`(^|[ (])(` + strings.Join(odd, "|") + `)([ ,;:=.)]|$)`)
+	return bare.ReplaceAllStringFunc(text, func(match string) string {
+		for _, key := range odd {
+			match = strings.Replace(match, key, "--"+flagName(key), 1)
+		}
+		return match
+	})
+}
+
+// oneURI is the argument check of commands that take a URI.
+func oneURI(cmd *cobra.Command, args []string) error {
+	if len(args) == 1 {
+		return nil
+	}
+	return fmt.Errorf("%s takes one PKCS#11 URI, in quotes, such as 'pkcs11:token=LABEL;object=LABEL'; it got %d arguments", cmd.CommandPath(), len(args))
+}
+
+// oneOf returns an error if a value is none of those known.
+func oneOf(flag, value string, known []string) error {
+	if slices.Contains(known, value) {
+		return nil
+	}
+	return fmt.Errorf("--%s %q is unknown; known are %s", flag, value, strings.Join(known, ", "))
+}

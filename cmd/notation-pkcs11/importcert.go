@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11/host"
+	"github.com/notation-pkcs11/notation-pkcs11/plugin"
+)
+
+func importCertCommand() *cobra.Command {
+	return tokenCommand(&cobra.Command{
+		Use:   "import-cert URI FILE",
+		Short: "Store a key's certificate and its chain on the token",
+		Long: `Store the certificates of a PEM file on the token: the key's own under the label and
+CKA_ID of the key, those above it, up to the root, under the common name of their
+subject. The order in the file doesn't matter; certificates in it that are not of
+this chain are left out, and those that are on the token already are left alone.
+A file in which no certificate has the key's public key is refused.`,
+		Example: `  notation-pkcs11 import-cert 'pkcs11:token=Release;object=signing' chain.pem --module /usr/lib/softhsm/libsofthsm2.so
+  notation-pkcs11 import-cert 'pkcs11:token=Release;object=signing' chain.pem --pin-source env:PIN --output json`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return fmt.Errorf("%s takes a PKCS#11 URI and a file; it got %d arguments", cmd.CommandPath(), len(args))
+			}
+			return nil
+		},
+	}, (*invocation).importCert)
+}
+
+// importCertResult is the JSON of the command import-cert.
+type importCertResult struct {
+	Certificates []importedResult `json:"certificates"`
+	// Problem is why notation can't sign with the key all the same.
+	Problem string `json:"problem,omitempty"`
+}
+
+type importedResult struct {
+	Subject string `json:"subject"`
+	// Outcome is "stored", "present" (it was there before) or "left-out" (it is
+	// not of the key's chain).
+	Outcome string `json:"outcome"`
+}
+
+// The outcomes.
+const (
+	importStored  = "stored"
+	importPresent = "present"
+	importLeftOut = "left-out"
+)
+
+func (i *invocation) importCert(ctx context.Context, args []string) error {
+	s, err := i.settings(args[0])
+	if err != nil {
+		return err
+	}
+	certificates, err := plugin.ReadBundle(args[1])
+	if err != nil {
+		return err
+	}
+	var result importCertResult
+	err = i.with(ctx, s, func(ctx context.Context, m *host.Module) error {
+		result, err = importInto(ctx, m, s, certificates)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if i.format == formatJSON {
+		return i.screen().json(result)
+	}
+	if result.Problem != "" {
+		defer i.notes().note("notation can't sign with this key yet: %s", result.Problem)
+	}
+	return i.screen().imported(result)
+}
+
+func importInto(ctx context.Context, m *host.Module, s plugin.Settings, certificates []*x509.Certificate) (importCertResult, error) {
+	key, err := openKey(ctx, m, true)
+	if err != nil {
+		return importCertResult{}, err
+	}
+	related := plugin.Related(key.Public(), certificates)
+	if len(related) == 0 {
+		return importCertResult{}, &failure{
+			error:    fmt.Errorf("the file has no certificate with the key's public key (it has %s), so nothing was stored", plural(len(certificates), "certificate", "certificates")),
+			settings: s,
+			hint:     "Check that the URI selects the key for which the certificate was issued",
+		}
+	}
+	stored, err := m.Import(ctx, related)
+	if err != nil {
+		return importCertResult{}, err
+	}
+	var result importCertResult
+	for _, c := range certificates {
+		outcome := importLeftOut
+		if n := slices.Index(related, c); n >= 0 {
+			outcome = map[bool]string{true: importStored, false: importPresent}[stored[n]]
+		}
+		result.Certificates = append(result.Certificates, importedResult{c.Subject.String(), outcome})
+	}
+	before, err := key.Certificates(ctx)
+	if err != nil {
+		return importCertResult{}, err
+	}
+	a := plugin.Assess(pkcs11.KeyInfo{Public: key.Public()}, slices.Concat(before, related), s.Certificates, time.Now())
+	result.Problem = asFlags(a.Problem)
+	return result, nil
+}
+
+func (s screen) imported(result importCertResult) error {
+	texts := map[string]string{
+		importStored:  s.paint(green, "stored"),
+		importPresent: "already on the token",
+		importLeftOut: s.paint(yellow, "left out: not of the key's chain"),
+	}
+	rows := [][]string{{"CERTIFICATE", "RESULT"}}
+	for _, c := range result.Certificates {
+		rows = append(rows, []string{visible(c.Subject), texts[c.Outcome]})
+	}
+	return s.table(rows)
+}

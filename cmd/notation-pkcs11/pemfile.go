@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// pemResult is the JSON of the commands csr and self-sign.
+type pemResult struct {
+	Type     string `json:"type"` // of the PEM block
+	Subject  string `json:"subject"`
+	File     string `json:"file,omitempty"` // where it was written
+	PEM      string `json:"pem"`
+	Imported bool   `json:"imported,omitempty"` // the certificate is on the token, too
+}
+
+// checkNew refuses a file that is there, before anything is done. The empty
+// name is standard output.
+func checkNew(file string) error {
+	if file == "" {
+		return nil
+	}
+	if _, err := os.Lstat(file); err == nil {
+		return fmt.Errorf("the file %s is there already, and is not overwritten", visible(file))
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// writePEM writes a PEM block to the result's file, or to standard output.
+func (i *invocation) writePEM(r pemResult, der []byte) error {
+	block := pem.EncodeToMemory(&pem.Block{Type: r.Type, Bytes: der})
+	r.PEM = string(block)
+	if r.File != "" {
+		if err := writeNew(r.File, block); err != nil {
+			return err
+		}
+	}
+	var err error
+	switch {
+	case i.format == formatJSON:
+		err = i.screen().json(r)
+	case r.File != "":
+		_, err = fmt.Fprintf(i.screen(), "Wrote %s\n", visible(r.File))
+	default:
+		_, err = i.screen().Write(block)
+	}
+	return err
+}
+
+// writeNew writes a file that must not be there.
+func writeNew(file string, content []byte) (err error) {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	_, err = f.Write(content)
+	return err
+}
