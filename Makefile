@@ -14,11 +14,12 @@ export HOME := $(CURDIR)/.cache/home
 endif
 
 lint_tool := go tool -modfile=testenv/tools/lint/go.mod
+actionlint := go tool -modfile=testenv/tools/actionlint/go.mod actionlint
 gotestsum := go tool -modfile=testenv/tools/gotestsum/go.mod gotestsum
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## install what is missing on Debian or Ubuntu
@@ -36,11 +37,12 @@ test: setup ## run all tests, with the race detector and the real parts
 	@! grep '"Action":"skip".*"Test":' .cache/test.json
 
 .PHONY: lint
-lint: setup ## gofmt, go vet, staticcheck, govulncheck
+lint: setup ## gofmt, go vet, staticcheck, govulncheck, actionlint
 	@unformatted=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); \
 		test -z "$$unformatted" || { echo "gofmt would change: $$unformatted"; exit 1; }
-	@go vet ./...
-	@$(lint_tool) staticcheck ./...
+	@go vet -tags snapshot ./...
+	@$(lint_tool) staticcheck -tags snapshot ./...
+	@$(actionlint)
 	@out=$$($(lint_tool) govulncheck ./... 2>&1) || case $$out in \
 		*"fetching vulnerabilities"*) echo "govulncheck: not checked, its database can't be reached" ;; \
 		*) printf '%s\n' "$$out"; exit 1 ;; \
@@ -49,6 +51,12 @@ lint: setup ## gofmt, go vet, staticcheck, govulncheck
 .PHONY: demo
 demo: setup build ## sign and verify with a key on a token
 	@go run ./testenv/demo
+
+.PHONY: release-snapshot
+release-snapshot: ## build what a release is made of into dist/release, and test it
+	@testenv/setup.sh gcc-aarch64-linux-gnu gcc-mingw-w64-x86-64 qemu-user curl jq rpm2cpio cpio
+	@packaging/build.sh --snapshot
+	@go test -tags snapshot -count=1 -timeout 30m ./packaging
 
 .PHONY: bench
 bench: setup ## time plugin and action beside pkcs11-tool and notation

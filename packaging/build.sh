@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+
+# Builds what this machine can build of a release (goreleaser.yaml), and puts the
+# files that are published into dist/release. It publishes nothing. With
+# --snapshot the checkout may be changed and needs no tag.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+skip=publish
+[ "$(uname)" = Linux ] || skip+=,nfpm
+go tool -modfile=testenv/tools/goreleaser/go.mod goreleaser release --clean --skip="$skip" "$@"
+
+mkdir dist/release
+list=$(echo dist/notation-pkcs11_*_checksums.txt)
+cp "$list" dist/release/
+while read -r _ name; do
+  # A bare executable has its name in the list alone.
+  cp "$(jq -r --arg name "$name" '.[] | select(.name == $name) | .path' dist/artifacts.json)" "dist/release/$name"
+done <"$list"
+cd dist/release
+shasum -a 256 --check --quiet ./*_checksums.txt

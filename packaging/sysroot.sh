@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+
+# Puts the C libraries of Debian 11 (glibc 2.31) for amd64 and arm64 under
+# .cache/sysroot, to link the released executables against. A program runs on
+# the glibc that it was linked against and on later ones; one that is linked on
+# a machine of today does not start on Debian 11, Ubuntu 20.04 or RHEL 8. Only
+# headers, start-up code and lists of symbols are taken: the libraries don't go
+# into the executables.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# The second keeps what the first has deleted. Whatever answers is checked.
+mirrors=(
+  https://deb.debian.org/debian
+  http://deb.debian.org/debian
+  https://snapshot.debian.org/archive/debian/20241101T000000Z
+)
+
+# SHA-256 and path, as in the index of Debian 11's last point release.
+packages() {
+  cat <<'END'
+05f7264da867b37f4c5ce49266b558ea1e81e05a9464f623152fca70f3550282 amd64 pool/main/g/glibc/libc6_2.31-13+deb11u11_amd64.deb
+e7f7b45d9c5cfcf37609f0b6efd3c645272c812144703af89dfd32218fcb0fd3 amd64 pool/main/g/glibc/libc6-dev_2.31-13+deb11u11_amd64.deb
+e3be603bd12377bb90fcfb0f2048ca3a81c886e49d6f09945b82159d1c54f7b2 amd64 pool/main/l/linux/linux-libc-dev_5.10.223-1_amd64.deb
+baaa9aa184e2f21738c5819055e6740cc5b22f198e3f416e33f82b40ff6933d8 arm64 pool/main/g/glibc/libc6_2.31-13+deb11u11_arm64.deb
+28d478134722dcd4b0bd2045a199301d18713bf95947b9fce66634e7aeacab2e arm64 pool/main/g/glibc/libc6-dev_2.31-13+deb11u11_arm64.deb
+8b6374a64412d33eac61d74f77b8f932da4b8a707ea8a614791e2a35b8917618 arm64 pool/main/l/linux/linux-libc-dev_5.10.223-1_arm64.deb
+END
+}
+
+say() { printf 'sysroot: %s\n' "$*" >&2; }
+
+# What goes in goes into the name, so that a change makes a new directory. The
+# compilers are given the link.
+key=$(sha256sum packaging/sysroot.sh)
+dir=.cache/sysroot-${key:0:8}
+finish() { ln -sfn "${dir##*/}" .cache/sysroot; }
+if [ -d "$dir" ]; then
+  finish
+  exit 0
+fi
+
+mkdir -p .cache
+part=$(mktemp -d .cache/.part-sysroot-XXXXXX)
+trap 'rm -rf "$part"' EXIT
+
+download() {
+  local sum=$1 path=$2 mirror
+  for mirror in "${mirrors[@]}"; do
+    if curl --fail --silent --show-error --location --retry 3 --max-time 120 --output "$part/package.deb" "$mirror/$path" &&
+      printf '%s  %s\n' "$sum" "$part/package.deb" | sha256sum --check --status; then
+      return
+    fi
+    say "no such file, or not that file: $mirror/$path"
+  done
+  say "$path can't be had from any mirror"
+  exit 1
+}
+
+while read -r sum arch path; do
+  mkdir -p "$part/$arch"
+  download "$sum" "$path"
+  dpkg-deb --extract "$part/package.deb" "$part/$arch"
+done < <(packages)
+rm "$part/package.deb"
+
+# Links such as libdl.so point to /lib on the machine that they are installed on.
+find "$part" -type l -lname '/*' | while read -r link; do
+  root=${link#"$part"/}
+  root=$part/${root%%/*}
+  ln -sfn "$(realpath --no-symlinks --relative-to "$(dirname "$link")" "$root$(readlink "$link")")" "$link"
+done
+
+mv "$part" "$dir"
+trap - EXIT
+chmod 755 "$dir"
+finish
