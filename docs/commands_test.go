@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package docs_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+)
+
+// runnable are the pages whose commands are run, from top to bottom, in an empty
+// directory and with an empty home. In blocks of "console", what follows "$ " is
+// run, and the other lines are what it must print, with "…" for anything; blocks
+// of "sh" are run.
+var runnable = []string{"quickstart.md", "from-file-keys.md"}
+
+func TestCommandsOfPagesWork(t *testing.T) {
+	tools := t.TempDir()
+	build(t, tools, "..", "./cmd/notation-pkcs11")
+	build(t, tools, "../testenv/tools/crane", "github.com/google/go-containerregistry/cmd/crane")
+	for _, path := range runnable {
+		t.Run(path, func(t *testing.T) {
+			notation := testenv.Start(t, testenv.NewNotation)
+			search := strings.Join([]string{tools, filepath.Dir(notation.Command), os.Getenv("PATH")}, ":")
+			steps := stepsOf(t, strings.ReplaceAll(page(t, path), "localhost:5000", freeAddress(t)))
+			output := shell(t, append(notation.Env(), "PATH="+search), script(steps))
+			for i, step := range steps {
+				_, after, ok := strings.Cut(output, marker(i))
+				if !ok {
+					t.Fatalf("line %d: %s\nfailed:\n%s", step.line, steps[max(i-1, 0)].command, output)
+				}
+				got, _, _ := strings.Cut(after, marker(i+1))
+				if !step.prints.MatchString(got) {
+					t.Errorf("line %d: %s\nprints\n%s\nthe page says\n%s", step.line, step.command, got, step.output)
+				}
+			}
+		})
+	}
+}
+
+// build builds a command of a module into a directory.
+func build(t *testing.T, dir, module, command string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-C", module, "-trimpath", "-o", dir, command)
+	if output, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", cmd, err, output)
+	}
+}
+
+// freeAddress returns an address that nobody listens on now.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return fmt.Sprintf("localhost:%d", listener.Addr().(*net.TCPAddr).Port)
+}
+
+// step is a command of a page and what it prints.
+type step struct {
+	line    int
+	command string
+	output  string
+	prints  *regexp.Regexp
+}
+
+func stepsOf(t *testing.T, page string) []step {
+	t.Helper()
+	var steps []step
+	for _, block := range blocks(page) {
+		switch block.language {
+		case "sh":
+			steps = append(steps, step{line: block.line, command: block.text})
+		case "console":
+			for i, line := range strings.Split(strings.TrimSuffix(block.text, "\n"), "\n") {
+				last := len(steps) - 1
+				switch command, ok := strings.CutPrefix(line, "$ "); {
+				case ok:
+					steps = append(steps, step{line: block.line + i, command: command + "\n"})
+				case strings.HasSuffix(steps[last].command, "\\\n"):
+					steps[last].command += line + "\n"
+				default:
+					steps[last].output += line + "\n"
+				}
+			}
+		}
+	}
+	if len(steps) == 0 {
+		t.Fatal("the page has no commands")
+	}
+	for i := range steps {
+		var parts []string
+		for part := range strings.SplitSeq(strings.TrimSpace(steps[i].output), "…") {
+			parts = append(parts, regexp.QuoteMeta(part))
+		}
+		pattern := `(?s)^\s*` + strings.Join(parts, ".*") + `\s*$`
+		if steps[i].output == "" {
+			pattern = "" // what isn't shown isn't promised
+		}
+		steps[i].prints = regexp.MustCompile(pattern)
+	}
+	return steps
+}
+
+func marker(i int) string { return fmt.Sprintf("\n-- step %d --\n", i) }
+
+// script prints a marker before each command and at the end. It stops at the
+// first command that fails.
+func script(steps []step) string {
+	var b strings.Builder
+	b.WriteString("set -eu -o pipefail\nexec 2>&1\n")
+	for i, step := range steps {
+		fmt.Fprintf(&b, "printf '%%s' '%s'\n%s", marker(i), step.command)
+	}
+	fmt.Fprintf(&b, "printf '%%s' '%s'\n", marker(len(steps)))
+	return b.String()
+}
+
+// shell runs a script in an empty directory and returns what it printed. Nothing
+// that it started is left.
+func shell(t *testing.T, env []string, script string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-c", script)
+	cmd.Dir, cmd.Env = t.TempDir(), env
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = time.Second // for what it leaves running
+	var output bytes.Buffer
+	cmd.Stdout = &output
+	err := cmd.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	group := cmd.Process.Pid
+	err = cmd.Wait()
+	_ = syscall.Kill(-group, syscall.SIGKILL) // fails if nothing is left
+	if err != nil && cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return output.String()
+}
