@@ -50,8 +50,8 @@ type Action struct {
 	Colour bool
 	// Getenv reads the environment: inputs, and what the runner says of itself.
 	Getenv func(string) string
-	// Unsetenv takes secret inputs out of the environment, once they are read, so
-	// that plugins and modules don't get them.
+	// Unsetenv takes secret inputs and PINs out of the environment, once they are
+	// read, so that plugins, modules and credential helpers don't get them.
 	Unsetenv func(string) error
 	// NotationDir is notation's configuration directory, which is only read.
 	// Empty: where notation looks for it.
@@ -123,8 +123,12 @@ Exit status: 0 all good, 1 something failed to sign or verify, 2 wrong inputs.`,
 // inputs.
 func (a *Action) run(ctx context.Context, in inputs) (code int, err error) {
 	console := newConsole(a)
-	console.mask(in.pin.reveal(), in.registryPassword.reveal(), a.Getenv(variablePIN))
-	p, err := a.prepare(ctx, in)
+	pins, err := a.holdPINs(in)
+	console.mask(append(pins.reveal(), in.registryPassword.reveal())...)
+	if err != nil {
+		return 0, err
+	}
+	p, err := a.prepare(ctx, in, pins)
 	if err != nil {
 		return 0, err
 	}

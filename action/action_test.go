@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +31,8 @@ type runWorld struct {
 	plugin   *softPlugin
 	dir      string
 	env      map[string]string
-	pin      string // what the built-in plugin's environment had
+	pin      string              // what the built-in plugin gets as NOTATION_PKCS11_PIN
+	getenv   func(string) string // and as its environment
 }
 
 func newRunWorld(t *testing.T) *runWorld {
@@ -88,7 +90,7 @@ func (w *runWorld) run(t *testing.T, inputs map[string]string, args ...string) r
 	a := Action{
 		Version: "1.2.3",
 		BuiltIn: func(getenv func(string) string) BuiltIn {
-			w.pin = getenv(variablePIN)
+			w.pin, w.getenv = getenv(variablePIN), getenv
 			return w.plugin
 		},
 		Stdout:      &log,
@@ -224,6 +226,45 @@ func TestSecretsAreTakenOutOfTheEnvironment(t *testing.T) {
 	}
 	if got := strings.Join(r.unset, " "); got != "INPUT_PIN INPUT_REGISTRY_PASSWORD" {
 		t.Errorf("taken out: %s", got)
+	}
+}
+
+// PINs in other variables are held in memory, too: credential helpers get the
+// environment.
+func TestPINsInVariablesAreTakenOutOfTheEnvironment(t *testing.T) {
+	for name, test := range map[string]struct {
+		inputs map[string]string
+		taken  string
+	}{
+		"the plugin's own":  {map[string]string{variablePIN: "4711"}, variablePIN},
+		"of pin_source":     {map[string]string{"INPUT_PLUGIN_CONFIG": "pin_source=env:MY_PIN", "MY_PIN": "4711"}, "MY_PIN"},
+		"of the key's URI":  {map[string]string{"INPUT_KEY_ID": "pkcs11:token=t?pin-source=env:MY_PIN&module-path=/m.so", "MY_PIN": "4711"}, "MY_PIN"},
+		"of the variable":   {map[string]string{"NOTATION_PKCS11_PIN_SOURCE": "env:MY_PIN", "MY_PIN": "4711"}, "MY_PIN"},
+		"the input instead": {map[string]string{variablePIN: "0815", "INPUT_PIN": "4711"}, variablePIN},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newRunWorld(t)
+			reference, _ := w.image(t, "app", "v1")
+			test.inputs["INPUT_TARGET_ARTIFACT_REFERENCE"] = reference
+			r := w.run(t, test.inputs)
+			if !slices.Contains(r.unset, test.taken) {
+				t.Errorf("taken out: %v", r.unset)
+			}
+			if got := w.getenv(test.taken); got != "4711" {
+				t.Errorf("the plugin gets %q", got)
+			}
+			if strings.Contains(strings.ReplaceAll(r.log, "::add-mask::4711", ""), "4711") || !strings.Contains(r.log, "::add-mask::4711") {
+				t.Errorf("log %q", r.log)
+			}
+		})
+	}
+}
+
+// The runner's signal goes to the step's shell, which must be the executable by
+// then.
+func TestStepIsReplacedByTheExecutable(t *testing.T) {
+	if manifest := readDocument(t, "action.yml"); !strings.Contains(manifest, "\n      run: exec \"$EXECUTABLE\"\n") {
+		t.Error("action.yml runs the executable as a child of the shell")
 	}
 }
 

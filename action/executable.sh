@@ -84,7 +84,7 @@ built() {
     fail "there is no release of the executable for this platform, and no Go to build it with; use actions/setup-go before, or set the input binary"
   local file=$folder/notation-pkcs11-action
   [ "${RUNNER_OS:-}" != Windows ] || file=$file.exe
-  (cd "$ACTION_PATH" && go build -trimpath -o "$file" ./cmd/notation-pkcs11-action) ||
+  (CDPATH='' cd -- "$ACTION_PATH" && go build -trimpath -o "$file" ./cmd/notation-pkcs11-action) ||
     fail "the executable can't be built from source; a C compiler is needed too"
   use "$file"
 }
@@ -92,7 +92,7 @@ built() {
 if [ -n "${BINARY:-}" ]; then
   case $BINARY in *$'\n'*) fail "binary: a path of one line is needed" ;; esac
   [ -f "$BINARY" ] && [ -x "$BINARY" ] || fail "binary: $BINARY is not an executable file"
-  use "$(cd "$(dirname "$BINARY")" && pwd)/$(basename "$BINARY")"
+  use "$(CDPATH='' cd -- "$(dirname -- "$BINARY")" >/dev/null && pwd)/$(basename -- "$BINARY")"
 fi
 folder=$(mktemp -d "${RUNNER_TEMP:-/tmp}/notation-pkcs11-action-XXXXXX")
 released || built

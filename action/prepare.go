@@ -20,6 +20,7 @@ import (
 // no token was touched. Close it when done.
 type preparation struct {
 	inputs       inputs
+	pins         heldPINs
 	action       *Action
 	folder       string // the run's own directory, which goes with it
 	trust        *trust // nil in modes that don't verify
@@ -31,8 +32,8 @@ type preparation struct {
 
 // prepare checks what can be checked beforehand. Its errors are mistakes in the
 // inputs.
-func (a *Action) prepare(ctx context.Context, in inputs) (_ *preparation, err error) {
-	p := &preparation{inputs: in, action: a}
+func (a *Action) prepare(ctx context.Context, in inputs, pins heldPINs) (_ *preparation, err error) {
+	p := &preparation{inputs: in, action: a, pins: pins}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close())
@@ -182,21 +183,13 @@ func (p *preparation) prepareBuiltIn(id string, config map[string]string) error 
 	if err != nil {
 		return err
 	}
-	p.builtIn = p.action.BuiltIn(func(name string) string {
-		if name == variablePIN && !p.inputs.pin.empty() {
-			return p.inputs.pin.reveal()
-		}
-		return p.action.Getenv(name)
-	})
+	p.builtIn = p.action.BuiltIn(p.pins.getenv(p.action.Getenv))
 	if err := p.builtIn.Check(id, config); err != nil {
 		return fmt.Errorf("the key: %w", plainly(err))
 	}
 	p.setKey(pluginKey{newOncePlugin(p.builtIn), id, config})
 	return nil
 }
-
-// variablePIN is where the built-in plugin reads the PIN.
-const variablePIN = "NOTATION_PKCS11_PIN"
 
 // tokenConfig adds module and cert_chain to the built-in plugin's config.
 func (p *preparation) tokenConfig(config map[string]string) (map[string]string, error) {

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"errors"
+	"strings"
+)
+
+// variablePIN is where the built-in plugin reads the PIN.
+const variablePIN = "NOTATION_PKCS11_PIN"
+
+// heldPINs are the PINs of the built-in plugin, by the names of the environment
+// variables that it reads them from.
+type heldPINs map[string]secret
+
+// holdPINs reads them and takes them out of the environment, where credential
+// helpers and other people's plugins would get them.
+func (a *Action) holdPINs(in inputs) (heldPINs, error) {
+	names := []string{variablePIN}
+	if in.pluginName == builtInPlugin {
+		_, inURI, _ := strings.Cut(in.keyID, "pin-source=")
+		inURI, _, _ = strings.Cut(inURI, "&")
+		for _, source := range []string{inURI, in.pluginConfig["pin_source"], a.Getenv("NOTATION_PKCS11_PIN_SOURCE")} {
+			if name, ok := strings.CutPrefix(source, "env:"); ok {
+				names = append(names, name)
+			}
+		}
+	}
+	held := heldPINs{}
+	var errs []error
+	for _, name := range names {
+		if value := a.Getenv(name); value != "" {
+			held[name] = secret{value}
+			errs = append(errs, a.Unsetenv(name))
+		}
+	}
+	if !in.pin.empty() {
+		held[variablePIN] = in.pin
+	}
+	return held, errors.Join(errs...)
+}
+
+// getenv is the environment as the built-in plugin sees it.
+func (h heldPINs) getenv(environment func(string) string) func(string) string {
+	return func(name string) string {
+		if pin, ok := h[name]; ok {
+			return pin.reveal()
+		}
+		return environment(name)
+	}
+}
+
+// reveal returns the PINs.
+func (h heldPINs) reveal() []string {
+	var pins []string
+	for _, pin := range h {
+		pins = append(pins, pin.reveal())
+	}
+	return pins
+}
