@@ -237,6 +237,9 @@ func (e *accessError) Error() string {
 	} else if e.repository.Registry == "ghcr.io" {
 		lacks = "\"packages: read\" in the job's permissions"
 	}
+	if strings.HasPrefix(e.source, "none") {
+		lacks = "a login (registry_username and registry_password, or docker login before), then " + lacks
+	}
 	return fmt.Sprintf("the registry refused %s %s (%d); credentials: %s; what usually lacks is %s: %v", todo, e.repository, e.status, e.source, lacks, e.err)
 }
 

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action"
@@ -38,10 +39,20 @@ func prompt() pkcs11.PINFunc {
 	return hosted.PromptPIN
 }
 
-// Check implements action.BuiltIn.
+// Check implements action.BuiltIn. The module is looked for, but not loaded.
 func (b *builtIn) Check(keyID string, config map[string]string) error {
-	_, err := plugin.ParseSettings(keyID, config, b.getenv, nil)
-	return err
+	settings, err := plugin.ParseSettings(keyID, config, b.getenv, nil)
+	if err != nil {
+		return err
+	}
+	c, err := hosted.Config(settings)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(c.Module); err != nil {
+		return fmt.Errorf("the PKCS#11 module: %w", err)
+	}
+	return nil
 }
 
 // Close implements action.BuiltIn.

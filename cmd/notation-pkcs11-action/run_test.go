@@ -117,6 +117,7 @@ func TestWrongInputsTouchNothing(t *testing.T) {
 		{"no digest or tag", []string{w.registry.Host + "/app"}, nil, []string{"neither a digest nor a tag"}},
 		{"several at once", image, map[string]string{"mode": "singing", "concurrency": "0"}, []string{"mode:", "concurrency:"}},
 		{"malformed key", image, map[string]string{"key_id": "pkcs11:label=release"}, []string{"label"}},
+		{"no such module", image, map[string]string{"module": "/absent.so"}, []string{"/absent.so", "no such file"}},
 		{"two PINs", image, map[string]string{"plugin_config": "pin_source=env:X"}, []string{"pin_source"}},
 		{"unknown setting", image, map[string]string{"plugin_config": "speed=high"}, []string{`"speed"`}},
 		{"no trust", image, map[string]string{"trusted_certificates": "", "trusted_identities": ""}, []string{"nobody to trust"}},
