@@ -103,3 +103,12 @@ func failed(err error, format string, args ...any) *Error {
 	call, rv := returned(err)
 	return newError(KindCall, format, args...).withCall(call, rv)
 }
+
+// asError returns err if it is an *Error already, and else as failed does.
+func asError(err error, format string, args ...any) error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return failed(err, format, args...)
+}

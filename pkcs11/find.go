@@ -159,3 +159,36 @@ func ulongs(value []byte) []uint {
 
 // isTrue decodes a CK_BBOOL; absent is false.
 func isTrue(value []byte) bool { return len(value) == 1 && value[0] != 0 }
+
+// findOne finds the private key, which must be exactly one.
+func (k *Key) findOne(s pkcs11.SessionHandle) (object, error) {
+	calls, token := k.token.calls, k.token.URI()
+	found, err := calls.find(s, pkcs11.CKO_PRIVATE_KEY, k.uri)
+	if err != nil {
+		return object{}, asError(err, "the private keys on the token %s can't be listed", token)
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		all, err := calls.find(s, pkcs11.CKO_PRIVATE_KEY, URI{})
+		if err != nil {
+			return object{}, asError(err, "the private keys on the token %s can't be listed", token)
+		}
+		if len(all) == 0 {
+			return object{}, newError(KindNoKey, "the token %s shows no private key", token)
+		}
+		return object{}, newError(KindNoKey, "no private key matches %s; there %s", k.uri.selection(), listURIs(objectURIs(k.token, all)))
+	}
+	return object{}, newError(KindKeys, "several private keys match %s; there %s", k.uri.selection(), listURIs(objectURIs(k.token, found)))
+}
+
+// objectURIs name objects on a token, for a user who has to choose.
+func objectURIs(token *Token, objects []object) []URI {
+	short := token.ShortURI()
+	uris := make([]URI, len(objects))
+	for i, o := range objects {
+		uris[i] = o.uri(short)
+	}
+	return uris
+}

@@ -161,3 +161,102 @@ next:
 	}
 	return d
 }
+
+// learn finds the public half of a private key: in its own attributes, in the
+// public key object and in the certificate with its CKA_ID or label, or in a
+// certificate from elsewhere. It returns the attributes that it read, too. A
+// wrong guess can't do harm: each signature is verified with the public key.
+func (k *Key) learn(s pkcs11.SessionHandle, o object) (crypto.PublicKey, map[uint][]byte, error) {
+	calls, uri := k.token.calls, o.uri(k.token.URI())
+	values, err := calls.read(s, o.handle, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_SIGN)
+	if err != nil {
+		return nil, nil, failed(err, "the key %s can't be read", uri)
+	}
+	half := []uint{pkcs11.CKA_MODULUS, pkcs11.CKA_PUBLIC_EXPONENT}
+	if t := ulongs(values[pkcs11.CKA_KEY_TYPE]); len(t) == 1 && t[0] == pkcs11.CKK_EC {
+		half = []uint{pkcs11.CKA_EC_PARAMS, pkcs11.CKA_EC_POINT}
+	}
+	more, err := calls.read(s, o.handle, half...)
+	if err != nil {
+		return nil, nil, failed(err, "the key %s can't be read", uri)
+	}
+	for name, value := range more {
+		values[name] = value
+	}
+	switch public, err := parsePublicKey(values); {
+	case err == nil:
+		return public, values, nil
+	case !errors.Is(err, errNoPublicHalf):
+		return nil, nil, newError(KindKey, "the key %s can't be used: %v", uri, err)
+	}
+	for _, u := range o.siblings() {
+		for _, source := range []func(pkcs11.SessionHandle, URI) ([]crypto.PublicKey, error){calls.publicKeys, calls.certifiedKeys} {
+			keys, err := source(s, u)
+			if err != nil {
+				return nil, nil, asError(err, "the public half of the key %s can't be read", uri)
+			}
+			if public := onlyFitting(values, keys); public != nil {
+				return public, values, nil
+			}
+		}
+	}
+	if public := onlyFitting(values, keysOf(k.certificates)); public != nil {
+		return public, values, nil
+	}
+	return nil, nil, newError(KindPublicKey, "the token doesn't show the public half of the key %s: "+
+		"neither the key's attributes, nor a public key or certificate with its id or label, nor a certificate from elsewhere", uri)
+}
+
+// siblings are URIs of the objects that belong to a private key: those with its
+// CKA_ID, then those with its label, since on some tokens only one is kept.
+func (o object) siblings() []URI {
+	var uris []URI
+	if len(o.id) > 0 {
+		uris = append(uris, URI{}.With(AttrID, string(o.id)))
+	}
+	if o.label != "" {
+		uris = append(uris, URI{}.With(AttrObject, o.label))
+	}
+	return uris
+}
+
+// onlyFitting returns the only public key that can belong to a private key
+// with these attributes; nil where there is none, or several.
+func onlyFitting(values map[uint][]byte, keys []crypto.PublicKey) crypto.PublicKey {
+	var fitting []crypto.PublicKey
+	for _, public := range keys {
+		if fits(values, public) {
+			fitting = append(fitting, public)
+		}
+	}
+	if fitting = distinct(fitting); len(fitting) == 1 {
+		return fitting[0]
+	}
+	return nil
+}
+
+// publicKeys reads the public key objects that the URI selects. Those of types
+// that can't be used are left out.
+func (c *calls) publicKeys(s pkcs11.SessionHandle, u URI) ([]crypto.PublicKey, error) {
+	found, err := c.find(s, pkcs11.CKO_PUBLIC_KEY, u)
+	if err != nil {
+		return nil, err
+	}
+	var keys []crypto.PublicKey
+	for _, o := range found {
+		values, err := c.read(s, o.handle, publicAttributes...)
+		if err != nil {
+			return nil, err
+		}
+		if public, err := parsePublicKey(values); err == nil {
+			keys = append(keys, public)
+		}
+	}
+	return distinct(keys), nil
+}
+
+// certifiedKeys reads the public keys of the certificates that the URI selects.
+func (c *calls) certifiedKeys(s pkcs11.SessionHandle, u URI) ([]crypto.PublicKey, error) {
+	certificates, err := c.certificates(s, u)
+	return distinct(keysOf(certificates)), err
+}
