@@ -3,6 +3,7 @@
 package action
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"strings"
@@ -18,7 +19,7 @@ import (
 // Its methods can be called concurrently.
 type console struct {
 	name   string
-	out    io.Writer
+	out    *bufio.Writer // empty whenever a method has returned
 	errors io.Writer
 	style  report.Style
 	runner *githubactions.Action // nil: there is none
@@ -31,20 +32,21 @@ type console struct {
 func newConsole(a *Action) *console {
 	c := &console{
 		name:   Name,
-		out:    a.Stdout,
+		out:    bufio.NewWriter(a.Stdout), // a report has some twenty lines an artifact
 		errors: a.Stderr,
 		style:  report.Style{Colour: a.Colour},
 		getenv: a.Getenv,
 	}
 	if a.Getenv("GITHUB_ACTIONS") == "true" {
 		c.style.Colour = false // titles of groups and annotations would have the codes in them
-		c.runner = githubactions.New(githubactions.WithWriter(a.Stdout), githubactions.WithGetenv(a.Getenv))
+		c.runner = githubactions.New(githubactions.WithWriter(c.out), githubactions.WithGetenv(a.Getenv))
 	}
 	return c
 }
 
 // mask keeps secrets out of the runner's log.
 func (c *console) mask(secrets ...string) {
+	defer c.out.Flush()
 	for _, secret := range secrets {
 		if secret != "" && c.runner != nil {
 			c.must(func() { c.runner.AddMask(secret) })
@@ -64,6 +66,7 @@ func (c *console) refuse(err error) {
 		}
 		fmt.Fprintf(c.errors, "error: %s\n", text)
 	}
+	c.out.Flush()
 	fmt.Fprintf(c.errors, "hint: nothing was signed or verified; %s --help lists the inputs\n", c.name)
 }
 
@@ -83,6 +86,7 @@ func (c *console) tell(stage string, done, all int) {
 	}
 	c.progress = now
 	fmt.Fprintf(c.out, "%s: %d of %d\n", stage, done, all)
+	c.out.Flush()
 }
 
 // show prints a finished run: each artifact, in a group where there is a runner,
@@ -90,6 +94,7 @@ func (c *console) tell(stage string, done, all int) {
 func (c *console) show(r *report.Report) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer c.out.Flush()
 	for i := range r.Artifacts {
 		a := &r.Artifacts[i]
 		c.block(c.style.Headline(a), c.style.Details(a))

@@ -68,6 +68,17 @@ func repositoryOf(ref registry.Reference) string { return ref.Registry + "/" + r
 // *uncoveredError.
 func (t *trust) statementFor(ref registry.Reference) (*statement, error) {
 	repository := repositoryOf(ref)
+	if known, ok := t.applicable.Load(repository); ok {
+		return known.(*statement), nil
+	}
+	s, err := t.selectStatement(repository)
+	if err == nil {
+		t.applicable.Store(repository, s)
+	}
+	return s, err
+}
+
+func (t *trust) selectStatement(repository string) (*statement, error) {
 	policy, err := t.policy.GetApplicableTrustPolicy(repository + "@") // it cuts at the @
 	if err != nil {
 		return nil, t.uncovered(repository)

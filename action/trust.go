@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/notaryproject/notation-go/dir"
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
@@ -42,6 +43,8 @@ type trust struct {
 	stores certificateStores
 	// warnings are what a user should know although the policy is valid.
 	warnings []string
+	// applicable remembers what statementFor found: repository to *statement.
+	applicable sync.Map
 }
 
 // loadTrust reads and checks the policy and the stores. It makes no request.

@@ -53,13 +53,17 @@ func TestHarmlessBundlesGiveTheChainInOrder(t *testing.T) {
 
 func checkNames(t *testing.T, chain []*x509.Certificate, want ...string) {
 	t.Helper()
-	var got []string
-	for _, cert := range chain {
-		got = append(got, cert.Subject.CommonName)
-	}
-	if !slices.Equal(got, want) {
+	if got := names(chain); !slices.Equal(got, want) {
 		t.Errorf("got the chain %q, want %q", got, want)
 	}
+}
+
+func names(chain []*x509.Certificate) []string {
+	var names []string
+	for _, cert := range chain {
+		names = append(names, cert.Subject.CommonName)
+	}
+	return names
 }
 
 // entity is a key, and certificates for it.

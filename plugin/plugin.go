@@ -61,6 +61,8 @@ type Plugin struct {
 	Getenv func(string) string
 	// Now is the clock that certificates are checked by. Nil means time.Now.
 	Now func() time.Time
+
+	chains chainMemory
 }
 
 var _ contract.SignPlugin = (*Plugin)(nil)
@@ -131,7 +133,7 @@ func (p *Plugin) GenerateSignature(ctx context.Context, req *contract.GenerateSi
 			return err
 		}
 		// Before the signature: a chain that notation refuses costs no use of the key.
-		chain, err := findChain(key.Public(), onToken, s.Certificates, p.now())
+		chain, err := p.chains.find(key.Public(), onToken, s.Certificates, p.now())
 		if err != nil {
 			return err
 		}
