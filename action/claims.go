@@ -43,7 +43,6 @@ type claims struct {
 type certificate struct {
 	subject, issuer, serial string    // the serial number is hexadecimal
 	thumbprint              string    // SHA-256 of the DER, hexadecimal
-	keyThumbprint           string    // SHA-256 of the public key's DER, hexadecimal
 	notBefore, notAfter     time.Time // the first and last moment of its validity
 }
 
@@ -133,15 +132,14 @@ func signedArtifact(content *signature.EnvelopeContent) (ocispec.Descriptor, err
 
 // describe describes a certificate.
 func describe(cert *x509.Certificate) certificate {
-	thumbprint, keyThumbprint := sha256.Sum256(cert.Raw), sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+	thumbprint := sha256.Sum256(cert.Raw)
 	return certificate{
-		subject:       clip(cert.Subject.String()),
-		issuer:        clip(cert.Issuer.String()),
-		serial:        clip(cert.SerialNumber.Text(16)),
-		thumbprint:    hex.EncodeToString(thumbprint[:]),
-		keyThumbprint: hex.EncodeToString(keyThumbprint[:]),
-		notBefore:     cert.NotBefore,
-		notAfter:      cert.NotAfter,
+		subject:    clip(cert.Subject.String()),
+		issuer:     clip(cert.Issuer.String()),
+		serial:     clip(cert.SerialNumber.Text(16)),
+		thumbprint: hex.EncodeToString(thumbprint[:]),
+		notBefore:  cert.NotBefore,
+		notAfter:   cert.NotAfter,
 	}
 }
 

@@ -19,15 +19,22 @@ import (
 // the clear. The gate refuses that. (What a registry names as its token server is
 // judged by oras-go.)
 type gate struct {
-	base  *http.Transport
-	plain func(host string) bool // may be spoken to over plain HTTP
+	direct *http.Transport
+	// redirected are for requests that follow a redirect, by the reach of who
+	// redirected us: a connection that is kept for the next such request was
+	// admitted for it too, while one of direct was admitted for none.
+	redirected [local + 1]*http.Transport
+	plain      func(host string) bool // may be spoken to over plain HTTP
 
 	mu    sync.Mutex
 	reach map[string]reach // of hosts that were dialled, by host:port
 }
 
 // dial tells the dialer who is dialled, and who redirected us there.
-type dial struct{ to, from string } // host:port; from is empty where nobody did
+type dial struct {
+	to, from string // host:port; from is empty where nobody did
+	reach    reach  // of from
+}
 
 func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
 	if counter, ok := req.Context().Value(counterKey).(*atomic.Int64); ok {
@@ -37,15 +44,22 @@ func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("refused to send a request to %s over plain HTTP: if that is meant, name the host in insecure_registries", req.URL.Host)
 	}
 	d := dial{to: hostPort(req.URL), from: redirectedBy(req)}
+	through := g.direct
+	if d.from != "" {
+		g.mu.Lock()
+		d.reach = g.reach[d.from]
+		g.mu.Unlock()
+		through = g.redirected[d.reach]
+	}
 	if literal, err := netip.ParseAddr(req.URL.Hostname()); err == nil && d.from != "" {
-		if err := g.admit(d, literal); err != nil { // here too, for a proxy might dial
+		if err := d.admit(literal); err != nil { // here too, for a proxy might dial
 			return nil, err
 		}
 	}
-	if proxy, err := g.base.Proxy(req); err == nil && proxy == nil {
+	if proxy, err := through.Proxy(req); err == nil && proxy == nil {
 		req = req.WithContext(context.WithValue(req.Context(), dialKey, d))
 	}
-	return g.base.RoundTrip(req)
+	return through.RoundTrip(req)
 }
 
 // dialled is called with each address that is about to be dialled: after the name
@@ -60,7 +74,7 @@ func (g *gate) dialled(ctx context.Context, _, address string, _ syscall.RawConn
 		return fmt.Errorf("dial %s: %w", address, err)
 	}
 	if d.from != "" {
-		return g.admit(d, to.Addr())
+		return d.admit(to.Addr())
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -70,11 +84,8 @@ func (g *gate) dialled(ctx context.Context, _, address string, _ syscall.RawConn
 
 // admit refuses an address that is further inside than the host that sent us
 // there.
-func (g *gate) admit(d dial, to netip.Addr) error {
-	g.mu.Lock()
-	from := g.reach[d.from]
-	g.mu.Unlock()
-	if r := reachOf(to); r > from || r == local {
+func (d dial) admit(to netip.Addr) error {
+	if r := reachOf(to); r > d.reach || r == local {
 		return fmt.Errorf("refused the redirect of %s to %s: the address %s is %s", d.from, d.to, to, r)
 	}
 	return nil

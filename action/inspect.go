@@ -33,11 +33,15 @@ func inspectSignature(ctx context.Context, source signatureSource, t target, man
 			s.valid, s.err = false, fmt.Errorf("inspect: %v", p)
 		}
 	}()
-	blob, mediaType, _, err := source.envelope(ctx, t, manifest)
+	err := source.envelope(ctx, t, manifest, func(blob []byte, mediaType string) { s.read(t, blob, mediaType) })
 	if err != nil {
 		s.unread, s.err = true, err
-		return s
 	}
+	return s
+}
+
+// read makes the checks that need no policy.
+func (s *signatureVerification) read(t target, blob []byte, mediaType string) {
 	content, err := readIntact(mediaType, blob)
 	s.claims, s.err = readClaims(mediaType, blob, content), clipError(err)
 	e := evaluation{artifact: t.desc, claims: &s.claims, content: content}
@@ -53,7 +57,6 @@ func inspectSignature(ctx context.Context, source signatureSource, t target, man
 	}
 	s.valid = s.err == nil
 	s.checks = []check{integrity, descriptor}
-	return s
 }
 
 // readIntact returns what is in an envelope whose signature is that of the

@@ -3,6 +3,7 @@
 package action
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/notaryproject/notation-core-go/signature/jws"
@@ -31,7 +32,7 @@ func TestInspectTellsIntactSignaturesOfTheArtifact(t *testing.T) {
 		if want := valid[s.manifest.Digest.String()]; s.valid != want || (s.err == nil) != want || len(s.checks) != 2 {
 			t.Errorf("valid %t, want %t: %v, %s", s.valid, want, s.err, results(s))
 		}
-		if s.valid && (s.claims.userMetadata["commit"] != "abc" || s.claims.chain[0].keyThumbprint != describe(stranger.cert).keyThumbprint) {
+		if s.valid && (s.claims.userMetadata["commit"] != "abc" || s.claims.chain[0].thumbprint != describe(stranger.cert).thumbprint) {
 			t.Errorf("claims %+v", s.claims)
 		}
 	}
@@ -44,7 +45,7 @@ func TestClaimsAreBounded(t *testing.T) {
 	w := newVerifyWorld(t)
 	long := map[string]string{}
 	for i := range 2 * maxMetadata {
-		long[string(rune('a'+i%26))+string(make([]byte, 2*maxClaim+i))] = string(make([]byte, 2*maxClaim))
+		long[string(rune('a'+i%26))+strings.Repeat("k", 2*maxClaim+i)] = strings.Repeat("v", 2*maxClaim)
 	}
 	w.sign(w.good, w.image("app"), signing{metadata: long})
 	v := inspect(t.Context(), w.clients, w.target("app"), 1)

@@ -53,13 +53,17 @@ func checkPluginURL(address string) error {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.Host == "":
-		return fmt.Errorf("%s is not a URL", quote(address))
+		return errors.New("this is not a URL")
 	case u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()):
 		return nil
 	default:
-		return fmt.Errorf("%s: the URL must begin with https://", quote(address))
+		return fmt.Errorf("%s: the URL must begin with https://", quote(withoutSecrets(u)))
 	}
 }
+
+// withoutSecrets is what may be said of a URL. Its path and query may be what
+// gives access, as with a presigned one.
+func withoutSecrets(u *url.URL) string { return u.Scheme + "://" + u.Host }
 
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
@@ -81,12 +85,12 @@ func (s pluginSource) install(ctx context.Context, transport http.RoundTripper, 
 	if err := s.download(ctx, transport, archive); err != nil {
 		return nil, err
 	}
-	unpacked := filepath.Join(folder, s.name)
+	unpacked := filepath.Join(folder, "plugin")
 	if err := os.Mkdir(unpacked, 0o700); err != nil {
 		return nil, err
 	}
 	executable := filepath.Join(unpacked, executableName(s.name))
-	if err := unpack(archive, unpacked, filepath.Base(executable)); err != nil {
+	if err := unpack(ctx, archive, unpacked, filepath.Base(executable)); err != nil {
 		return nil, err
 	}
 	if err := os.Chmod(executable, 0o700); err != nil {
@@ -121,20 +125,25 @@ func (s pluginSource) download(ctx context.Context, transport http.RoundTripper,
 	if err != nil {
 		return err
 	}
+	from := withoutSecrets(req.URL)
 	resp, err := client.Do(req)
+	var full *url.Error
+	if errors.As(err, &full) {
+		err = full.Err
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("GET %s: %w", from, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s", s.url, resp.Status)
+		return fmt.Errorf("GET %s: %s", from, resp.Status)
 	}
 	sum := sha256.New()
 	if err := writeFile(file, io.TeeReader(resp.Body, sum), maxPluginDownload); err != nil {
-		return fmt.Errorf("GET %s: %w", s.url, err)
+		return fmt.Errorf("GET %s: %w", from, err)
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != s.checksum {
-		return fmt.Errorf("what %s has is not what plugin_checksum names: it has the SHA-256 %s, wanted is %s", s.url, got, s.checksum)
+		return fmt.Errorf("what %s has is not what plugin_checksum names: it has the SHA-256 %s, wanted is %s", from, got, s.checksum)
 	}
 	return nil
 }

@@ -7,8 +7,10 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -170,8 +172,56 @@ func TestPluginFilesStayInTheirFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"escaped", "absolute", "notation-soft"} {
-		if _, err := os.Stat(filepath.Join(folder, "soft", name)); err != nil {
+		if _, err := os.Stat(filepath.Join(folder, "plugin", name)); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+func TestPluginMayBeCalledAsOurOwnFilesAre(t *testing.T) {
+	for _, name := range []string{"download", "plugin"} {
+		content := []byte("#!/bin/sh\n")
+		source := pluginSource{name, serve(t, content), sha256Of(content)}
+		if _, err := source.fetch(t.Context(), http.DefaultTransport, t.TempDir()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestUnpackingCanBeInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, content := range map[string][]byte{
+		"executable": []byte("#!/bin/sh\n"),
+		"tar.gz":     tarGzip(t, file{"notation-soft", "x"}),
+		"zip":        zipped(t, file{"notation-soft", "x"}),
+	} {
+		archive := filepath.Join(t.TempDir(), "archive")
+		if err := os.WriteFile(archive, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := unpack(ctx, archive, t.TempDir(), "notation-soft"); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What gives access to a plugin may be in any part of its URL.
+func TestPluginURLIsNotShown(t *testing.T) {
+	missing := httptest.NewServer(http.NotFoundHandler())
+	defer missing.Close()
+	redirecting := httptest.NewServer(http.RedirectHandler("http://plugins.example.com/hush", http.StatusFound))
+	defer redirecting.Close()
+	for _, server := range []string{missing.URL, redirecting.URL, serve(t, []byte("another")), "http://127.0.0.1:1"} {
+		address := strings.Replace(server, "http://", "http://user:hush@", 1) + "/hush?token=hush"
+		_, err := pluginSource{"soft", address, sha256Of(nil)}.fetch(t.Context(), http.DefaultTransport, t.TempDir())
+		if err == nil || strings.Contains(err.Error(), "hush") || !strings.Contains(err.Error(), "http://127.0.0.1:") {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	for _, address := range []string{"http://plugins.example.com/?token=hush", "https://%zz/?token=hush", "hush"} {
+		if err := checkPluginURL(address); err == nil || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%s: %v", address, err)
 		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -127,12 +128,16 @@ func TestPushedSignatureIsAsNotationWritesIt(t *testing.T) {
 	if len(found) != 1 || found[0].ArtifactType != artifactTypeNotation || found[0].Annotations["io.cncf.notary.x509chain.thumbprint#S256"] != `["00"]` {
 		t.Fatalf("listed: %+v", found)
 	}
-	blob, mediaType, got, err := r.envelope(t.Context(), app, found[0])
+	blob, mediaType, err := readBack(t, r, app, found[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(blob) != "envelope" || mediaType != mediaTypeCOSE || got[ocispec.AnnotationCreated] != "2026-01-02T03:04:05Z" {
-		t.Errorf("read back: %q %q %v", blob, mediaType, got)
+	manifest, err := fetch(t.Context(), app.repo.Manifests(), found[0], maxManifestBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(blob) != "envelope" || mediaType != mediaTypeCOSE || !strings.Contains(string(manifest), `"2026-01-02T03:04:05Z"`) {
+		t.Errorf("read back: %q %q %s", blob, mediaType, manifest)
 	}
 	if result.index != strings.Replace(app.desc.Digest.String(), ":", "-", 1) {
 		t.Errorf("the index is %q", result.index)
@@ -539,6 +544,76 @@ func TestIndexIsReadAgainAfterABusyAnswer(t *testing.T) {
 		t.Errorf("it did not wait as long as it was asked to, but %v", took)
 	}
 	settleAll(t, p)
+}
+
+// While a token is fetched for the write, another writer adds an entry.
+func TestIndexIsReadAgainAfterATokenWasFetched(t *testing.T) {
+	for _, c := range []struct {
+		name, scope string
+	}{
+		{"a token that expired", "repository:app:pull,push"},
+		{"a registry that asks each time", "repository:app:*"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			registry := testenv.Start(t, testenv.NewDockerRegistry)
+			var writes atomic.Int64 // that got through
+			var between sync.Once
+			var another func()
+			host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+				switch {
+				case r.URL.Path == "/token":
+					between.Do(another)
+					fmt.Fprint(w, `{"token":"new"}`)
+					return true
+				case isIndex(r) && r.Method == http.MethodPut && r.Header.Get("Authorization") == "":
+					w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token",service="x",scope=%q`, r.Host, c.scope))
+					w.WriteHeader(http.StatusUnauthorized)
+					return true
+				case isIndex(r) && r.Method == http.MethodPut:
+					writes.Add(1)
+				}
+				return false
+			})
+			r, app := image(t, host, "v1", registry.PushImage)
+			other, direct := image(t, registry.Host, "v1", registry.PushImage)
+			var theirs pushed
+			another = func() { theirs = pushOne(t, newPusher(pushOptions{registries: other}), direct) }
+			p := newPusher(pushOptions{registries: r})
+			ours := pushOne(t, p, app)
+			want := []digest.Digest{ours.manifest.Digest, theirs.manifest.Digest}
+			slices.Sort(want)
+			if got := listed(t, direct); !slices.Equal(got, want) {
+				t.Errorf("listed are %v, not %v", got, want)
+			}
+			if writes.Load() != 1 {
+				t.Errorf("%d writes", writes.Load())
+			}
+			settleAll(t, p)
+		})
+	}
+}
+
+// The look of a cancelled run comes too soon, so the next run must look again.
+func TestCancelledRunLeavesItsNotes(t *testing.T) {
+	registry := testenv.Start(t, testenv.NewTagSchemaRegistry)
+	r, app := image(t, registry.Host, "v1", registry.PushImage)
+	journal := t.TempDir()
+	p := newPusher(pushOptions{registries: r, journal: journal})
+	pushOne(t, p, app)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, c := range []struct {
+		ctx  context.Context
+		left int
+	}{{ctx, 1}, {t.Context(), 0}} {
+		if errs := p.settle(c.ctx); len(errs) > 0 {
+			t.Fatal(errs)
+		}
+		if left, err := os.ReadDir(journal); err != nil || len(left) != c.left {
+			t.Errorf("%d notes are left, not %d: %v", len(left), c.left, err)
+		}
+	}
 }
 
 // Another writer comes between our read and our write, and never looks again. A

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"oras.land/oras-go/v2/registry"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
@@ -23,9 +24,11 @@ import (
 
 // What a registry may make us read.
 const (
-	maxManifestBytes = 4 << 20  // a manifest, an index, a page of referrers; notation's limit too
-	maxEnvelopeBytes = 32 << 20 // a signature envelope; notation's limit too
-	maxReferrerPages = 100
+	maxManifestBytes          = 4 << 20   // a manifest, an index, a page of referrers; notation's limit too
+	maxSignatureManifestBytes = 256 << 10 // notation's limit is that of any manifest; what is in use is below 2 KiB
+	maxEnvelopeBytes          = 1 << 20   // a signature envelope; notation's limit is 32 MiB, what is in use is below 32 KiB
+	maxOpenEnvelopeBytes      = 2 << 20   // the envelopes that are parsed at one time, which take many times the memory
+	maxReferrerPages          = 100
 )
 
 // registryOptions are what a run says about registries.
@@ -61,6 +64,7 @@ type registries struct {
 	options registryOptions
 	client  *auth.Client
 	store   func() (*credentials.DynamicStore, error)
+	open    *semaphore.Weighted // bytes of envelopes that are parsed
 
 	mu           sync.Mutex
 	repositories map[string]*remote.Repository // by registry/repository
@@ -80,6 +84,7 @@ type login struct {
 func newRegistries(options registryOptions) *registries {
 	r := &registries{
 		options:      options,
+		open:         semaphore.NewWeighted(maxOpenEnvelopeBytes),
 		repositories: map[string]*remote.Repository{},
 		logins:       map[string]*login{},
 	}

@@ -208,8 +208,8 @@ func TestRedirectsLeadNotFurtherInside(t *testing.T) {
 		{"127.0.0.1", "fe80::1%eth0", true},
 		{"127.0.0.1", "0.0.0.0", true},
 	} {
-		g := &gate{reach: map[string]reach{"registry": reachOf(netip.MustParseAddr(c.from))}}
-		if err := g.admit(dial{"elsewhere", "registry"}, netip.MustParseAddr(c.to)); (err != nil) != c.refused {
+		d := dial{"elsewhere", "registry", reachOf(netip.MustParseAddr(c.from))}
+		if err := d.admit(netip.MustParseAddr(c.to)); (err != nil) != c.refused {
 			t.Errorf("from %s to %s: %v", c.from, c.to, err)
 		}
 	}
@@ -236,6 +236,36 @@ func TestRedirectToThisMachineIsRefused(t *testing.T) {
 		if _, err := r.resolve(t.Context(), host+"/app:v1"); err == nil || !strings.Contains(err.Error(), "on loopback") {
 			t.Errorf("redirect to %s: %v", target, err)
 		}
+	}
+}
+
+// A connection that is kept was let through for who asked for it, and for nobody
+// who redirects us.
+func TestRedirectDoesNotUseAConnectionThatIsKept(t *testing.T) {
+	var asked atomic.Int64
+	inside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	defer inside.Close()
+	address := strings.Replace(inside.URL, "127.0.0.1", "localhost", 1)
+	registry := testenv.Start(t, testenv.NewRegistry)
+	var redirect bool
+	host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+		if redirect {
+			http.Redirect(w, r, address+"/secrets", http.StatusTemporaryRedirect)
+		}
+		return redirect
+	})
+	r, _ := image(t, host, "v1", registry.PushImage)
+	resp, err := r.client.Client.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.client.Client.Transport.(*transport).once.(*gate).reach[host] = public
+	redirect = true
+	if _, err := r.resolve(t.Context(), host+"/app:v1"); err == nil || !strings.Contains(err.Error(), "on loopback") || asked.Load() != 1 {
+		t.Errorf("asked %d times, %v", asked.Load(), err)
 	}
 }
 

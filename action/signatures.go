@@ -47,42 +47,65 @@ func (r *registries) signatures(ctx context.Context, t target, max int) ([]ocisp
 	return found, err
 }
 
-// envelope fetches the signature of a signature manifest. Sizes are bounded and
-// digests are checked; what is in the envelope is not looked at.
-func (r *registries) envelope(ctx context.Context, t target, manifest ocispec.Descriptor) (blob []byte, mediaType string, manifestAnnotations map[string]string, err error) {
-	blob, mediaType, manifestAnnotations, err = r.fetchEnvelope(ctx, t, manifest)
-	if err != nil {
-		return nil, "", nil, fmt.Errorf("fetch the signature %s of %s: %w", manifest.Digest, t, r.explain(t.ref, false, err))
+// envelope fetches the signature of a signature manifest and hands it to use.
+// Sizes are bounded and digests are checked; what is in the envelope is not looked
+// at. An envelope that was made to be large in memory must not take it all, so a
+// run's uses share a budget. After an error, use was not called.
+func (r *registries) envelope(ctx context.Context, t target, manifest ocispec.Descriptor, use func(blob []byte, mediaType string)) error {
+	blob, mediaType, err := r.fetchEnvelope(ctx, t, manifest)
+	size := int64(len(blob))
+	if err == nil {
+		err = r.open.Acquire(ctx, size)
 	}
-	return blob, mediaType, manifestAnnotations, nil
+	if err != nil {
+		return fmt.Errorf("fetch the signature %s of %s: %w", manifest.Digest, t, r.explain(t.ref, false, err))
+	}
+	defer r.open.Release(size)
+	use(blob, mediaType)
+	return nil
 }
 
-func (r *registries) fetchEnvelope(ctx context.Context, t target, desc ocispec.Descriptor) ([]byte, string, map[string]string, error) {
+func (r *registries) fetchEnvelope(ctx context.Context, t target, desc ocispec.Descriptor) ([]byte, string, error) {
 	if desc.MediaType != ocispec.MediaTypeImageManifest && desc.MediaType != mediaTypeArtifactManifest {
-		return nil, "", nil, fmt.Errorf("it is a %q, and a signature manifest is a %q", desc.MediaType, ocispec.MediaTypeImageManifest)
+		return nil, "", fmt.Errorf("it is a %q, and a signature manifest is a %q", desc.MediaType, ocispec.MediaTypeImageManifest)
 	}
-	body, err := fetch(ctx, t.repo.Manifests(), desc, maxManifestBytes)
+	body, err := fetch(ctx, t.repo.Manifests(), desc, maxSignatureManifestBytes)
 	if err != nil {
-		return nil, "", nil, err
+		return nil, "", err
 	}
+	envelope, err := envelopeOf(desc.MediaType, body)
+	if err != nil {
+		return nil, "", fmt.Errorf("its manifest: %w", err)
+	}
+	blob, err := fetch(ctx, t.repo.Blobs(), envelope, maxEnvelopeBytes)
+	return blob, envelope.MediaType, err
+}
+
+// firstTwo are the first elements of a JSON array. Others are not decoded: a
+// megabyte of them would be a hundred as descriptors.
+type firstTwo [2]json.RawMessage
+
+// envelopeOf returns the one layer of a signature manifest.
+func envelopeOf(mediaType string, body []byte) (ocispec.Descriptor, error) {
 	var manifest struct {
-		Layers      []ocispec.Descriptor `json:"layers"`
-		Blobs       []ocispec.Descriptor `json:"blobs"` // of an artifact manifest
-		Annotations map[string]string    `json:"annotations"`
+		ocispec.Manifest          // whose other members must be of their types, as notation wants them
+		Layers           firstTwo `json:"layers"`
+		Blobs            firstTwo `json:"blobs"` // of an artifact manifest
 	}
+	var envelope ocispec.Descriptor
 	if err := json.Unmarshal(body, &manifest); err != nil {
-		return nil, "", nil, fmt.Errorf("its manifest: %w", err)
+		return envelope, err
 	}
 	envelopes := manifest.Layers
-	if desc.MediaType == mediaTypeArtifactManifest {
+	if mediaType == mediaTypeArtifactManifest {
 		envelopes = manifest.Blobs
 	}
-	if len(envelopes) != 1 {
-		return nil, "", nil, fmt.Errorf("its manifest has %d layers instead of the one that is the envelope", len(envelopes))
+	switch {
+	case envelopes[0] == nil:
+		return envelope, errors.New("it has no layer, where one is the envelope")
+	case envelopes[1] != nil:
+		return envelope, errors.New("it has several layers, where the one is the envelope")
 	}
-	blob, err := fetch(ctx, t.repo.Blobs(), envelopes[0], maxEnvelopeBytes)
-	if err != nil {
-		return nil, "", nil, err
-	}
-	return blob, envelopes[0].MediaType, manifest.Annotations, nil
+	err := json.Unmarshal(envelopes[0], &envelope)
+	return envelope, err
 }

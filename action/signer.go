@@ -135,11 +135,11 @@ func (s *signer) signedBefore(ctx context.Context, from signatureSource, t targe
 		return ocispec.Descriptor{}, false, err
 	}
 	for _, manifest := range manifests {
-		blob, mediaType, _, err := from.envelope(ctx, t, manifest)
-		if err != nil {
-			continue // a signature that can't be read is no reason not to sign
-		}
-		if s.wouldMake(leaf, t.desc, mediaType, blob) {
+		same := false
+		err := from.envelope(ctx, t, manifest, func(blob []byte, mediaType string) {
+			same = s.wouldMake(leaf, t.desc, mediaType, blob)
+		})
+		if err == nil && same { // one that can't be read is no reason not to sign
 			return manifest, true, nil
 		}
 	}

@@ -100,6 +100,68 @@ func TestIndexIsWalkedWhole(t *testing.T) {
 	}
 }
 
+// What an index calls its entries must not keep them from being signed, and
+// verified.
+func TestIndexIsWalkedWholeWhateverItsEntriesAreCalled(t *testing.T) {
+	registry := testenv.Start(t, testenv.NewRegistry)
+	r, a := image(t, registry.Host, "a", registry.PushImage)
+	var entries []ocispec.Descriptor
+	want := map[digest.Digest]bool{}
+	for i, mediaType := range []string{
+		"", ocispec.MediaTypeImageManifest + "; charset=utf-8", "application/vnd.docker.distribution.manifest.v1+prettyjws",
+		mediaTypeArtifactManifest, "application/x",
+	} {
+		_, found := image(t, registry.Host, fmt.Sprint(i), registry.PushImage)
+		want[found.desc.Digest] = true
+		found.desc.MediaType = mediaType
+		entries = append(entries, found.desc)
+	}
+	inner := pushIndex(t, a, "inner", a.desc) // is called an image
+	want[a.desc.Digest], want[inner.Digest] = true, true
+	inner.MediaType = ocispec.MediaTypeImageManifest
+	content, err := json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": ocispec.MediaTypeImageIndex, "manifests": append(entries, inner)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	outer := descriptorOf(ocispec.MediaTypeImageIndex, content)
+	called := outer.MediaType // in the registry's headers
+	host := front(t, registry, func(w http.ResponseWriter, req *http.Request) bool {
+		ours := strings.HasSuffix(req.URL.Path, "/manifests/outer") || strings.HasSuffix(req.URL.Path, outer.Digest.String())
+		if ours {
+			w.Header().Set("Content-Type", called)
+			w.Header().Set("Docker-Content-Digest", outer.Digest.String())
+			w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+			w.Write(content)
+		}
+		return ours
+	})
+	below := func() ([]target, error) {
+		root, err := r.resolve(t.Context(), host+"/app:outer")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.children(t.Context(), root)
+	}
+	children, err := below()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, child := range children {
+		if !want[child.desc.Digest] {
+			t.Errorf("found %s", child)
+		}
+		delete(want, child.desc.Digest)
+	}
+	if len(want) > 0 {
+		t.Errorf("left out: %v", want)
+	}
+	for _, called = range []string{ocispec.MediaTypeImageManifest, mediaTypeDockerList} {
+		if children, err := below(); err == nil || !strings.Contains(err.Error(), "calls it") {
+			t.Errorf("an index that is called a %q: %v, %v", called, children, err)
+		}
+	}
+}
+
 // An index of many platforms often comes without all of its manifests.
 func TestMissingChildIsNamedAndHidesNoOther(t *testing.T) {
 	registry := testenv.Start(t, testenv.NewRegistry)
@@ -256,7 +318,7 @@ func TestEnvelopeIsWhatItsDescriptorsSay(t *testing.T) {
 	settleAll(t, p)
 
 	before := len(registry.Requests())
-	if _, _, _, err := r.envelope(t.Context(), app, result.manifest); err != nil {
+	if _, _, err := readBack(t, r, app, result.manifest); err != nil {
 		t.Fatal(err)
 	}
 	if made := len(registry.Requests()) - before; made != 2 {
@@ -265,7 +327,7 @@ func TestEnvelopeIsWhatItsDescriptorsSay(t *testing.T) {
 
 	refused := func(name string, manifest ocispec.Descriptor, phrase string) {
 		t.Helper()
-		if blob, _, _, err := r.envelope(t.Context(), app, manifest); err == nil || !strings.Contains(err.Error(), phrase) || blob != nil {
+		if blob, _, err := readBack(t, r, app, manifest); err == nil || !strings.Contains(err.Error(), phrase) || blob != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -303,7 +365,7 @@ func TestVerifyingTakesFourRequests(t *testing.T) {
 	if err != nil || len(found) != 1 {
 		t.Fatal(found, err)
 	}
-	if _, _, _, err := r.envelope(t.Context(), app, found[0]); err != nil {
+	if _, _, err := readBack(t, r, app, found[0]); err != nil {
 		t.Fatal(err)
 	}
 	if made := len(registry.Requests()) - before; made != 4 {

@@ -49,14 +49,20 @@ func counting(ctx context.Context) (context.Context, *atomic.Int64) {
 func newTransport(options registryOptions, plain func(host string) bool) *transport {
 	gate := &gate{plain: plain, reach: map[string]reach{}}
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, ControlContext: gate.dialled}
-	base := http.DefaultTransport.(*http.Transport).Clone()
-	base.DialContext = dialer.DialContext
-	base.MaxIdleConns = 0
-	base.MaxIdleConnsPerHost = max(options.connections, 2)
-	base.ResponseHeaderTimeout = time.Minute
-	base.DisableCompression = true // sizes stay what they are said to be, ETags strong
-	base.TLSClientConfig = options.tls
-	gate.base = base
+	pool := func() *http.Transport {
+		base := http.DefaultTransport.(*http.Transport).Clone()
+		base.DialContext = dialer.DialContext
+		base.MaxIdleConns = 0
+		base.MaxIdleConnsPerHost = max(options.connections, 2)
+		base.ResponseHeaderTimeout = time.Minute
+		base.DisableCompression = true // sizes stay what they are said to be, ETags strong
+		base.TLSClientConfig = options.tls.Clone()
+		return base
+	}
+	gate.direct = pool()
+	for from := range gate.redirected {
+		gate.redirected[from] = pool()
+	}
 	repeated := retry.NewTransport(gate)
 	repeated.Policy = func() retry.Policy { return retryPolicy{} }
 	return &transport{once: gate, repeated: repeated}

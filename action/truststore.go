@@ -127,7 +127,7 @@ const (
 // store of that type may hold.
 func readCertificates(input, value string, kind truststore.Type) ([]*x509.Certificate, error) {
 	contents := map[string][]byte{input: []byte(value)}
-	if !strings.Contains(value, "-----BEGIN ") {
+	if !isPEM(value) {
 		contents = map[string][]byte{}
 		for line := range strings.Lines(value) {
 			path := strings.TrimSpace(line)

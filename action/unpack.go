@@ -8,6 +8,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -24,13 +25,18 @@ const (
 
 // unpack writes what was fetched into a directory: the files of a .tar.gz or a
 // .zip, without their folders, or the one file itself under a name.
-func unpack(archive, folder, name string) error {
+func unpack(ctx context.Context, archive, folder, name string) error {
 	f, err := os.Open(archive)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	in := bufio.NewReader(f)
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	fetched := io.NewSectionReader(&interruptible{ctx, f}, 0, info.Size())
+	in := bufio.NewReader(fetched)
 	head, err := in.Peek(4)
 	if err != nil {
 		return fmt.Errorf("it is too short to be a plugin: %w", err)
@@ -40,10 +46,23 @@ func unpack(archive, folder, name string) error {
 	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
 		return u.tarGzip(in)
 	case bytes.Equal(head, []byte("PK\x03\x04")):
-		return u.zip(archive)
+		return u.zip(fetched)
 	default:
 		return u.file(name, in)
 	}
+}
+
+// interruptible is read until the context ends.
+type interruptible struct {
+	ctx context.Context
+	io.ReaderAt
+}
+
+func (i *interruptible) ReadAt(p []byte, off int64) (int, error) {
+	if err := i.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return i.ReaderAt.ReadAt(p, off)
 }
 
 // unpacking is an archive that is being unpacked, within bounds.
@@ -76,12 +95,11 @@ func (u *unpacking) tarGzip(in io.Reader) error {
 	}
 }
 
-func (u *unpacking) zip(archive string) error {
-	files, err := zip.OpenReader(archive)
+func (u *unpacking) zip(in *io.SectionReader) error {
+	files, err := zip.NewReader(in, in.Size())
 	if err != nil {
 		return fmt.Errorf("unpack the .zip: %w", err)
 	}
-	defer files.Close()
 	for _, file := range files.File {
 		if !file.Mode().IsRegular() {
 			continue

@@ -65,13 +65,14 @@ type signatureVerification struct {
 type signatureSource interface {
 	// signatures returns a *tooManySignaturesError with the first max of them.
 	signatures(ctx context.Context, t target, max int) ([]ocispec.Descriptor, error)
-	envelope(ctx context.Context, t target, manifest ocispec.Descriptor) (blob []byte, mediaType string, annotations map[string]string, err error)
+	// envelope calls use once, or returns an error.
+	envelope(ctx context.Context, t target, manifest ocispec.Descriptor, use func(blob []byte, mediaType string)) error
 }
 
 // verifyOptions are the inputs that say how to verify.
 type verifyOptions struct {
 	maxSignatures int               // of an artifact, positive
-	concurrency   int               // signatures that are evaluated at once, positive
+	concurrency   int               // signatures that are evaluated at once, besides one of each artifact
 	userMetadata  map[string]string // that a signature must have
 	pluginConfig  map[string]string // for verification plugins
 	// plugins are the verification plugins of this runner. Without them a
@@ -95,7 +96,7 @@ type verifier struct {
 	statements map[string]statementVerifier // by the statement's name
 	revocation *revocationMemory            // of signing certificates
 	stamps     *revocationMemory            // of timestamping certificates
-	slots      chan struct{}                // one is held while a signature is evaluated
+	slots      chan struct{}                // one is held by each goroutine that evaluates
 }
 
 // statementVerifier verifies under one statement of the policy.
@@ -250,16 +251,22 @@ func (v *verification) fault(listErr error) error {
 	}
 }
 
-// evaluateAll evaluates signatures at once, as many as there are slots.
+// evaluateAll evaluates signatures at once, as many as there are free slots, and
+// one more, right here: so it never waits for a slot, which signatures of another
+// artifact may hold for long.
 func (v *verifier) evaluateAll(ctx context.Context, t target, s *statement, manifests []ocispec.Descriptor) []signatureVerification {
 	results := make([]signatureVerification, len(manifests))
 	var all sync.WaitGroup
 	for i, manifest := range manifests {
-		v.slots <- struct{}{}
-		all.Go(func() {
-			defer func() { <-v.slots }()
+		select {
+		case v.slots <- struct{}{}:
+			all.Go(func() {
+				defer func() { <-v.slots }()
+				results[i] = v.evaluate(ctx, t, s, manifest)
+			})
+		default:
 			results[i] = v.evaluate(ctx, t, s, manifest)
-		})
+		}
 	}
 	all.Wait()
 	return results
@@ -275,12 +282,12 @@ func (v *verifier) evaluate(ctx context.Context, t target, s *statement, manifes
 			result.valid, result.err = false, fmt.Errorf("verify: %v", p)
 		}
 	}()
-	envelope, mediaType, _, err := v.source.envelope(ctx, t, manifest)
+	err := v.source.envelope(ctx, t, manifest, func(envelope []byte, mediaType string) {
+		v.judge(ctx, t, s, envelope, mediaType, &result)
+	})
 	if err != nil {
 		result.unread, result.err = true, err
-		return result
 	}
-	v.judge(ctx, t, s, envelope, mediaType, &result)
 	return result
 }
 

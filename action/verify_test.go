@@ -207,15 +207,16 @@ func TestGoodSignatureSaysWhatWasFound(t *testing.T) {
 // sourceOf is a registry whose signatures are these functions.
 type sourceOf struct {
 	list func() ([]ocispec.Descriptor, error)
-	read func() ([]byte, string, map[string]string, error)
+	read func() ([]byte, string)
 }
 
 func (s sourceOf) signatures(context.Context, target, int) ([]ocispec.Descriptor, error) {
 	return s.list()
 }
 
-func (s sourceOf) envelope(context.Context, target, ocispec.Descriptor) ([]byte, string, map[string]string, error) {
-	return s.read()
+func (s sourceOf) envelope(_ context.Context, _ target, _ ocispec.Descriptor, use func([]byte, string)) error {
+	use(s.read())
+	return nil
 }
 
 func TestWhatCanNotBeListedOrParsedFailsItsArtifactAlone(t *testing.T) {
@@ -225,7 +226,7 @@ func TestWhatCanNotBeListedOrParsedFailsItsArtifactAlone(t *testing.T) {
 	target := w.target("app")
 	one := []ocispec.Descriptor{{Digest: digest.FromString("manifest")}}
 	blob, mediaType := w.envelope(w.good, image, signing{})
-	good := func() ([]byte, string, map[string]string, error) { return blob, mediaType, nil, nil }
+	good := func() ([]byte, string) { return blob, mediaType }
 	for _, c := range []struct {
 		name   string
 		source sourceOf
@@ -233,7 +234,7 @@ func TestWhatCanNotBeListedOrParsedFailsItsArtifactAlone(t *testing.T) {
 	}{
 		{"no list", sourceOf{list: func() ([]ocispec.Descriptor, error) { return nil, errors.New("no list") }}, "no list"},
 		{"good one before the list ends", sourceOf{func() ([]ocispec.Descriptor, error) { return one, errors.New("no second page") }, good}, ""},
-		{"panic", sourceOf{func() ([]ocispec.Descriptor, error) { return one, nil }, func() ([]byte, string, map[string]string, error) { panic("defect") }}, "defect"},
+		{"panic", sourceOf{func() ([]ocispec.Descriptor, error) { return one, nil }, func() ([]byte, string) { panic("defect") }}, "defect"},
 	} {
 		v.source = c.source
 		got := v.verify(t.Context(), target)
@@ -266,6 +267,58 @@ func TestSignatureCanNotNameAPluginElsewhere(t *testing.T) {
 	}
 }
 
+// stuckSource never answers for one artifact, and says when it is asked.
+type stuckSource struct {
+	signatureSource
+	artifact digest.Digest
+	asked    chan struct{}
+}
+
+func (s stuckSource) signatures(ctx context.Context, t target, max int) ([]ocispec.Descriptor, error) {
+	if t.desc.Digest == s.artifact {
+		return make([]ocispec.Descriptor, 10), nil
+	}
+	return s.signatureSource.signatures(ctx, t, max)
+}
+
+func (s stuckSource) envelope(ctx context.Context, t target, manifest ocispec.Descriptor, use func([]byte, string)) error {
+	if t.desc.Digest != s.artifact {
+		return s.signatureSource.envelope(ctx, t, manifest, use)
+	}
+	s.asked <- struct{}{}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestSlowArtifactDoesNotHoldUpAnother(t *testing.T) {
+	w := newVerifyWorld(t)
+	w.sign(w.good, w.image("app"), signing{})
+	slow, good := target{ref: w.target("app").ref, desc: w.image("slow")}, w.target("app")
+	v := w.verifier(verifyOptions{}, statementOf(nil))
+	asked := make(chan struct{}, 10)
+	v.source = stuckSource{v.source, slow.desc.Digest, asked}
+	ctx, cancel := context.WithCancel(t.Context())
+	stuck := make(chan verification, 1)
+	go func() { stuck <- v.verify(ctx, slow) }()
+	for range cap(v.slots) {
+		<-asked
+	}
+	verified := make(chan verification, 1)
+	go func() { verified <- v.verify(t.Context(), good) }()
+	select {
+	case got := <-verified:
+		if !got.passed() {
+			t.Error(got.err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it waits for the slow artifact")
+	}
+	cancel()
+	if got := <-stuck; got.passed() || !errors.Is(got.err, context.Canceled) {
+		t.Errorf("the slow artifact: %s, %v", got.verdict, got.err)
+	}
+}
+
 func TestUnsignedArtifactSaysSo(t *testing.T) {
 	w := newVerifyWorld(t)
 	w.image("app")
@@ -293,7 +346,7 @@ func BenchmarkVerifyOneSignature(b *testing.B) {
 	v := w.verifier(verifyOptions{}, statementOf(nil))
 	v.source = sourceOf{
 		func() ([]ocispec.Descriptor, error) { return []ocispec.Descriptor{{}}, nil },
-		func() ([]byte, string, map[string]string, error) { return blob, mediaType, nil, nil },
+		func() ([]byte, string) { return blob, mediaType },
 	}
 	for b.Loop() {
 		if got := v.verify(b.Context(), target); !got.passed() {

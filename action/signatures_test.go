@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+)
+
+// readBack fetches an envelope to keep it.
+func readBack(t *testing.T, r *registries, of target, manifest ocispec.Descriptor) (blob []byte, mediaType string, err error) {
+	err = r.envelope(t.Context(), of, manifest, func(b []byte, m string) { blob, mediaType = b, m })
+	return blob, mediaType, err
+}
+
+func TestSignatureManifestHasOneLayer(t *testing.T) {
+	const one = `{"mediaType":"application/cose","digest":"sha256:00","size":2}`
+	for _, c := range []struct {
+		mediaType, body string
+		says            string // empty: it is read
+	}{
+		{ocispec.MediaTypeImageManifest, `{"layers":[` + one + `]}`, ""},
+		{ocispec.MediaTypeImageManifest, `{"layers":[` + one + `],"blobs":[{},{}]}`, ""},
+		{mediaTypeArtifactManifest, `{"blobs":[` + one + `]}`, ""},
+		{mediaTypeArtifactManifest, `{"layers":[` + one + `]}`, "no layer"},
+		{ocispec.MediaTypeImageManifest, `{}`, "no layer"},
+		{ocispec.MediaTypeImageManifest, `{"layers":null}`, "no layer"},
+		{ocispec.MediaTypeImageManifest, `{"layers":[]}`, "no layer"},
+		{ocispec.MediaTypeImageManifest, `{"layers":[` + one + `,null]}`, "several layers"},
+		{ocispec.MediaTypeImageManifest, `{"layers":[` + one + `,` + one + `,` + one + `]}`, "several layers"},
+		{ocispec.MediaTypeImageManifest, `{"layers":{}}`, "cannot unmarshal"},
+		{ocispec.MediaTypeImageManifest, `{"layers":[5]}`, "cannot unmarshal"},
+		{ocispec.MediaTypeImageManifest, `{"layers":[`, "unexpected end"},
+		{ocispec.MediaTypeImageManifest, `{"config":5,"layers":[` + one + `]}`, "cannot unmarshal"},
+		{ocispec.MediaTypeImageManifest, `{"annotations":5,"layers":[` + one + `]}`, "cannot unmarshal"},
+	} {
+		envelope, err := envelopeOf(c.mediaType, []byte(c.body))
+		switch {
+		case c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)):
+			t.Errorf("%s: %v, want %q", c.body, err, c.says)
+		case c.says == "" && (err != nil || envelope.MediaType != mediaTypeCOSE || envelope.Size != 2):
+			t.Errorf("%s: %+v, %v", c.body, envelope, err)
+		}
+	}
+}
+
+func TestManyLayersTakeNoMemory(t *testing.T) {
+	body := []byte(`{"layers":[` + strings.Repeat("{},", maxSignatureManifestBytes/3) + `{}]}`)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := envelopeOf(ocispec.MediaTypeImageManifest, body)
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; err == nil || took > maxSignatureManifestBytes {
+		t.Errorf("%d bytes for a manifest of %d: %v", took, len(body), err)
+	}
+}
+
+func TestEnvelopesInUseShareABudget(t *testing.T) {
+	registry := testenv.Start(t, testenv.NewRegistry)
+	r, app := image(t, registry.Host, "v1", registry.PushImage)
+	p := newPusher(pushOptions{registries: r})
+	push := func(size int) ocispec.Descriptor {
+		result, err := p.push(t.Context(), app, make([]byte, size), mediaTypeCOSE, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return result.manifest
+	}
+	r = newRegistries(registryOptions{credentialsFile: os.DevNull})
+	err := r.envelope(t.Context(), app, push(maxEnvelopeBytes), func([]byte, string) {
+		if r.open.TryAcquire(maxOpenEnvelopeBytes - maxEnvelopeBytes + 1) {
+			t.Error("the envelope in use counts for nothing")
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.open.TryAcquire(maxOpenEnvelopeBytes) {
+		t.Error("the envelope that was used still counts")
+	}
+	r.open.Release(maxOpenEnvelopeBytes)
+	if _, _, err := readBack(t, r, app, push(maxEnvelopeBytes+1)); err == nil || !strings.Contains(err.Error(), "limit") {
+		t.Errorf("an envelope beyond the limit: %v", err)
+	}
+}
