@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 
@@ -93,7 +94,12 @@ type registryTag struct {
 
 	unconditional bool           // the registry can't do conditional requests properly
 	refused       *digest.Digest // the version on which the last condition failed
+	insists       bool           // the last write was asked for twice: for a token, or elsewhere
 }
+
+// errTwice says that a write did not get through as it was, and that the index may
+// be old by the time that it could.
+var errTwice = errors.New("the registry wants the referrers index to be sent a second time, with a new token or to another address")
 
 // anyManifest is asked for, so that something else under the tag is seen: a
 // registry answers 404 where it has no manifest of an accepted type.
@@ -139,7 +145,7 @@ func (t *registryTag) write(ctx context.Context, content []byte, over indexVersi
 	case over.etag != "":
 		condition.Set("If-Match", over.etag)
 	}
-	_, err := putManifest(once(ctx), t.repo, t.name(), ocispec.MediaTypeImageIndex, content, condition)
+	err := t.put(ctx, content, condition)
 	var response *errcode.ErrorResponse
 	switch {
 	case errors.Is(err, errChanged):
@@ -148,5 +154,27 @@ func (t *registryTag) write(ctx context.Context, content []byte, over indexVersi
 		t.unconditional = true // perhaps that was it
 		return &busyError{err: err}
 	}
+	return err
+}
+
+// put sends the index, once: the client would fetch a token after a 401, which can
+// take seconds, and send the same again. The token is kept for the next write,
+// which is of what is read then. A registry that asks for a second request even so
+// asks each time, and gets it.
+func (t *registryTag) put(ctx context.Context, content []byte, condition http.Header) error {
+	req, err := manifestRequest(once(ctx), http.MethodPut, t.repo, t.name(), content)
+	if err != nil {
+		return err
+	}
+	body, insisted := req.GetBody, t.insists
+	t.insists = false
+	req.GetBody = func() (io.ReadCloser, error) {
+		t.insists = true
+		if !insisted {
+			return nil, &busyError{err: errTwice}
+		}
+		return body()
+	}
+	_, err = sendManifest(t.repo, req, ocispec.MediaTypeImageIndex, condition)
 	return err
 }

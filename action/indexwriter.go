@@ -92,12 +92,17 @@ func (w *indexWriter) add(ctx context.Context, entry ocispec.Descriptor) (err er
 }
 
 // settle has the last look at the index, or as many as it takes, and puts back
-// what is missing. When the context ends, it looks once more and does not wait.
+// what is missing. When the context ends, it looks once more and does not wait,
+// so the context should not end but with the run. A registry that hangs is left
+// after a time of settle's own.
 // With an error it returns the entries that are not in the index, as far as it
 // could see.
 func (w *indexWriter) settle(ctx context.Context) (missing []ocispec.Descriptor, _ error) {
 	requests, cancel := finishing(ctx)
 	defer cancel()
+	// A minute in which others drop it, one to put it back, and the longest watch.
+	requests, stop := context.WithTimeout(requests, 2*w.pace.limit+patience*w.pace.cap)
+	defer stop()
 	if err := w.take(requests); err != nil {
 		return w.want(), err
 	}
@@ -117,7 +122,10 @@ func (w *indexWriter) settle(ctx context.Context) (missing []ocispec.Descriptor,
 		case len(missing) == 0:
 			continue
 		case time.Since(start) > w.pace.limit:
-			return missing, errors.Join(errors.New("other writers keep dropping it from the index"), err)
+			if err == nil {
+				err = errors.New("other writers keep dropping it from the index")
+			}
+			return missing, err
 		}
 		w.firm = time.Now()
 		sleep(ctx, w.pause(0))
@@ -291,9 +299,25 @@ func sleep(ctx context.Context, d time.Duration) error {
 // done. GitHub's runner leaves a cancelled step 7.5 s.
 const grace = 5 * time.Second
 
-// finishing returns a context that outlives its parent by the grace.
+// graceKey is of the context that ends when the grace of a run does.
+type graceKey struct{}
+
+// withGrace begins a run: all that it finishes after its context has ended shares
+// one grace, which begins at that moment.
+func withGrace(run context.Context) (context.Context, context.CancelFunc) {
+	end, cancel := context.WithCancel(context.WithoutCancel(run))
+	stop := context.AfterFunc(run, func() { time.AfterFunc(grace, cancel) })
+	return context.WithValue(run, graceKey{}, end), func() { stop(); cancel() }
+}
+
+// finishing returns a context that outlives its parent by the grace, but not the
+// grace of the run.
 func finishing(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
 	stop := context.AfterFunc(parent, func() { time.AfterFunc(grace, cancel) })
-	return ctx, func() { stop(); cancel() }
+	leave := func() bool { return true }
+	if end, ok := parent.Value(graceKey{}).(context.Context); ok {
+		leave = context.AfterFunc(end, cancel)
+	}
+	return ctx, func() { stop(); leave(); cancel() }
 }

@@ -443,3 +443,101 @@ func TestConditionalWritesDropNothingOfOthers(t *testing.T) {
 		wantListed(t, shared, wanted)
 	})
 }
+
+// silent is a registry that does not answer.
+type silent struct{}
+
+func (silent) read(ctx context.Context) (indexVersion, error) {
+	<-ctx.Done()
+	return indexVersion{}, ctx.Err()
+}
+
+func (silent) write(ctx context.Context, _ []byte, _ indexVersion) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// lastLooks is a run that has nothing left to do but the last looks.
+func lastLooks(writers ...*indexWriter) *run {
+	r := &run{registries: newRegistries(registryOptions{}), progress: func(string, int, int) {}}
+	r.inputs.mode, r.inputs.concurrency, r.inputs.timeout = modeSign, 1, time.Millisecond
+	r.pusher = newPusher(pushOptions{registries: r.registries})
+	for i, writer := range writers {
+		r.pusher.indexes[fmt.Sprint(i)] = &subjectIndex{writer: writer}
+	}
+	return r
+}
+
+// More indexes than are looked at at once, of which none gets an answer.
+func TestGraceIsOneForTheRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var writers []*indexWriter
+		for i := range 100 {
+			writer := newIndexWriter(silent{}, defaultPace)
+			writer.also(entry("%d", i))
+			writers = append(writers, writer)
+		}
+		time.AfterFunc(time.Second, cancel)
+		start := time.Now()
+		_, err := lastLooks(writers...).do(ctx)
+		if err == nil {
+			t.Error("what nobody has seen is said to be listed")
+		}
+		if took := time.Since(start); took > time.Second+grace {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// What is finished first must not leave the rest a grace of its own.
+func TestLatePushHasWhatIsLeftOfTheGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ctx, end := withGrace(ctx)
+		defer end()
+		cancel()
+		time.Sleep(grace - time.Second)
+		start := time.Now()
+		late, done := finishing(ctx)
+		defer done()
+		<-late.Done()
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("it had %v", took)
+		}
+	})
+}
+
+// The timeout of a run is shorter than the window here.
+func TestTimeoutDoesNotCutTheLastLookShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := &register{}
+		network := line{shared, steady(100 * time.Microsecond)}
+		var slow sync.WaitGroup
+		slow.Go(func() { careless(t, network, 240*time.Millisecond, entry("theirs")) })
+		time.Sleep(100 * time.Microsecond) // so that we read what it reads
+		writer := newIndexWriter(network, defaultPace)
+		if err := writer.add(t.Context(), entry("ours")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := lastLooks(writer).do(t.Context()); err != nil {
+			t.Error(err)
+		}
+		slow.Wait()
+		wantListed(t, shared, []ocispec.Descriptor{entry("ours"), entry("theirs")})
+	})
+}
+
+func TestLastLookAtASilentRegistryEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		writer := newIndexWriter(silent{}, defaultPace)
+		writer.also(entry("ours"))
+		start := time.Now()
+		if missing, err := writer.settle(t.Context()); err == nil || len(missing) != 1 {
+			t.Errorf("settle: missing %v, error %v", missing, err)
+		}
+		if took := time.Since(start); took > 3*time.Minute {
+			t.Errorf("it took %v", took)
+		}
+	})
+}

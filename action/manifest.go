@@ -87,6 +87,11 @@ func putManifest(ctx context.Context, repo *remote.Repository, reference, mediaT
 	if err != nil {
 		return manifestAnswer{}, err
 	}
+	return sendManifest(repo, req, mediaType, condition)
+}
+
+// sendManifest sends the request of putManifest.
+func sendManifest(repo *remote.Repository, req *http.Request, mediaType string, condition http.Header) (manifestAnswer, error) {
 	for name, values := range condition {
 		req.Header[name] = values
 	}

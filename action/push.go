@@ -216,6 +216,9 @@ func (p *pusher) settle(ctx context.Context) []error {
 func (p *pusher) settleIndex(ctx context.Context, index *subjectIndex) error {
 	missing, err := index.writer.settle(ctx)
 	if err == nil {
+		if ctx.Err() != nil {
+			return nil // the look came too soon to rely on, so the notes stay for the next run
+		}
 		index.mu.Lock()
 		defer index.mu.Unlock()
 		for _, note := range index.notes {

@@ -53,6 +53,8 @@ func (a *artifact) warn(format string, args ...any) {
 // the next begins, so what is verified is what all of the run left behind. The
 // error is what went wrong with the run as a whole.
 func (r *run) do(ctx context.Context) ([]*artifact, error) {
+	ctx, end := withGrace(ctx)
+	defer end()
 	artifacts := r.resolve(ctx)
 	var err error
 	if r.inputs.mode.signs() {
@@ -203,10 +205,9 @@ func (r *run) sign(ctx context.Context, a *artifact) error {
 }
 
 // settle has the last look at what was pushed. Who is not listed for good has
-// failed after all.
+// failed after all. The timeout is not for this: a look that comes too soon says
+// nothing, and each index has a limit of its own.
 func (r *run) settle(ctx context.Context, artifacts []*artifact) error {
-	ctx, cancel := context.WithTimeout(ctx, r.inputs.timeout)
-	defer cancel()
 	var others []error
 	for _, err := range r.pusher.settle(ctx) {
 		var unlisted *unlistedError

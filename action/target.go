@@ -84,7 +84,7 @@ func (r *registries) pin(ctx context.Context, t *target) error {
 // each once, an index before what is in it. An artifact that is no index has none.
 // Those that can't be read are missing from the result and named in the error.
 func (r *registries) children(ctx context.Context, t target) ([]target, error) {
-	walk := walk{registries: r, root: &t, seen: map[digest.Digest]bool{t.desc.Digest: true}}
+	walk := walk{registries: r, root: &t, seen: map[digest.Digest]bool{t.desc.Digest: true}, said: map[digest.Digest]string{}}
 	var found []target
 	var errs []error
 	for level, depth := []target{t}, 0; len(level) > 0; depth++ {
@@ -107,15 +107,23 @@ type walk struct {
 	registries *registries
 	root       *target
 	seen       map[digest.Digest]bool
+	said       map[digest.Digest]string // the media type by which the first index lists it
+}
+
+// listing is an index's word for one manifest. What else it says has no meaning
+// here, and would take memory.
+type listing struct {
+	MediaType string        `json:"mediaType"`
+	Digest    digest.Digest `json:"digest"`
 }
 
 // below returns what the indexes of a level list and was not seen before.
 func (w *walk) below(ctx context.Context, level []target) ([]target, error) {
-	lists := make([][]ocispec.Descriptor, len(level))
+	lists := make([][]listing, len(level))
 	errs := make([]error, len(level))
 	each(len(level), func(i int) {
 		if lists[i], errs[i] = w.list(ctx, level[i]); errs[i] != nil {
-			errs[i] = fmt.Errorf("read index %s: %w", level[i], w.registries.explain(level[i].ref, false, errs[i]))
+			errs[i] = fmt.Errorf("look for manifests in %s: %w", level[i], w.registries.explain(level[i].ref, false, errs[i]))
 		}
 	})
 	var next []target
@@ -129,6 +137,7 @@ func (w *walk) below(ctx context.Context, level []target) ([]target, error) {
 				return nil, fmt.Errorf("%s: more than %d manifests are below it", w.root, maxChildren)
 			}
 			w.seen[desc.Digest] = true
+			w.said[desc.Digest] = desc.MediaType
 			child := target{ref: parent.ref, repo: parent.repo, parent: &parent}
 			child.ref.Reference = desc.Digest.String()
 			child.text = child.ref.String()
@@ -150,30 +159,34 @@ func (w *walk) below(ctx context.Context, level []target) ([]target, error) {
 	return found, errors.Join(errs...)
 }
 
-// list returns the manifests that an index lists; of anything else, none.
-func (w *walk) list(ctx context.Context, t target) ([]ocispec.Descriptor, error) {
-	if t.desc.MediaType != ocispec.MediaTypeImageIndex && t.desc.MediaType != mediaTypeDockerList {
+// list returns all that an index lists, of whatever type; of anything else, none.
+// Whether it is an index is not left to the registry's headers: what no index that
+// was read calls by the same type is looked into.
+func (w *walk) list(ctx context.Context, t target) ([]listing, error) {
+	isIndex := t.desc.MediaType == ocispec.MediaTypeImageIndex || t.desc.MediaType == mediaTypeDockerList
+	if !isIndex && w.said[t.desc.Digest] == t.desc.MediaType {
 		return nil, nil
 	}
 	body, err := fetch(ctx, t.repo.Manifests(), t.desc, maxManifestBytes)
 	if err != nil {
 		return nil, err
 	}
-	var index ocispec.Index
-	if err := json.Unmarshal(body, &index); err != nil {
+	var content struct {
+		MediaType string    `json:"mediaType"`
+		Manifests []listing `json:"manifests"`
+	}
+	if err := json.Unmarshal(body, &content); err != nil {
 		return nil, err
 	}
-	var listed []ocispec.Descriptor
-	for _, desc := range index.Manifests {
-		switch desc.MediaType {
-		case ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex, mediaTypeDockerManifest, mediaTypeDockerList:
-			if err := desc.Digest.Validate(); err != nil {
-				return nil, fmt.Errorf("it lists a manifest by the digest %q: %w", desc.Digest, err)
-			}
-			listed = append(listed, desc)
+	if content.MediaType != "" && content.MediaType != t.desc.MediaType || !isIndex && len(content.Manifests) > 0 {
+		return nil, fmt.Errorf("the registry calls it a %q, but it is a %q with %d manifests in it", t.desc.MediaType, content.MediaType, len(content.Manifests))
+	}
+	for _, listed := range content.Manifests {
+		if err := listed.Digest.Validate(); err != nil {
+			return nil, fmt.Errorf("it lists a manifest by the digest %q: %w", listed.Digest, err)
 		}
 	}
-	return listed, nil
+	return content.Manifests, nil
 }
 
 // each calls do for 0 … n-1, some at once, and waits for all.
