@@ -62,6 +62,12 @@ release-snapshot: ## build what a release is made of into dist/release, and test
 bench: setup ## time plugin and action beside pkcs11-tool and notation
 	@go test -run '^$$' -bench . ./cmd/...
 
+.PHONY: performance
+performance: ## write docs/performance.md from the benchmarks
+	@mkdir -p .cache
+	@go build -o .cache/performance ./testenv/performance
+	@$(MAKE) -s bench | .cache/performance docs/performance.md
+
 .PHONY: fuzz
 fuzz: setup ## run each fuzz target for FUZZTIME
 	@for package in $$(go list ./...); do \

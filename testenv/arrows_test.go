@@ -26,6 +26,7 @@ var arrows = map[string][]string{
 	"testenv":                    {},
 	"testenv/faults":             {},
 	"testenv/demo":               {"testenv"},
+	"testenv/performance":        {},
 	"testenv/selftest":           {"testenv"},
 	"docs":                       {},
 	"packaging":                  {},
