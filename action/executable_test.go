@@ -3,15 +3,28 @@
 package action
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
-// step is the first step of action.yml on a runner where curl fetches what
-// asset says, and go builds something.
+// step is the first step of action.yml on a runner where a server on loopback is
+// github.com to curl, and go builds something.
 type step struct {
 	binary  string
 	os      string // RUNNER_OS; empty: Linux
@@ -36,24 +49,19 @@ func (s step) run(t *testing.T) (executable, log string, err error) {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"bash", "cat", "chmod", "cut", "grep", "sha256sum", "mktemp", "dirname", "basename", "cp", "touch"} {
+	for _, name := range []string{"bash", "cat", "chmod", "cut", "grep", "sha256sum", "mktemp", "dirname", "basename", "curl"} {
 		real, err := exec.LookPath(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		put("tools/"+name, "#!/bin/sh\nexec "+real+" \"$@\"\n", 0o700)
 	}
-	put("tools/curl", `#!/bin/sh
-touch "$ROOT/fetched"
-while [ "$1" != --output ]; do shift; done
-[ -e "$ROOT/asset" ] && cp "$ROOT/asset" "$2"
-`, 0o700)
 	if s.withGo {
 		put("tools/go", "#!/bin/sh\nwhile [ \"$1\" != -o ]; do shift; done\necho built >\"$2\"\n", 0o700)
 	}
-	if s.asset != "" {
-		put("asset", s.asset, 0o600)
-	}
+	address, certificate := serveRelease(t, s.asset)
+	put("github.pem", certificate, 0o600)
+	put(".curlrc", fmt.Sprintf("connect-to = \"github.com:443:%s\"\ncacert = %q\n", address, filepath.Join(dir, "github.pem")), 0o600)
 	put("action/executable.sha256", s.pinned, 0o600)
 	script, err := filepath.Abs("executable.sh")
 	if err != nil {
@@ -65,7 +73,7 @@ while [ "$1" != --output ]; do shift; done
 	cmd := exec.Command("bash", script)
 	cmd.Dir = dir
 	cmd.Env = []string{
-		"PATH=" + tools, "ROOT=" + dir, "ACTION_PATH=" + dir, "RUNNER_TEMP=" + dir, "GITHUB_OUTPUT=" + filepath.Join(dir, "output"),
+		"PATH=" + tools, "CURL_HOME=" + dir, "ACTION_PATH=" + dir, "RUNNER_TEMP=" + dir, "GITHUB_OUTPUT=" + filepath.Join(dir, "output"),
 		"RUNNER_OS=" + s.os, "RUNNER_ARCH=X64", "BINARY=" + s.binary,
 	}
 	out, err := cmd.CombinedOutput()
@@ -79,6 +87,36 @@ while [ "$1" != --output ]; do shift; done
 		t.Fatal(readErr)
 	}
 	return strings.TrimSpace(string(content)), string(out), err
+}
+
+// serveRelease serves the asset of a release as github.com does. It returns the
+// server's address and its certificate.
+func serveRelease(t *testing.T, asset string) (address, certificate string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "github.com"}, DNSNames: []string{"github.com"}, BasicConstraintsValid: true, IsCA: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		const path = "/notation-pkcs11/notation-pkcs11/releases/download/v1.2.3/notation-pkcs11-action_1.2.3_linux_amd64"
+		if asset == "" || r.URL.Path != path {
+			http.NotFound(w, r)
+			return
+		}
+		io.WriteString(w, asset)
+	}))
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String(), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
 func TestExecutableOfTheStep(t *testing.T) {

@@ -15,6 +15,7 @@ packages=(
   opensc                            # pkcs11-tool: keys and certificates on tokens
   gnutls-bin                        # p11tool: public keys off tokens
   docker-registry                   # a registry without the Referrers API
+  curl                              # which fetches the action's executable
   "$@"
 )
 
@@ -30,7 +31,7 @@ installed() {
 }
 
 if ! command -v dpkg-query >/dev/null; then
-  for command in gcc softhsm2-util swtpm tpm2_getcap p11-kit pkcs11-tool p11tool docker-registry; do
+  for command in gcc softhsm2-util swtpm tpm2_getcap p11-kit pkcs11-tool p11tool docker-registry curl; do
     command -v "$command" >/dev/null ||
       fail "$command is missing, and only Debian and Ubuntu are set up by this script;" \
         "install what they call: ${packages[*]}"
