@@ -285,6 +285,9 @@ func (w *indexWriter) release() { <-w.turn }
 
 // sleep waits, or returns the context's error when that ends.
 func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
