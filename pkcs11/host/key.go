@@ -53,7 +53,7 @@ type Key struct {
 // if the module took its process down: these name the module and the function
 // it was in.
 func Open(ctx context.Context, c Config) (*Key, error) {
-	p, err := c.start(ctx)
+	p, err := c.start()
 	if err != nil {
 		return nil, err
 	}
@@ -71,9 +71,8 @@ func Open(ctx context.Context, c Config) (*Key, error) {
 	return k, nil
 }
 
-// start starts a module host. A person who is asked for the PIN can be
-// interrupted by ctx.
-func (c Config) start(ctx context.Context) (*process, error) {
+// start starts a module host.
+func (c Config) start() (*process, error) {
 	log := c.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)

@@ -27,7 +27,7 @@ type Module struct {
 // Load starts a module host and loads the module. The URI of the configuration
 // selects the token and key of all that follows; PublicOnly is ignored.
 func Load(ctx context.Context, c Config) (*Module, pkcs11.ModuleInfo, error) {
-	p, err := c.start(ctx)
+	p, err := c.start()
 	if err != nil {
 		return nil, pkcs11.ModuleInfo{}, err
 	}
