@@ -9,19 +9,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/generated"
 )
 
 var update = flag.Bool("update", false, "write the generated parts of action.yml and of the documentation")
 
-// A generated part of a file stands between two lines that have these in them,
-// followed by its name.
-const (
-	partBegins = "begin generated "
-	partEnds   = "end generated "
-)
-
-// generated are the parts that follow from inputTable and outputTable.
-var generated = []struct {
+// parts are those that follow from inputTable and outputTable.
+var parts = []struct {
 	file, part string
 	lines      func() []string
 }{
@@ -39,10 +34,10 @@ var generated = []struct {
 // The manifest of the action and the documentation say what the tables say. To
 // bring them up to date: go test ./action -run TestReference -update
 func TestReferenceFollowsTheTables(t *testing.T) {
-	for _, g := range generated {
+	for _, g := range parts {
 		t.Run(g.file+" "+g.part, func(t *testing.T) {
 			text := readDocument(t, g.file)
-			want, err := replacePart(text, g.part, g.lines())
+			want, err := generated.Replace(text, g.part, g.lines())
 			if err != nil {
 				t.Fatalf("%s: %v", g.file, err)
 			}
@@ -67,32 +62,6 @@ func readDocument(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-// replacePart replaces what stands between the two lines of a part, with the
-// indentation of the first.
-func replacePart(text, part string, lines []string) (string, error) {
-	var out strings.Builder
-	inside, found := false, false
-	for line := range strings.Lines(text) {
-		if strings.Contains(line, partEnds+part) {
-			inside = false
-		}
-		if !inside {
-			out.WriteString(line)
-		}
-		if strings.Contains(line, partBegins+part) {
-			inside, found = true, true
-			indent := line[:len(line)-len(strings.TrimLeft(line, " "))]
-			for _, l := range lines {
-				out.WriteString(strings.TrimRight(indent+l, " ") + "\n")
-			}
-		}
-	}
-	if !found || inside {
-		return "", fmt.Errorf("there is no part %q between %q and %q", part, partBegins+part, partEnds+part)
-	}
-	return out.String(), nil
 }
 
 func manifestInputs() []string {

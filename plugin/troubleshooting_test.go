@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
+
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/generated"
 )
 
 const troubleshooting = "../docs/troubleshooting.md"
@@ -36,8 +38,13 @@ func TestTroubleshootingHasEveryError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := between(t, string(content), "kinds", kinds)
-	want = between(t, want, "return values", values)
+	want, err := generated.Replace(string(content), "kinds", kinds)
+	if err == nil {
+		want, err = generated.Replace(want, "return values", values)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", troubleshooting, err)
+	}
 	if *update {
 		if err := os.WriteFile(troubleshooting, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
@@ -63,16 +70,4 @@ func TestTroubleshootingHasEveryCode(t *testing.T) {
 
 func row(name string, a advice) string {
 	return fmt.Sprintf("| `%s` | `%s` | %s. |", name, a.code, strings.ReplaceAll(a.todo, "{pin}", "the PIN"))
-}
-
-// between replaces what stands between the marks of a generated part.
-func between(t *testing.T, page, name string, lines []string) string {
-	t.Helper()
-	begin, end := "<!-- begin "+name+" -->\n", "<!-- end "+name+" -->\n"
-	before, rest, ok := strings.Cut(page, begin)
-	_, after, okay := strings.Cut(rest, end)
-	if !ok || !okay {
-		t.Fatalf("%s has no marks for %s", troubleshooting, name)
-	}
-	return before + begin + strings.Join(lines, "\n") + "\n" + end + after
 }

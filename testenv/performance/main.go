@@ -14,6 +14,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/generated"
 )
 
 func main() {
@@ -42,16 +44,5 @@ func run(output io.Reader, echo io.Writer, path string, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("benchmarks: %w", err)
 	}
-	page, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("read page: %w", err)
-	}
-	text, err := replacePart(string(page), part)
-	if err != nil {
-		return fmt.Errorf("page %s: %w", path, err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		return fmt.Errorf("write page: %w", err)
-	}
-	return nil
+	return generated.Rewrite(path, map[string][]string{"benchmarks": part})
 }

@@ -8,12 +8,6 @@ import (
 	"time"
 )
 
-// The generated part of the page stands between these lines.
-const (
-	partBegins = "<!-- begin generated benchmarks -->\n"
-	partEnds   = "<!-- end generated benchmarks -->\n"
-)
-
 // table is a table of the page: a row for each benchmark, a column for each of
 // their figures.
 type table struct {
@@ -114,10 +108,11 @@ var tables = []table{
 	},
 }
 
-// render returns the generated part of the page. Each figure must be there.
-func render(m measurements, now time.Time) (string, error) {
+// render returns the lines of the generated part of the page. Each figure must
+// be there.
+func render(m measurements, now time.Time) ([]string, error) {
 	if err := m.derive(); err != nil {
-		return "", err
+		return nil, err
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "Measured on %s, on this machine: %s, %s cores, %s.\n", now.UTC().Format(time.DateOnly), m.cpu, m.cores, m.system)
@@ -132,14 +127,14 @@ func render(m measurements, now time.Time) (string, error) {
 			for _, c := range t.columns {
 				value, ok := m.values[figure{r.benchmark, c.unit}]
 				if !ok {
-					return "", fmt.Errorf("benchmark %s has no %s", r.benchmark, c.unit)
+					return nil, fmt.Errorf("benchmark %s has no %s", r.benchmark, c.unit)
 				}
 				fmt.Fprintf(&b, " %s |", cell(fmt.Sprintf(c.format, value), value, r.aims[c.unit]))
 			}
 			b.WriteString("\n")
 		}
 	}
-	return b.String(), nil
+	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n"), nil
 }
 
 // cell is a figure with its aim, if it has one.
@@ -164,14 +159,4 @@ func (m measurements) derive() error {
 	}
 	m.values[figure{rawSignatures, rawRate}] = bare / took
 	return nil
-}
-
-// replacePart replaces what stands between the markers of a page.
-func replacePart(page, part string) (string, error) {
-	before, rest, begins := strings.Cut(page, partBegins)
-	_, after, ends := strings.Cut(rest, partEnds)
-	if !begins || !ends {
-		return "", fmt.Errorf("no lines %q and %q", strings.TrimSpace(partBegins), strings.TrimSpace(partEnds))
-	}
-	return before + partBegins + part + partEnds + after, nil
 }

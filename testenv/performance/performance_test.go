@@ -11,6 +11,12 @@ import (
 	"time"
 )
 
+// The markers of the page's generated part.
+const (
+	partBegins = "<!-- begin generated benchmarks -->\n"
+	partEnds   = "<!-- end generated benchmarks -->\n"
+)
+
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 // recorded is the output of the benchmarks, with two rounds of each on a busy
