@@ -83,7 +83,12 @@ func (s PINSource) EnvName() string {
 }
 
 // String returns the source as ParsePINSource reads it, such as "env:NAME".
-func (s PINSource) String() string { return s.scheme + ":" + s.name }
+func (s PINSource) String() string {
+	if s.scheme == "file" && strings.HasPrefix(s.name, "//") { // else it would read as the name of a host
+		return s.scheme + "://" + s.name
+	}
+	return s.scheme + ":" + s.name
+}
 
 // Read reads the PIN. One line end at a file's end is cut off; all else is
 // PIN. An empty PIN is an error, since trying it would cost one of the token's

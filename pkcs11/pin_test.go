@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -91,4 +92,41 @@ func TestPINSourceRefusesWhatMayBeThePIN(t *testing.T) {
 			t.Errorf("ParsePINSource(%q): %v", s, err)
 		}
 	}
+}
+
+// FuzzPINSource holds that a source is what was written, that reading it opens
+// nothing but a regular file or a variable, and that no error repeats what may be
+// the PIN itself.
+func FuzzPINSource(f *testing.F) {
+	for _, seed := range []string{
+		"file:/run/pin", "file:///run/pin", "file://localhost/run/pin", "file://elsewhere/pin", "file:pin", "file:", "/run/pin", "//run/pin",
+		"env:PIN", "env://", "env:", "env:A=B", "env:A\x00", "|cat /run/pin", "471147", "", "user:password", "FILE:/run/pin", "file://localhost",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		const mark = "471147"
+		if _, err := ParsePINSource(mark + s + mark); err == nil || strings.Contains(err.Error(), mark) {
+			t.Fatalf("a PIN: %v", err)
+		}
+		source, err := ParsePINSource(s)
+		if err != nil {
+			if !IsKind(err, KindConfig) || !source.IsZero() {
+				t.Fatalf("%v, error %v", source, err)
+			}
+			return
+		}
+		again, err := ParsePINSource(source.String())
+		if name := source.EnvName(); err != nil || again != source || name == "" && source.scheme != "file" || strings.ContainsAny(name, "=\x00") {
+			t.Fatalf("%q became %q, then %q, %v", s, source, again, err)
+		}
+		var asked []string
+		pin, err := source.Read(func(name string) string { asked = append(asked, name); return "" })
+		if err == nil && (len(pin.Reveal()) == 0 || len(pin.Reveal()) > maxPIN) || err != nil && !IsKind(err, KindPINSource) {
+			t.Fatalf("%q: a PIN of %d bytes, error %v", source, len(pin.Reveal()), err)
+		}
+		if source.scheme == "env" && (err == nil || !slices.Equal(asked, []string{source.name})) || source.scheme == "file" && asked != nil {
+			t.Fatalf("%q: asked for %q, error %v", source, asked, err)
+		}
+	})
 }
