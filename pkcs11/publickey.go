@@ -65,7 +65,11 @@ func parseRSA(modulus, exponent []byte) (crypto.PublicKey, error) {
 	if len(modulus) > maxBytes+1 {
 		return nil, errors.New("its RSA modulus is longer than 16384 bits")
 	}
-	return &rsa.PublicKey{N: new(big.Int).SetBytes(modulus), E: int(e.Int64())}, nil
+	n := new(big.Int).SetBytes(modulus)
+	if n.Sign() == 0 {
+		return nil, errors.New("its RSA modulus is zero")
+	}
+	return &rsa.PublicKey{N: n, E: int(e.Int64())}, nil
 }
 
 func parseEC(params, point []byte) (crypto.PublicKey, error) {

@@ -3,10 +3,12 @@
 package pkcs11
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/asn1"
 	"errors"
 	"math/big"
@@ -18,11 +20,11 @@ import (
 
 func ulong(n uint) []byte { return pkcs11.NewAttribute(0, n).Value }
 
-func mustMarshal(t *testing.T, value any) []byte {
-	t.Helper()
+func mustMarshal(tb testing.TB, value any) []byte {
+	tb.Helper()
 	der, err := asn1.Marshal(value)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return der
 }
@@ -84,6 +86,7 @@ func TestPublicKeyRefuses(t *testing.T) {
 		"even exponent":     {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_MODULUS: {1, 1}, pkcs11.CKA_PUBLIC_EXPONENT: {4}}, "exponent is out of range"},
 		"endless exponent":  {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_MODULUS: {1, 1}, pkcs11.CKA_PUBLIC_EXPONENT: {1, 0, 0, 0, 0, 0, 0, 0, 1}}, "exponent is out of range"},
 		"endless modulus":   {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_MODULUS: make([]byte, 4096), pkcs11.CKA_PUBLIC_EXPONENT: {3}}, "longer than 16384 bits"},
+		"modulus of zeros":  {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_MODULUS: {0, 0}, pkcs11.CKA_PUBLIC_EXPONENT: {3}}, "modulus is zero"},
 		"truncated type":    {map[uint][]byte{pkcs11.CKA_KEY_TYPE: {3}, pkcs11.CKA_MODULUS: {1, 1}, pkcs11.CKA_PUBLIC_EXPONENT: {3}}, unknown},
 		"point at infinity": {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_EC), pkcs11.CKA_EC_PARAMS: p256, pkcs11.CKA_EC_POINT: {0}}, "CKA_EC_POINT"},
 	} {
@@ -122,18 +125,61 @@ func TestGuessedPublicKeyMustFitWhatThePrivateKeyShows(t *testing.T) {
 	}
 }
 
-// FuzzPublicKey feeds what a hostile token could show.
+// FuzzPublicKey feeds what a hostile token could show. What is accepted is the
+// key that the attributes say, and one that every X.509 parser takes back.
 func FuzzPublicKey(f *testing.F) {
-	p256, _ := asn1.Marshal(curves[0].oid)
-	f.Add(ulong(pkcs11.CKK_EC), []byte{}, []byte{}, p256, []byte{4, 1})
-	f.Add(ulong(pkcs11.CKK_RSA), []byte{15}, []byte{3}, []byte{}, []byte{})
+	for _, c := range curves {
+		key, err := ecdsa.GenerateKey(c.curve, rand.Reader)
+		if err != nil {
+			f.Fatal(err)
+		}
+		raw, err := key.PublicKey.Bytes()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(ulong(pkcs11.CKK_EC), []byte{}, []byte{}, mustMarshal(f, c.oid), raw)
+		f.Add(ulong(pkcs11.CKK_EC), []byte{}, []byte{}, mustMarshal(f, c.name), mustMarshal(f, raw))
+		f.Add(ulong(pkcs11.CKK_EC), []byte{}, []byte{}, mustMarshal(f, c.oid), raw[:33])
+	}
+	f.Add(ulong(pkcs11.CKK_EC), []byte{}, []byte{}, mustMarshal(f, "secp256k1"), []byte{4, 1})
+	f.Add(ulong(pkcs11.CKK_RSA), []byte{0, 0xC3, 15}, []byte{0, 1, 0, 1}, []byte{}, []byte{})
+	f.Add(ulong(pkcs11.CKK_RSA), []byte{0}, []byte{3}, []byte{}, []byte{})
+	f.Add([]byte{}, []byte{}, []byte{}, []byte{}, []byte{})
 	f.Fuzz(func(t *testing.T, keyType, modulus, exponent, params, point []byte) {
 		public, err := parsePublicKey(map[uint][]byte{
 			pkcs11.CKA_KEY_TYPE: keyType, pkcs11.CKA_MODULUS: modulus, pkcs11.CKA_PUBLIC_EXPONENT: exponent,
 			pkcs11.CKA_EC_PARAMS: params, pkcs11.CKA_EC_POINT: point,
 		})
-		if (public == nil) == (err == nil) {
-			t.Fatalf("%v, %v", public, err)
+		if err != nil {
+			if public != nil || len(err.Error()) > 300 {
+				t.Fatalf("%v, %v", public, err)
+			}
+			return
+		}
+		switch key := public.(type) {
+		case *rsa.PublicKey:
+			if key.N.Cmp(new(big.Int).SetBytes(modulus)) != 0 || key.N.Sign() <= 0 || key.N.BitLen() > 16384+8 {
+				t.Errorf("the modulus is %x", key.N)
+			}
+			if e := new(big.Int).SetBytes(exponent); e.Cmp(big.NewInt(int64(key.E))) != 0 || key.E < 3 || key.E%2 == 0 {
+				t.Errorf("the exponent is %d", key.E)
+			}
+		case *ecdsa.PublicKey:
+			if raw, err := key.Bytes(); err != nil || !bytes.HasSuffix(point, raw) {
+				t.Errorf("the point is %x, %v", raw, err)
+			}
+			if curve, err := parseCurve(params); err != nil || curve != key.Curve {
+				t.Errorf("the curve is %v, %v", key.Curve, err)
+			}
+		default:
+			t.Fatalf("a key of the type %T", public)
+		}
+		der, err := x509.MarshalPKIXPublicKey(public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := x509.ParsePKIXPublicKey(der); err != nil || !equal(public, back) {
+			t.Errorf("it came back as %v, %v", back, err)
 		}
 	})
 }
