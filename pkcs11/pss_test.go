@@ -60,25 +60,50 @@ func TestPSSEncodingRefuses(t *testing.T) {
 	}
 }
 
+// FuzzPSSEncoding compares with crypto/rsa, which makes the same signature of the
+// same salt, for moduli whose top byte is full, and has one and seven bits.
 func FuzzPSSEncoding(f *testing.F) {
-	key, err := rsa.GenerateKey(rand.Reader, 2049)
-	if err != nil {
-		f.Fatal(err)
+	var keys []*rsa.PrivateKey
+	for _, bits := range []int{1024, 1025, 1031, 2048} {
+		key, err := rsa.GenerateKey(rand.Reader, bits)
+		if err != nil {
+			f.Fatal(err)
+		}
+		keys = append(keys, key)
 	}
-	f.Add([]byte("message"), []byte("salt"))
-	f.Fuzz(func(t *testing.T, message, salt []byte) {
-		for _, s := range schemes {
-			h := s.hash.New()
-			h.Write(message)
-			digest := h.Sum(nil)
-			random := bytes.NewReader(append(salt, make([]byte, s.hash.Size())...))
-			encoded, err := encodePSS(random, s.hash, digest, key.N.BitLen())
-			if err != nil {
-				t.Fatal(err)
+	for i := range keys {
+		f.Add([]byte("message"), []byte("salt"), byte(i), byte(i))
+	}
+	f.Fuzz(func(t *testing.T, message, salt []byte, k, s byte) {
+		key, hash := keys[int(k)%len(keys)], schemes[int(s)%len(schemes)].hash
+		h := hash.New()
+		h.Write(message)
+		digest := h.Sum(nil)
+		salt = append(salt, make([]byte, hash.Size())...)[:hash.Size()]
+		encoded, err := encodePSS(bytes.NewReader(salt), hash, digest, key.N.BitLen())
+		if size := (key.N.BitLen() + 6) / 8; size < 2*hash.Size()+2 {
+			if err == nil {
+				t.Fatalf("%v fits into %d bits", hash, key.N.BitLen())
 			}
-			if err := rsa.VerifyPSS(&key.PublicKey, s.hash, digest, rawRSA(key, encoded), &rsa.PSSOptions{SaltLength: s.hash.Size()}); err != nil {
-				t.Fatal(err)
-			}
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(encoded) != key.Size() || new(big.Int).SetBytes(encoded).Cmp(key.N) >= 0 {
+			t.Fatalf("%x is not for the modulus", encoded)
+		}
+		opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
+		want, err := rsa.SignPSS(bytes.NewReader(salt), key, hash, digest, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := rawRSA(key, encoded)
+		if !bytes.Equal(got, want) {
+			t.Errorf("%x, and crypto/rsa makes %x", got, want)
+		}
+		if err := rsa.VerifyPSS(&key.PublicKey, hash, digest, got, opts); err != nil {
+			t.Error(err)
 		}
 	})
 }
