@@ -15,6 +15,9 @@ import (
 // errTooEarly is what an operation gives that needs one before it.
 var errTooEarly = &pkcs11.Error{Kind: pkcs11.KindClosed, Message: "the module host was asked for a key before a login"}
 
+// errNotLoaded is what an operation gives that needs a module.
+var errNotLoaded = &pkcs11.Error{Kind: pkcs11.KindClosed, Message: "the module host was asked for a token before it had loaded a module"}
+
 func (c *child) load(p loadParameters) (any, error) {
 	if err := c.prepare(p); err != nil {
 		return nil, err
@@ -22,9 +25,17 @@ func (c *child) load(p loadParameters) (any, error) {
 	return c.module.Info()
 }
 
-func (c *child) survey(struct{}) (any, error) { return c.module.Survey() }
+func (c *child) survey(struct{}) (any, error) {
+	if c.module == nil {
+		return nil, errNotLoaded
+	}
+	return c.module.Survey()
+}
 
 func (c *child) selectToken(struct{}) (any, error) {
+	if c.module == nil {
+		return nil, errNotLoaded
+	}
 	var err error
 	if c.token, err = c.module.Token(c.uri); err != nil {
 		return nil, err
@@ -47,6 +58,9 @@ func (c *child) keys(struct{}) (any, error) {
 	if c.session != nil {
 		one, err := c.list(c.token, c.session)
 		return []listed{one}, err
+	}
+	if c.module == nil {
+		return nil, errNotLoaded
 	}
 	tokens, err := c.module.Select(c.uri)
 	if err != nil {

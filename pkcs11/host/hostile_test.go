@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+)
+
+// A vendor's library shares the child's memory, so that it can write whatever it
+// likes into the child's end of the pipe.
+
+const testPIN = "pin-471147"
+
+// newHostileChild returns a process of which only the pipe is real: the child
+// says data, and sent gets what it is told.
+func newHostileChild(data []byte, sent *frames) *process {
+	p := &process{
+		pipe:   pipe{in: io.NopCloser(bytes.NewReader(data)), out: sent},
+		module: "/lib/hostile.so",
+		pin: func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+			return pkcs11.NewPIN([]byte(testPIN)), nil
+		},
+		log:     slog.New(slog.DiscardHandler),
+		command: &exec.Cmd{},
+		output:  &capture{},
+		done:    make(chan struct{}),
+		waiting: map[uint64]chan reply{},
+		reaped:  true,
+	}
+	p.gone, p.setGone = context.WithCancel(context.Background())
+	return p
+}
+
+// listen handles what the child says to its end, as receiveAll does. It returns
+// how many PINs the child asked for, and the numbers of the requests that it
+// answered.
+func (p *process) listen() (asked int, answered map[uint64]bool) {
+	answered = map[uint64]bool{}
+	for {
+		t, body, err := p.receive()
+		if err == nil {
+			err = p.handle(t, body)
+		}
+		if err != nil {
+			break
+		}
+		var r reply
+		if t == frameAsk {
+			asked++
+		} else if t == frameReply && json.Unmarshal(body, &r) == nil {
+			answered[r.ID] = true
+		}
+	}
+	p.asked.Wait()
+	p.setGone()
+	close(p.done)
+	return asked, answered
+}
+
+// frames counts frames by their type.
+type frames struct {
+	mu    sync.Mutex
+	count map[frameType]int
+}
+
+func (f *frames) Write(frame []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.count[frameType(frame[4])]++
+	return len(frame), nil
+}
+
+func (f *frames) Close() error { return nil }
+
+// questions are all that a parent asks of a child. They return what is wrong with
+// an answer that was taken.
+var questions = []func(context.Context, *process) (wrong string, err error){
+	func(ctx context.Context, p *process) (string, error) {
+		k := &Key{process: p}
+		var o opened
+		err := p.call(ctx, opOpen, openParameters{}, &o)
+		if err == nil {
+			err = k.parse(o)
+		}
+		if err == nil && k.public == nil {
+			return "a key without a public half", nil
+		}
+		return "", err
+	},
+	func(ctx context.Context, p *process) (string, error) {
+		signature, err := (&Key{process: p}).SignMessage(ctx, []byte("message"), crypto.SHA256)
+		if err != nil && signature != nil {
+			return "a signature beside the error", err
+		}
+		return "", err
+	},
+	func(ctx context.Context, p *process) (string, error) {
+		_, err := (&Key{process: p}).Mechanisms(ctx, crypto.SHA256)
+		return "", err
+	},
+	func(ctx context.Context, p *process) (string, error) {
+		tokens, err := (&Module{process: p}).Survey(ctx)
+		return notWritable(tokens), err
+	},
+	func(ctx context.Context, p *process) (string, error) {
+		token, err := (&Module{process: p}).Token(ctx)
+		return notWritable(token), err
+	},
+	func(ctx context.Context, p *process) (string, error) {
+		return "", (&Module{process: p}).Login(ctx, false)
+	},
+	func(ctx context.Context, p *process) (string, error) {
+		listings, err := (&Module{process: p}).Keys(ctx)
+		for _, l := range listings {
+			for _, certificate := range l.Certificates {
+				if certificate == nil {
+					return "no certificate", err
+				}
+			}
+		}
+		return "", err
+	},
+	func(ctx context.Context, p *process) (string, error) {
+		_, err := (&Module{process: p}).Key(ctx)
+		return "", err
+	},
+	func(ctx context.Context, p *process) (string, error) {
+		uri, public, err := (&Module{process: p}).Generate(ctx, "EC-256")
+		if err == nil && public == nil {
+			return "no public half", nil
+		}
+		return notWritable(uri), err
+	},
+	func(ctx context.Context, p *process) (string, error) {
+		_, err := (&Module{process: p}).Import(ctx, nil)
+		return "", err
+	},
+}
+
+// notWritable says whether a value can't be written as JSON, as the commands do.
+func notWritable(value any) string {
+	if _, err := json.Marshal(value); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+func frame(t frameType, body string) []byte {
+	var b buffer
+	if err := (&pipe{out: &b}).send(t, json.RawMessage(body)); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
+// FuzzHostileChild holds that each question to a child gets one end whatever the
+// child says, that no answer is taken that can't be used, and that the PIN leaves
+// only when it is asked for.
+func FuzzHostileChild(f *testing.F) {
+	pki, err := testenv.NewPKI()
+	if err != nil {
+		f.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(pki.Root.PublicKey)
+	if err != nil {
+		f.Fatal(err)
+	}
+	spki, certificate := base64.StdEncoding.EncodeToString(der), base64.StdEncoding.EncodeToString(pki.Root.Raw)
+	for _, seed := range []string{
+		`{"id":1,"result":{"publicKey":"` + spki + `","certificates":["` + certificate + `"]}}`,
+		`{"id":1,"result":{"publicKey":"` + spki + `","certificates":[null]}}`,
+		`{"id":1}`, `{"id":1,"result":null}`, `{"id":11}`, `{"id":2,"error":{"kind":"call","call":"C_Sign","rv":5}}`,
+		`{"id":2,"result":{"signature":"AAAA"}}`, `{"id":3,"result":["CKM_ECDSA",null]}`,
+		`{"id":4,"result":[{"label":"T","uri":"pkcs11:token=T"}]}`, `{"id":4,"result":[{"uri":"pkcs11:?pin-value=1"}]}`,
+		`{"id":5,"result":{"uri":"pkcs11:token=T"}}`, `{"id":6,"result":{}}`,
+		`{"id":7,"result":[{"token":{},"keys":[{"uri":"pkcs11:","publicKey":"AA==","problem":{}}],"certificates":["` + certificate + `"]}]}`,
+		`{"id":8,"result":{"publicKey":""}}`, `{"id":9,"result":{"uri":"pkcs11:","publicKey":"` + spki + `"}}`, `{"id":10,"result":[true]}`,
+	} {
+		f.Add(append(frame(frameReply, seed), frame(frameReply, seed)...))
+	}
+	f.Add(append(frame(frameAsk, `{"label":"T"}`), frame(frameAsk, `{}`)...))
+	f.Add(append(frame(frameCall, `{"call":"C_Sign","rv":48,"ns":-1}`), frame('x', `{}`)...))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		sent := &frames{count: map[frameType]int{}}
+		p := newHostileChild(data, sent)
+		var asking sync.WaitGroup
+		for i, ask := range questions {
+			asking.Go(func() {
+				wrong, err := ask(t.Context(), p)
+				if wrong != "" {
+					t.Errorf("question %d: %s", i+1, wrong)
+				}
+				if err != nil && strings.Contains(err.Error(), testPIN) {
+					t.Errorf("question %d: the PIN is in the error: %v", i+1, err)
+				}
+			})
+			for p.numbered() <= uint64(i) { // so that each has its number
+				runtime.Gosched()
+			}
+		}
+		asked, answered := p.listen()
+		asking.Wait()
+		for i := range questions {
+			if _, open := p.waiting[uint64(i)+1]; open == answered[uint64(i)+1] {
+				t.Errorf("question %d: open %v, answered %v", i+1, open, !open)
+			}
+		}
+		sent.mu.Lock()
+		defer sent.mu.Unlock()
+		if told := sent.count[framePIN]; told != asked {
+			t.Errorf("the PIN was told %d times, and asked for %d times", told, asked)
+		}
+	})
+}
+
+// numbered returns the number of the last question.
+func (p *process) numbered() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lastID
+}
+
+// FuzzRequest holds that the child answers each request once, whatever is in it,
+// and that none of them brings it down.
+func FuzzRequest(f *testing.F) {
+	for o := range operations {
+		for _, parameters := range []string{`{}`, `null`, `[]`, `{"module":"/nonexistent/module.so","uri":"pkcs11:token=T","sessions":-1,"userType":1}`, `{"hash":5,"pss":true,"message":"AA=="}`, `{"certificates":["MAA="]}`} {
+			f.Add(uint64(1), string(o), []byte(parameters))
+		}
+	}
+	f.Add(uint64(1<<63), "unknown", []byte(`{`))
+	f.Fuzz(func(t *testing.T, id uint64, o string, parameters []byte) {
+		var out buffer
+		c := &child{pipe: pipe{in: &out, out: &out}}
+		c.answer(request{id, operation(o), parameters})
+		typ, body, err := c.receive()
+		if err != nil || typ != frameReply || out.Len() > 0 {
+			t.Fatalf("answered %c %s, and %d bytes more, %v", typ, body, out.Len(), err)
+		}
+		var r reply
+		if err := json.Unmarshal(body, &r); err != nil || r.ID != id || (r.Error == nil) == (r.Result == nil) {
+			t.Fatalf("answered %s, %v", body, err)
+		}
+		if r.Error != nil && (r.Error.Kind == "" || strings.HasPrefix(r.Error.Message, "internal error")) {
+			t.Fatalf("answered %s", body)
+		}
+	})
+}
