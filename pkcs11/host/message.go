@@ -3,6 +3,7 @@
 package host
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -184,9 +185,13 @@ func (p *pipe) receive() (frameType, json.RawMessage, error) {
 	if length < 1 || length > maxFrame {
 		return 0, nil, fmt.Errorf("a frame of %d bytes is not of the module host's protocol", length)
 	}
-	body := make([]byte, length-1)
-	if _, err := io.ReadFull(p.in, body); err != nil {
+	// No more memory is taken than what comes. What is short, as a PIN is, stays
+	// in one place, where it can be wiped.
+	const short = 64 << 10
+	var body bytes.Buffer
+	body.Grow(min(int(length), short) + bytes.MinRead)
+	if _, err := io.CopyN(&body, p.in, int64(length)-1); err != nil {
 		return 0, nil, err
 	}
-	return frameType(head[4]), body, nil
+	return frameType(head[4]), body.Bytes(), nil
 }
