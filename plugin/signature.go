@@ -3,6 +3,7 @@
 package plugin
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -42,9 +43,12 @@ func sign(ctx context.Context, key Key, spec keySpec, public crypto.PublicKey, p
 // section 2.1.
 func rawECDSA(der []byte, spec keySpec) ([]byte, error) {
 	var value struct{ R, S *big.Int }
-	rest, err := asn1.Unmarshal(der, &value)
-	if err != nil || len(rest) > 0 {
+	if _, err := asn1.Unmarshal(der, &value); err != nil {
 		return nil, errors.New("it is not an ECDSA signature in DER")
+	}
+	// The decoder passes over what follows, inside of the sequence too.
+	if whole, err := asn1.Marshal(value); err != nil || !bytes.Equal(whole, der) {
+		return nil, errors.New("it is not an ECDSA signature in DER alone")
 	}
 	order := spec.curve.Params().N
 	for _, n := range []*big.Int{value.R, value.S} {

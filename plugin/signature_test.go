@@ -3,6 +3,10 @@
 package plugin
 
 import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rand"
 	"encoding/asn1"
 	"math/big"
 	"testing"
@@ -39,6 +43,10 @@ func TestWrongSignaturesDoNotLeave(t *testing.T) {
 		{"EC, too short", contract.KeySpecEC256, cut},
 		{"EC, empty", contract.KeySpecEC256, none},
 		{"EC, more behind it", contract.KeySpecEC256, func(signature []byte) []byte { return append(signature, 0) }},
+		{"EC, more in its sequence", contract.KeySpecEC256, func(signature []byte) []byte {
+			signature[1] += 2
+			return append(signature, 5, 0) // a NULL
+		}},
 		{"EC, r||s already", contract.KeySpecEC256, func([]byte) []byte { return make([]byte, 64) }},
 		{"EC, zero", contract.KeySpecEC256, der(big.NewInt(0), big.NewInt(0))},
 		{"EC, negative", contract.KeySpecEC256, der(big.NewInt(-1), big.NewInt(1))},
@@ -77,4 +85,49 @@ func TestRawECDSAHasFixedLength(t *testing.T) {
 			t.Errorf("%s: got %x", name, raw)
 		}
 	}
+}
+
+// FuzzRawECDSA feeds what a token could return. What is accepted has one encoding,
+// and verifies if and only if crypto/ecdsa says so.
+func FuzzRawECDSA(f *testing.F) {
+	payload := []byte("payload")
+	var specs []keySpec
+	var keys []*ecdsa.PrivateKey
+	for _, name := range []contract.KeySpec{contract.KeySpecEC256, contract.KeySpecEC384, contract.KeySpecEC521} {
+		spec, err := specNamed(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		key := testKeys[name]().(*ecdsa.PrivateKey)
+		der, err := crypto.SignMessage(key, rand.Reader, payload, spec.hash)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(der, byte(len(specs)))
+		f.Add(append(der, 0), byte(len(specs)))
+		specs, keys = append(specs, spec), append(keys, key)
+	}
+	f.Add([]byte{0x30, 6, 2, 1, 1, 2, 1, 2}, byte(0))
+	f.Add([]byte{0x30, 8, 2, 1, 1, 2, 1, 2, 5, 0}, byte(0))
+	f.Add([]byte{0x30, 7, 2, 2, 0, 1, 2, 1, 2}, byte(0)) // not the shortest encoding
+	f.Fuzz(func(t *testing.T, der []byte, which byte) {
+		spec, key := specs[int(which)%len(specs)], keys[int(which)%len(keys)]
+		raw, err := rawECDSA(der, spec)
+		if err != nil {
+			if raw != nil {
+				t.Errorf("%x beside the error %v", raw, err)
+			}
+			return
+		}
+		r, s := new(big.Int).SetBytes(raw[:len(raw)/2]), new(big.Int).SetBytes(raw[len(raw)/2:])
+		if back, err := asn1.Marshal(struct{ R, S *big.Int }{r, s}); err != nil || !bytes.Equal(back, der) || len(raw) != 2*spec.scalarSize() {
+			t.Errorf("%x became %x, then %x, %v", der, raw, back, err)
+		}
+		h := spec.hash.New()
+		h.Write(payload)
+		want := ecdsa.VerifyASN1(&key.PublicKey, h.Sum(nil), der)
+		if err := verify(spec, &key.PublicKey, payload, raw); (err == nil) != want {
+			t.Errorf("%x: crypto/ecdsa says %v, error %v", der, want, err)
+		}
+	})
 }
