@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -113,6 +114,8 @@ func cutAttribute(s string) (attribute, value, rest string, more bool, err error
 		return "", "", "", false, fmt.Errorf("the value of %s is empty", quote(attribute))
 	case !utf8.ValidString(value):
 		return "", "", "", false, fmt.Errorf("the value of %s is not UTF-8", quote(attribute))
+	case strings.ContainsFunc(value, unicode.IsControl): // no reader of the certificate could tell
+		return "", "", "", false, fmt.Errorf("the value of %s has a control character", quote(attribute))
 	}
 	return attribute, value, rest, more, nil
 }

@@ -64,6 +64,8 @@ func TestSubjectThatCanNotBeMappedIsRefused(t *testing.T) {
 		`CN=a\x`:                 "backslash",
 		"CN=a\x00b":              "must be written",
 		`CN=\FF`:                 "not UTF-8",
+		`CN=good\00.example`:     "control character",
+		"CN=a\tb":                "control character",
 	} {
 		if name, err := ParseSubject(s); err == nil || !strings.Contains(err.Error(), wants) {
 			t.Errorf("%q: %v, error %v", s, name, err)
@@ -72,7 +74,8 @@ func TestSubjectThatCanNotBeMappedIsRefused(t *testing.T) {
 }
 
 // What go-ldap reads, which notation reads trusted identities with, is what
-// this parser reads, or refuses.
+// this parser reads, or refuses. And what it read, it writes so that it reads it
+// again.
 func FuzzSubjectIsReadAsNotationReadsIt(f *testing.F) {
 	for _, seed := range []string{`CN=a b\, c ,O=\23d\20 ,C=US`, `CN=\E2\82\AC`, `O = x\+y, CN=\ z`, "CN=€"} {
 		f.Add(seed)
@@ -81,6 +84,9 @@ func FuzzSubjectIsReadAsNotationReadsIt(f *testing.F) {
 		name, err := ParseSubject(s)
 		if err != nil {
 			return
+		}
+		if again, err := ParseSubject(name.String()); err != nil || again.String() != name.String() {
+			t.Errorf("%q was read as %q, and that as %q, %v", s, name, again, err)
 		}
 		reference, err := ldap.ParseDN(s)
 		if err != nil {
