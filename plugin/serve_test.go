@@ -317,18 +317,46 @@ func FuzzServe(f *testing.F) {
 		contract.ErrorCodeValidation, contract.ErrorCodeUnsupportedContractVersion, contract.ErrorCodeAccessDenied,
 		contract.ErrorCodeTimeout, contract.ErrorCodeThrottled, contract.ErrorCodeGeneric,
 	}
+	spec, err := specNamed(contract.KeySpecEC256)
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, command string, input []byte) {
 		code, output := serve(t, token.plugin(), command, string(input))
 		token.opened = nil // of millions of runs
-		if code == exitSuccess {
+		if code != exitSuccess {
+			var failed contract.Error
+			if err := json.Unmarshal(output, &failed); err != nil || !slices.Contains(codes, failed.ErrCode) || failed.Message == "" {
+				t.Errorf("got %s", output)
+			}
+			if failed.Message != printable(failed.Message) || strings.HasPrefix(failed.Message, "internal error") {
+				t.Errorf("got the message %q", failed.Message)
+			}
 			return
 		}
-		var failed contract.Error
-		if err := json.Unmarshal(output, &failed); err != nil || !slices.Contains(codes, failed.ErrCode) || failed.Message == "" {
-			t.Errorf("got %s", output)
+		if command == string(contract.CommandGetMetadata) {
+			return
 		}
-		if strings.HasPrefix(failed.Message, "internal error") {
-			t.Errorf("a panic: %s", failed.Message)
+		var key struct{ ContractVersion, KeyID string }
+		if err := json.Unmarshal(input, &key); err != nil || key.ContractVersion != contract.ContractVersion {
+			t.Fatalf("%s is served, %v", input, err)
+		}
+		var answer contract.GenerateSignatureResponse
+		if err := json.Unmarshal(output, &answer); err != nil || answer.KeyID != key.KeyID {
+			t.Fatalf("%s is answered with %s, %v", input, output, err)
+		}
+		if command != string(contract.CommandGenerateSignature) {
+			return
+		}
+		var asked contract.GenerateSignatureRequest
+		if err := json.Unmarshal(input, &asked); err != nil {
+			t.Fatalf("%s is served, %v", input, err)
+		}
+		if asked.KeySpec != spec.name || asked.Hash != spec.hashName || answer.SigningAlgorithm != spec.algorithm {
+			t.Errorf("%s is answered with %s", input, output)
+		}
+		if err := verify(spec, token.key.Public(), asked.Payload, answer.Signature); err != nil {
+			t.Errorf("%s is answered with %s: %v", input, output, err)
 		}
 	})
 }

@@ -3,6 +3,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"encoding/pem"
 	"errors"
@@ -266,4 +267,77 @@ func TestBadBundlesAreRefused(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// FuzzSettings holds that what is accepted is within its bounds, that the earlier
+// source wins, that the arguments for "notation key add" lead to the same
+// settings, and that errors hold no PIN.
+func FuzzSettings(f *testing.F) {
+	for _, seed := range [][3]string{
+		{"pkcs11:token=T;object=k?module-path=/uri.so&pin-source=env:P", "module=/config.so\ntimeout=2s\nuser_type=0x80000001", "NOTATION_PKCS11_MODULE=/env.so\nNOTATION_PKCS11_PIN=1"},
+		{"pkcs11:", "pin_source=file:pin\ninit_args=configdir='a b'", "NOTATION_PKCS11_TIMEOUT=1h"},
+		{"pkcs11:?module-name=softhsm2", "pin_source=//run/pin", "NOTATION_PKCS11_PIN_SOURCE=env:OTHER\nNOTATION_PKCS11_LOG=/tmp/log"},
+		{"pkcs11:", "pin=471147", ""}, {"pkcs11:", "user_type=2", ""}, {"pkcs11:", "timeout=0s", ""}, {"pkcs11:", "timeout=", ""},
+		{"pkcs11:", "cert_chain=/nonexistent.pem\nunknown=1", "NOTATION_PKCS11_CERT_CHAIN=/dev/null"},
+	} {
+		f.Add(seed[0], seed[1], seed[2])
+	}
+	f.Fuzz(func(t *testing.T, id, config, variables string) {
+		c, env := lineMap(config), lineMap(variables)
+		const pin = "471147"
+		env["NOTATION_PKCS11_PIN"] = pin
+		if _, given := c["pin"]; given {
+			c["pin"] = pin
+		}
+		s, err := ParseSettings(id, c, environment(env), nil)
+		if err != nil {
+			var failed *contract.Error
+			if !errors.As(err, &failed) || failed.ErrCode != contract.ErrorCodeValidation || len(failed.Message) > 8<<10 {
+				t.Fatalf("%#v", err)
+			}
+			if strings.Contains(failed.Message, pin) && !strings.Contains(id+config+variables, pin) {
+				t.Fatalf("the PIN is in the error: %v", err)
+			}
+			return
+		}
+		if s.PIN == nil || s.Timeout <= 0 || s.Timeout > maxTimeout || s.UserType == 0 || s.UserType == 2 || len(s.Certificates) > maxBundleCertificates {
+			t.Fatalf("got %+v", s)
+		}
+		if _, given := c["pin"]; given {
+			t.Fatal("a PIN in the config is accepted")
+		}
+		path, inURI := s.URI.Value(pkcs11.AttrModulePath)
+		_, byName := s.URI.Value(pkcs11.AttrModuleName)
+		if want := cmp.Or(path, c["module"], env["NOTATION_PKCS11_MODULE"]); s.Module != want && (inURI || !byName) {
+			t.Fatalf("the module is %q, not %q", s.Module, want)
+		}
+
+		arguments, err := KeyAddArguments(s.URI, c, environment(env))
+		if err != nil {
+			t.Fatal(err)
+		}
+		added := map[string]string{}
+		for i, argument := range arguments {
+			if argument == "--plugin-config" {
+				key, value, _ := strings.Cut(arguments[i+1], "=")
+				added[key] = value
+			}
+		}
+		again, err := ParseSettings(arguments[slices.Index(arguments, "--id")+1], added, environment(nil), nil)
+		if err != nil || again.Module != s.Module || again.InitArgs != s.InitArgs || again.UserType != s.UserType || again.Timeout != s.Timeout ||
+			again.URI.String() != s.URI.String() || len(again.Certificates) != len(s.Certificates) {
+			t.Fatalf("%+v became %q, then %+v, %v", s, arguments, again, err)
+		}
+	})
+}
+
+// lineMap reads key=value, one a line.
+func lineMap(text string) map[string]string {
+	m := map[string]string{}
+	for line := range strings.Lines(text) {
+		if key, value, found := strings.Cut(strings.TrimRight(line, "\n"), "="); found {
+			m[key] = value
+		}
+	}
+	return m
 }
