@@ -23,9 +23,19 @@ const (
 // a structure of CommonMark (section 2.5), so all that might is written as one.
 // So are the dots, colons and at signs that GitHub would make links, emojis and
 // mentions of. What is plain here can only begin a structure at the start of a
-// line, where there are always words of our own.
+// line: a text that may stand there goes through markdownLine.
 func markdown(s string, most int) string {
 	return encode(s, most, " ,;/=-()'\"", "&#%d;")
+}
+
+// markdownLine is markdown for a text with which a line, or an item of a list,
+// begins. Only a letter is plain there: a number could be that of a list.
+func markdownLine(s string, most int) string {
+	text := strings.TrimLeft(markdown(s, most), " ")
+	if c := text[:min(1, len(text))]; c != "" && c[0] < utf8.RuneSelf && !unicode.IsLetter(rune(c[0])) && c != "&" {
+		return fmt.Sprintf("&#%d;%s", c[0], text[1:])
+	}
+	return text
 }
 
 // mermaid is for a quoted label of a Mermaid diagram, which has references of

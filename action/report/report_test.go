@@ -143,8 +143,16 @@ func TestDiagramHoldsItsShape(t *testing.T) {
 	}
 	_, diagram, _ := strings.Cut(r.Summary(), "```mermaid\n")
 	diagram, _, _ = strings.Cut(diagram, "```")
-	label := regexp.MustCompile(`"[^"]*"`)
-	statement := regexp.MustCompile(`^(flowchart LR|  [ase]\d+[[(/]+""[\])/]+|  [se]\d+ -- (subject|layer) --> [ae]\d+|  i\d+\[\(""\)\] -- lists --> s\d+|  classDef .*|  class [se\d,]+ added)$`)
+	checkDiagram(t, diagram)
+}
+
+var (
+	label     = regexp.MustCompile(`"[^"]*"`)
+	statement = regexp.MustCompile(`^(flowchart LR|  [ase]\d+[[(/]+""[\])/]+|  [se]\d+ -- (subject|layer) --> [ae]\d+|  i\d+\[\(""\)\] -- lists --> s\d+|  classDef .*|  class [se\d,]+ added)$`)
+)
+
+func checkDiagram(t *testing.T, diagram string) {
+	t.Helper()
 	for row := range strings.Lines(diagram) {
 		if row = label.ReplaceAllString(strings.TrimRight(row, "\n"), `""`); !statement.MatchString(row) {
 			t.Errorf("%q", row)

@@ -229,8 +229,8 @@ func short(digest string) string {
 
 // details adds all about an artifact, folded up.
 func (w *summary) details(a *Artifact) {
-	lines := Style{}.Details(a)
-	if len(lines) == 0 {
+	items := Style{}.details(a)
+	if len(items) == 0 {
 		return
 	}
 	title := code(a.name())
@@ -239,10 +239,8 @@ func (w *summary) details(a *Artifact) {
 	}
 	w.line("<details><summary>%s %s: %s</summary>", emoji(a.Succeeded), title, a.fate())
 	w.line("")
-	for _, text := range lines {
-		trimmed := strings.TrimLeft(text, " ")
-		depth := (len(text) - len(trimmed)) / 2
-		w.line("%s- %s", strings.Repeat("  ", depth), markdown(trimmed, maxText))
+	for _, item := range items {
+		w.line("%s- %s", strings.Repeat("  ", item.depth), markdownLine(item.text, maxText))
 	}
 	w.line("")
 	w.line("</details>")

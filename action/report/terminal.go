@@ -71,7 +71,11 @@ func (a *Artifact) fate() string {
 
 // Details says in lines what the headline leaves out.
 func (s Style) Details(a *Artifact) []string {
-	w := &lineWriter{style: s}
+	return lines(s.details(a))
+}
+
+func (s Style) details(a *Artifact) []item {
+	w := &itemWriter{style: s}
 	if a.Error != "" {
 		w.add(0, "%s %s", s.paint(red, "error:"), Terminal(a.Error))
 	}
@@ -96,12 +100,12 @@ func (s Style) Details(a *Artifact) []string {
 	if a.Inspection != nil {
 		w.signatures(a.Inspection.Signatures, a.Inspection.More)
 	}
-	return w.lines
+	return w.items
 }
 
 // Close says in lines how the run ended.
 func (s Style) Close(r *Report) []string {
-	w := &lineWriter{style: s}
+	w := &itemWriter{style: s}
 	for _, text := range r.Errors {
 		w.add(0, "%s %s", s.paint(red, "error:"), Terminal(text))
 	}
@@ -109,7 +113,7 @@ func (s Style) Close(r *Report) []string {
 		w.add(0, "%s %s", s.paint(yellow, "warning:"), Terminal(text))
 	}
 	w.add(0, "%s %s in %s", s.mark(r.Succeeded), r.Conclusion(), r.Finished.Sub(r.Started).Round(10*time.Millisecond))
-	return w.lines
+	return lines(w.items)
 }
 
 // Conclusion says in a sentence how the run ended.
@@ -137,18 +141,33 @@ func count(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// lineWriter collects lines. What it is given is made of texts of its own and
-// of those that went through Terminal.
-type lineWriter struct {
+// item is a line of a list in a list. How deep it is must not be read off its
+// text, which can be foreign from its first character on.
+type item struct {
+	depth int
+	text  string
+}
+
+func lines(items []item) []string {
+	list := make([]string, len(items))
+	for i, item := range items {
+		list[i] = line(strings.Repeat("  ", item.depth) + item.text)
+	}
+	return list
+}
+
+// itemWriter collects items. What it is given is made of texts of its own and of
+// those that went through Terminal.
+type itemWriter struct {
 	style Style
-	lines []string
+	items []item
 }
 
-func (w *lineWriter) add(depth int, format string, args ...any) {
-	w.lines = append(w.lines, line(strings.Repeat("  ", depth)+fmt.Sprintf(format, args...)))
+func (w *itemWriter) add(depth int, format string, args ...any) {
+	w.items = append(w.items, item{depth, fmt.Sprintf(format, args...)})
 }
 
-func (w *lineWriter) signed(s *Signed) {
+func (w *itemWriter) signed(s *Signed) {
 	w.add(0, "added the signature %s (%s)", Terminal(s.Digest), Terminal(s.Format))
 	if s.IndexTag != "" {
 		w.add(1, "listed in the referrers index %s", Terminal(s.IndexTag))
@@ -160,7 +179,7 @@ func (w *lineWriter) signed(s *Signed) {
 	}
 }
 
-func (w *lineWriter) certificates(depth int, chain []Certificate) {
+func (w *itemWriter) certificates(depth int, chain []Certificate) {
 	if len(chain) == 0 {
 		return
 	}
@@ -174,7 +193,7 @@ func (w *lineWriter) certificates(depth int, chain []Certificate) {
 
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
-func (w *lineWriter) verification(v *Verification) {
+func (w *itemWriter) verification(v *Verification) {
 	if st := v.Statement; st != nil {
 		w.add(0, "trust policy statement %s (level %s) applies: %s", Terminal(st.Name), Terminal(st.Level), Terminal(st.Reason))
 	}
@@ -184,7 +203,7 @@ func (w *lineWriter) verification(v *Verification) {
 	w.signatures(v.Signatures, v.More)
 }
 
-func (w *lineWriter) signatures(list []Signature, more bool) {
+func (w *itemWriter) signatures(list []Signature, more bool) {
 	for i := range list {
 		w.signature(&list[i])
 	}
@@ -193,7 +212,7 @@ func (w *lineWriter) signatures(list []Signature, more bool) {
 	}
 }
 
-func (w *lineWriter) signature(s *Signature) {
+func (w *itemWriter) signature(s *Signature) {
 	w.add(0, "%s signature %s", w.style.mark(s.Valid), Terminal(s.Digest))
 	if s.Error != "" && len(s.Checks) == 0 {
 		w.add(1, "%s", Terminal(s.Error)) // else the checks say so
@@ -215,7 +234,7 @@ func (w *lineWriter) signature(s *Signature) {
 	}
 }
 
-func (w *lineWriter) check(c *Check) {
+func (w *itemWriter) check(c *Check) {
 	w.add(1, "%s %s: %s", c.symbol().text, Terminal(c.Name), Terminal(c.Reason))
 	if c.Remedy != "" {
 		w.add(2, "%s", Terminal(c.Remedy))
