@@ -65,6 +65,7 @@ func TestSubjectThatCanNotBeMappedIsRefused(t *testing.T) {
 		"CN=a\x00b":              "must be written",
 		`CN=\FF`:                 "not UTF-8",
 		`CN=good\00.example`:     "control character",
+		`CN=a\\ ,O=b`:            "blanks after it",
 		"CN=a\tb":                "control character",
 	} {
 		if name, err := ParseSubject(s); err == nil || !strings.Contains(err.Error(), wants) {
