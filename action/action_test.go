@@ -239,6 +239,7 @@ func TestPINsInVariablesAreTakenOutOfTheEnvironment(t *testing.T) {
 		"the plugin's own":  {map[string]string{variablePIN: "4711"}, variablePIN},
 		"of pin_source":     {map[string]string{"INPUT_PLUGIN_CONFIG": "pin_source=env:MY_PIN", "MY_PIN": "4711"}, "MY_PIN"},
 		"of the key's URI":  {map[string]string{"INPUT_KEY_ID": "pkcs11:token=t?pin-source=env:MY_PIN&module-path=/m.so", "MY_PIN": "4711"}, "MY_PIN"},
+		"with an escape":    {map[string]string{"INPUT_KEY_ID": "pkcs11:object=pin-source=?pin-source=env%3aMY_PIN", "MY_PIN": "4711"}, "MY_PIN"},
 		"of the variable":   {map[string]string{"NOTATION_PKCS11_PIN_SOURCE": "env:MY_PIN", "MY_PIN": "4711"}, "MY_PIN"},
 		"the input instead": {map[string]string{variablePIN: "0815", "INPUT_PIN": "4711"}, variablePIN},
 	} {

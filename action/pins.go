@@ -4,6 +4,7 @@ package action
 
 import (
 	"errors"
+	"net/url"
 	"strings"
 )
 
@@ -19,9 +20,7 @@ type heldPINs map[string]secret
 func (a *Action) holdPINs(in inputs) (heldPINs, error) {
 	names := []string{variablePIN}
 	if in.pluginName == builtInPlugin {
-		_, inURI, _ := strings.Cut(in.keyID, "pin-source=")
-		inURI, _, _ = strings.Cut(inURI, "&")
-		for _, source := range []string{inURI, in.pluginConfig["pin_source"], a.Getenv("NOTATION_PKCS11_PIN_SOURCE")} {
+		for _, source := range []string{pinSourceOf(in.keyID), in.pluginConfig["pin_source"], a.Getenv("NOTATION_PKCS11_PIN_SOURCE")} {
 			if name, ok := strings.CutPrefix(source, "env:"); ok {
 				names = append(names, name)
 			}
@@ -39,6 +38,19 @@ func (a *Action) holdPINs(in inputs) (heldPINs, error) {
 		held[variablePIN] = in.pin
 	}
 	return held, errors.Join(errs...)
+}
+
+// pinSourceOf returns the pin-source of a PKCS#11 URI, which may have escapes in
+// it.
+func pinSourceOf(keyID string) string {
+	_, query, _ := strings.Cut(keyID, "?")
+	for attribute := range strings.SplitSeq(query, "&") {
+		if escaped, ok := strings.CutPrefix(attribute, "pin-source="); ok {
+			source, _ := url.PathUnescape(escaped) // the plugin refuses the URI
+			return source
+		}
+	}
+	return ""
 }
 
 // getenv is the environment as the built-in plugin sees it.
