@@ -137,7 +137,7 @@ var inputTable = []input{
 		name: "pin", section: sectionKey, secret: true,
 		text:    "The token's PIN, of the plugin `pkcs11`. It is masked in the log, and tried once. The environment variable `NOTATION_PKCS11_PIN` and `pin_source` in `plugin_config` are other ways.",
 		example: "${{ secrets.PIN }}",
-		set:     func(in *inputs, value string) error { in.pin = secret{value}; return nil },
+		set:     func(in *inputs, value string) error { in.pin = newSecret(value); return nil },
 	},
 	{
 		name: "module", section: sectionKey,
@@ -246,7 +246,7 @@ var inputTable = []input{
 		name: "registry_password", section: sectionRegistry, secret: true,
 		text:    "Password or token of that user.",
 		example: "${{ secrets.GITHUB_TOKEN }}",
-		set:     func(in *inputs, value string) error { in.registryPassword = secret{value}; return nil },
+		set:     func(in *inputs, value string) error { in.registryPassword = newSecret(value); return nil },
 	},
 	{
 		name: "insecure_registries", section: sectionRegistry, list: true,

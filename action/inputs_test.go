@@ -3,13 +3,19 @@
 package action
 
 import (
+	"fmt"
 	"maps"
+	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/notaryproject/notation-core-go/signature/cose"
 	"github.com/notaryproject/notation-core-go/signature/jws"
+	"oras.land/oras-go/v2/registry"
 )
 
 // valid is the least that a run needs.
@@ -61,26 +67,29 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// wrongValues are refused, by the names of their inputs.
+var wrongValues = map[string][]string{
+	"mode":                      {"Sign", "attest"},
+	"target_artifact_reference": {"app:v1", "ghcr.io/me/app", "ghcr.io/ME/app:v1", "https://ghcr.io/me/app:v1"},
+	"recursive":                 {"yes", "1"},
+	"plugin_name":               {"../evil", "a/b", ".", "-x"},
+	"plugin_url":                {"http://example.com/plugin", "ftp://example.com/plugin", "plugin.tar.gz", "http://127.0.0.1.example.com/x"},
+	"plugin_checksum":           {"abc", strings.Repeat("g", 64)},
+	"plugin_config":             {"timeout", "=x", "a=1\na=2"},
+	"signature_format":          {"COSE", "x509"},
+	"user_metadata":             {"io.cncf.notary.x=1", "commit"},
+	"expiry":                    {"0s", "-1h", "1500ms", "tomorrow"},
+	"skip_signed":               {"maybe"},
+	"verification_level":        {"skip", "Strict"},
+	"max_signatures":            {"0", "-1", "many", "1e9"},
+	"insecure_registries":       {"http://registry", "registry/path"},
+	"force_referrers_tag":       {"never"},
+	"concurrency":               {"0", "1000"},
+	"timeout":                   {"0s", "5", "48h"},
+}
+
 func TestWrongValuesAreNamed(t *testing.T) {
-	for name, values := range map[string][]string{
-		"mode":                      {"Sign", "attest"},
-		"target_artifact_reference": {"app:v1", "ghcr.io/me/app", "ghcr.io/ME/app:v1", "https://ghcr.io/me/app:v1"},
-		"recursive":                 {"yes", "1"},
-		"plugin_name":               {"../evil", "a/b", ".", "-x"},
-		"plugin_url":                {"http://example.com/plugin", "ftp://example.com/plugin", "plugin.tar.gz", "http://127.0.0.1.example.com/x"},
-		"plugin_checksum":           {"abc", strings.Repeat("g", 64)},
-		"plugin_config":             {"timeout", "=x", "a=1\na=2"},
-		"signature_format":          {"COSE", "x509"},
-		"user_metadata":             {"io.cncf.notary.x=1", "commit"},
-		"expiry":                    {"0s", "-1h", "1500ms", "tomorrow"},
-		"skip_signed":               {"maybe"},
-		"verification_level":        {"skip", "Strict"},
-		"max_signatures":            {"0", "-1", "many", "1e9"},
-		"insecure_registries":       {"http://registry", "registry/path"},
-		"force_referrers_tag":       {"never"},
-		"concurrency":               {"0", "1000"},
-		"timeout":                   {"0s", "5", "48h"},
-	} {
+	for name, values := range wrongValues {
 		for _, value := range values {
 			_, err := parse(map[string]string{name: value})
 			if err == nil || !strings.HasPrefix(err.Error(), name+": ") {
@@ -136,5 +145,99 @@ func TestEachInputIsDescribedOnce(t *testing.T) {
 	}
 	if len(names) < 30 {
 		t.Errorf("only %d inputs", len(names))
+	}
+}
+
+// FuzzInputs holds that what is accepted is within the bounds that the reference
+// documents, and that a refusal names an input or a rule, can be shown, and holds
+// no secret. A NUL stands between the inputs.
+func FuzzInputs(f *testing.F) {
+	for name, values := range wrongValues {
+		for _, value := range values {
+			f.Add(name + "=" + value)
+		}
+	}
+	for _, seed := range []string{
+		"", "target_artifact_reference=\n  ghcr.io/me/app:v1 \r\n\n localhost:5000/a@sha256:" + strings.Repeat("a", 64), "signature_format= jws \x00expiry=24h\x00recursive=True",
+		"mode=verify\x00key_id= \x00trusted_identities=x509.subject: C=DE\nb", "plugin_config=a=1\nb = x=y \x00user_metadata=commit=abc", "key_id=\x00key_name=release",
+		"plugin_name=a\x00plugin_url=https://example.com/p\x00plugin_checksum=" + strings.Repeat("A", 64), "pin=\n\x00registry_username=me\x00registry_password=hush",
+		"insecure_registries=a:1\n[::1]:5000\x00max_signatures=+5\x00concurrency=0x10\x00timeout=1h0.0m",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		values := map[string]string{}
+		for field := range strings.SplitSeq(text, "\x00") {
+			name, value, _ := strings.Cut(field, "=")
+			values[name] = value
+		}
+		const hush = "hush-471147"
+		for _, name := range []string{"pin", "registry_password"} {
+			if values[name] != "" {
+				values[name] += hush
+			}
+		}
+		in, err := parse(values)
+		if err != nil {
+			checkRefusal(t, err)
+			if strings.Contains(err.Error(), hush) {
+				t.Errorf("a secret is in the error: %v", err)
+			}
+			return
+		}
+		again, err := parse(values)
+		if err != nil || !reflect.DeepEqual(in, again) {
+			t.Fatalf("%+v, and then %+v, %v", in, again, err)
+		}
+		for _, target := range in.targets {
+			ref, err := registry.ParseReference(target)
+			if err != nil || ref.Reference == "" || ref.Registry == "" || ref.Repository == "" {
+				t.Errorf("target %q, %v", target, err)
+			}
+		}
+		for name, wrong := range map[string]bool{
+			"mode":                in.mode != modeSign && in.mode != modeVerify && in.mode != modeSignAndVerify && in.mode != modeInspect,
+			"targets":             len(in.targets) == 0,
+			"key":                 in.mode.signs() && in.keyID == "" && in.keyName == "" || in.keyID != "" && in.keyName != "",
+			"plugin_name":         !filepath.IsLocal(in.pluginName) || strings.ContainsAny(in.pluginName, `/\`),
+			"plugin_url":          in.pluginURL != "" && (checkPluginURL(in.pluginURL) != nil || len(in.pluginChecksum) != 64 || in.pluginName == builtInPlugin),
+			"signature_format":    in.envelopeType != cose.MediaTypeEnvelope && in.envelopeType != jws.MediaTypeEnvelope,
+			"expiry":              in.expiry < 0 || in.expiry%time.Second != 0,
+			"verification_level":  !slices.Contains([]string{"", "strict", "permissive", "audit"}, in.verificationLevel),
+			"max_signatures":      in.maxSignatures < 1 || in.maxSignatures > 10_000,
+			"concurrency":         in.concurrency < 1 || in.concurrency > 256,
+			"timeout":             in.timeout < time.Second || in.timeout > 24*time.Hour,
+			"force_referrers_tag": !slices.Contains([]string{"auto", "true", "false"}, in.referrersTag),
+			"registry_username":   (in.registryUsername == "") != in.registryPassword.empty(),
+		} {
+			if wrong {
+				t.Errorf("%s is accepted: %+v", name, in)
+			}
+		}
+		for key := range in.userMetadata {
+			if key == "" || strings.HasPrefix(key, reservedMetadata) || strings.ContainsAny(key, "=\n") {
+				t.Errorf("user metadata %q", key)
+			}
+		}
+		if shown := fmt.Sprintf("%v %+v %#v", in, in, in); strings.Contains(shown, hush) {
+			t.Errorf("a secret shows in %s", shown)
+		}
+	})
+}
+
+// checkRefusal checks that each line of an error is about an input, and shows
+// nothing that acts.
+func checkRefusal(t *testing.T, err error) {
+	t.Helper()
+	for line := range strings.Lines(err.Error()) {
+		line = strings.TrimSuffix(line, "\n")
+		word, _, _ := strings.Cut(line, ":")
+		known := slices.ContainsFunc(inputTable, func(i input) bool { return i.name == word })
+		for _, rule := range inputRules {
+			known = known || line == rule.text
+		}
+		if !known || len(line) > 2000 || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("the error is %q", line)
+		}
 	}
 }

@@ -30,7 +30,7 @@ func (a *Action) holdPINs(in inputs) (heldPINs, error) {
 	var errs []error
 	for _, name := range names {
 		if value := a.Getenv(name); value != "" {
-			held[name] = secret{value}
+			held[name] = newSecret(value)
 			errs = append(errs, a.Unsetenv(name))
 		}
 	}

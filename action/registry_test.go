@@ -81,10 +81,10 @@ func TestCredentialsAreFoundAndNamedInRefusals(t *testing.T) {
 		says    []string // empty: it works
 	}{
 		{"Docker's config", registryOptions{credentialsFile: good}, nil},
-		{"inputs", registryOptions{credentialsFile: none, username: "robot", password: secret{"pass"}}, nil},
-		{"inputs before Docker's config", registryOptions{credentialsFile: bad, username: "robot", password: secret{"pass"}}, nil},
+		{"inputs", registryOptions{credentialsFile: none, username: "robot", password: newSecret("pass")}, nil},
+		{"inputs before Docker's config", registryOptions{credentialsFile: bad, username: "robot", password: newSecret("pass")}, nil},
 		{"wrong in Docker's config", registryOptions{credentialsFile: bad}, []string{"403", bad, "reading"}},
-		{"wrong in inputs", registryOptions{credentialsFile: good, username: "robot", password: secret{"wrong"}}, []string{"403", "registry_password"}},
+		{"wrong in inputs", registryOptions{credentialsFile: good, username: "robot", password: newSecret("wrong")}, []string{"403", "registry_password"}},
 		{"none", registryOptions{credentialsFile: none}, []string{"401", "none", none, "registry_username"}},
 		{"malformed config", registryOptions{credentialsFile: malformed}, []string{"Docker's credentials", malformed}},
 	} {
@@ -136,7 +136,7 @@ func TestRefusedPushSaysWhatLacks(t *testing.T) {
 }
 
 func TestPasswordInputGoesToOneRegistryOnly(t *testing.T) {
-	options := registryOptions{username: "robot", password: secret{"pass"}}
+	options := registryOptions{username: "robot", password: newSecret("pass")}
 	if err := options.check([]string{"a.example/x:1", "a.example/y:1"}); err != nil {
 		t.Error(err)
 	}

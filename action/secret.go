@@ -8,13 +8,21 @@ import (
 )
 
 // secret is a value that is not to be shown: however it is printed, it reads
-// REDACTED.
-type secret struct{ value string }
+// REDACTED. As a member of what is printed whole it reads as an address, because
+// package fmt calls no methods there.
+type secret struct{ value *string }
 
-func (s secret) empty() bool { return s.value == "" }
+func newSecret(value string) secret { return secret{&value} }
+
+func (s secret) empty() bool { return s.reveal() == "" }
 
 // reveal returns the value, for where it is used.
-func (s secret) reveal() string { return s.value }
+func (s secret) reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
 
 // Format implements fmt.Formatter for all verbs.
 func (s secret) Format(f fmt.State, _ rune) { io.WriteString(f, "REDACTED") }

@@ -19,11 +19,13 @@ const maxPIN = 4 << 10
 // it shows as REDACTED; only Reveal returns the bytes. Copies share the bytes,
 // so Wipe clears them all.
 type PIN struct {
-	secret []byte
+	// A pointer, since package fmt calls no methods of what is in unexported
+	// members: it shows the address.
+	secret *[]byte
 }
 
 // NewPIN takes over the bytes.
-func NewPIN(secret []byte) PIN { return PIN{secret} }
+func NewPIN(secret []byte) PIN { return PIN{&secret} }
 
 const redacted = "REDACTED"
 
@@ -34,11 +36,16 @@ func (PIN) Format(s fmt.State, _ rune) { io.WriteString(s, redacted) }
 func (PIN) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // Reveal returns the PIN itself, not a copy.
-func (p PIN) Reveal() []byte { return p.secret }
+func (p PIN) Reveal() []byte {
+	if p.secret == nil {
+		return nil
+	}
+	return *p.secret
+}
 
 // Wipe overwrites the PIN's bytes with zeros. What the binding and the module
 // copied is out of reach.
-func (p PIN) Wipe() { clear(p.secret) }
+func (p PIN) Wipe() { clear(p.Reveal()) }
 
 // PINSource names a place where a PIN is kept. The zero PINSource names none.
 type PINSource struct {

@@ -29,6 +29,10 @@ func TestPINShowsNowhere(t *testing.T) {
 			t.Errorf("shown as %q", shown)
 		}
 	}
+	hidden := fmt.Sprintf("%v %+v %#v", struct{ p PIN }{pin}, struct{ p PIN }{pin}, struct{ p PIN }{pin}) // fmt doesn't call its methods
+	if strings.Contains(hidden, "s3cret") || strings.Contains(hidden, fmt.Sprint([]byte("s3cret"))) || strings.Contains(hidden, "0x73, 0x33") {
+		t.Errorf("shown as %q", hidden)
+	}
 	pin.Wipe()
 	if string(pin.Reveal()) == "s3cret" {
 		t.Error("Wipe left the PIN")
