@@ -4,6 +4,7 @@ package action
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -57,6 +58,9 @@ func namedKey(notationDir, name string) (config.KeySuite, error) {
 	if err := json.Unmarshal(content, &keys); err != nil {
 		return config.KeySuite{}, fmt.Errorf("key_name: %s: %w", path, err)
 	}
+	if err := checkSigningKeys(keys); err != nil {
+		return config.KeySuite{}, fmt.Errorf("key_name: %s: %w", path, err)
+	}
 	i := slices.IndexFunc(keys.Keys, func(k config.KeySuite) bool { return k.Name == name })
 	if i < 0 {
 		var names []string
@@ -70,4 +74,23 @@ func namedKey(notationDir, name string) (config.KeySuite, error) {
 		return config.KeySuite{}, fmt.Errorf("key_name: key %s in %s has neither files nor a plugin", quote(name), path)
 	}
 	return key, nil
+}
+
+// checkSigningKeys refuses what notation refuses: with two keys of a name, the
+// wrong one could sign.
+func checkSigningKeys(keys config.SigningKeys) error {
+	names := map[string]bool{}
+	for _, key := range keys.Keys {
+		if key.Name == "" {
+			return errors.New("a key has no name")
+		}
+		if names[key.Name] {
+			return fmt.Errorf("there are several keys %s; rename one", quote(key.Name))
+		}
+		names[key.Name] = true
+	}
+	if keys.Default != nil && !names[*keys.Default] {
+		return fmt.Errorf("the default is %s, and there is no such key", quote(*keys.Default))
+	}
+	return nil
 }
