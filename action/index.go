@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -32,6 +34,44 @@ type referrersIndex struct {
 	Manifests     []json.RawMessage `json:"manifests"`
 	Subject       json.RawMessage   `json:"subject,omitempty"`
 	Annotations   json.RawMessage   `json:"annotations,omitempty"`
+
+	later map[string]json.RawMessage // members that are unknown here
+}
+
+// knownMembers has the type of an index without its methods.
+type knownMembers referrersIndex
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (x *referrersIndex) UnmarshalJSON(text []byte) error {
+	var known knownMembers
+	if err := json.Unmarshal(text, &known); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, &known.later); err != nil {
+		return err
+	}
+	maps.DeleteFunc(known.later, func(name string, _ json.RawMessage) bool {
+		return slices.ContainsFunc(indexMembers, func(member string) bool { return strings.EqualFold(name, member) })
+	})
+	*x = referrersIndex(known)
+	return nil
+}
+
+// indexMembers are the members that referrersIndex has by name. Package json takes
+// them in upper and lower case.
+var indexMembers = []string{"schemaVersion", "mediaType", "artifactType", "manifests", "subject", "annotations"}
+
+// MarshalJSON implements json.Marshaler.
+func (x referrersIndex) MarshalJSON() ([]byte, error) {
+	text, err := json.Marshal(knownMembers(x))
+	if err != nil || len(x.later) == 0 {
+		return text, err
+	}
+	later, err := json.Marshal(x.later)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(text[:len(text)-1], []byte{','}, later[1:]), nil
 }
 
 // lacks returns those of wanted that the index does not list.
