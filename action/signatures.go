@@ -88,9 +88,9 @@ type firstTwo [2]json.RawMessage
 // envelopeOf returns the one layer of a signature manifest.
 func envelopeOf(mediaType string, body []byte) (ocispec.Descriptor, error) {
 	var manifest struct {
-		ocispec.Manifest          // whose other members must be of their types, as notation wants them
-		Layers           firstTwo `json:"layers"`
-		Blobs            firstTwo `json:"blobs"` // of an artifact manifest
+		ocispec.Manifest           // whose other members must be of their types, as notation wants them
+		Layers           *firstTwo `json:"layers"`
+		Blobs            *firstTwo `json:"blobs"` // of an artifact manifest
 	}
 	var envelope ocispec.Descriptor
 	if err := json.Unmarshal(body, &manifest); err != nil {
@@ -101,7 +101,7 @@ func envelopeOf(mediaType string, body []byte) (ocispec.Descriptor, error) {
 		envelopes = manifest.Blobs
 	}
 	switch {
-	case envelopes[0] == nil:
+	case envelopes == nil || envelopes[0] == nil:
 		return envelope, errors.New("it has no layer, where one is the envelope")
 	case envelopes[1] != nil:
 		return envelope, errors.New("it has several layers, where the one is the envelope")

@@ -3,7 +3,10 @@
 package action
 
 import (
+	"cmp"
+	"encoding/json"
 	"os"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -88,4 +91,52 @@ func TestEnvelopesInUseShareABudget(t *testing.T) {
 	if _, _, err := readBack(t, r, app, push(maxEnvelopeBytes+1)); err == nil || !strings.Contains(err.Error(), "limit") {
 		t.Errorf("an envelope beyond the limit: %v", err)
 	}
+}
+
+// lastList reads a list that is there twice as the last one, without what the
+// first left behind.
+type lastList struct {
+	all []ocispec.Descriptor
+	err error
+}
+
+func (l *lastList) UnmarshalJSON(data []byte) error {
+	*l = lastList{}
+	l.err = json.Unmarshal(data, &l.all)
+	return nil
+}
+
+// FuzzSignatureManifest holds that a manifest's envelope is that which notation
+// takes, or none.
+func FuzzSignatureManifest(f *testing.F) {
+	const one = `{"mediaType":"application/cose","digest":"sha256:00","size":2}`
+	for _, body := range []string{
+		`{"layers":[` + one + `]}`, `{"blobs":[` + one + `]}`, `{"layers":[` + one + `],"blobs":[{},{}]}`, `{}`, `{"layers":null}`, `{"layers":[]}`, `{"layers":[null]}`,
+		`{"layers":[` + one + `,null]}`, `{"layers":[` + one + `],"layers":null}`, `{"layers":[{},{}],"Layers":[` + one + `]}`, `{"layers":[` + one + `],"layers":[{"size":3}]}`,
+		`{"layers":[5]}`, `{"layers":[`, `{"config":5,"layers":[` + one + `]}`, `{"layers":[` + one + `]}x`, `null`, `[]`,
+	} {
+		f.Add([]byte(body), false)
+		f.Add([]byte(body), true)
+	}
+	f.Fuzz(func(t *testing.T, body []byte, artifact bool) {
+		mediaType := map[bool]string{false: ocispec.MediaTypeImageManifest, true: mediaTypeArtifactManifest}[artifact]
+		got, err := envelopeOf(mediaType, body)
+		var manifest struct {
+			ocispec.Manifest
+			Layers lastList `json:"layers"`
+			Blobs  lastList `json:"blobs"`
+		}
+		failed := json.Unmarshal(body, &manifest)
+		list := manifest.Layers
+		if artifact {
+			list = manifest.Blobs
+		}
+		envelopes, wrong := list.all, cmp.Or(failed, list.err)
+		if err == nil && (wrong != nil || len(envelopes) != 1 || !reflect.DeepEqual(got, envelopes[0])) {
+			t.Errorf("the envelope is %+v; there are %+v, %v", got, envelopes, wrong)
+		}
+		if err != nil && wrong == nil && len(envelopes) == 1 {
+			t.Errorf("the envelope is %+v, error %v", envelopes, err)
+		}
+	})
 }
