@@ -162,8 +162,8 @@ func reportCertificate(c certificate) report.Certificate {
 		Issuer:     c.issuer,
 		Serial:     c.serial,
 		Thumbprint: c.thumbprint,
-		NotBefore:  c.notBefore.UTC(),
-		NotAfter:   c.notAfter.UTC(),
+		NotBefore:  reportTime(c.notBefore),
+		NotAfter:   reportTime(c.notAfter),
 	}
 }
 
@@ -181,6 +181,23 @@ func timeOrNil(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}
-	t = t.UTC()
+	t = reportTime(t)
 	return &t
+}
+
+// Times that JSON can be written with. An envelope or certificate can have a
+// later one: the end of the year 9999 in the zone of twelve hours ago.
+var (
+	firstTime = time.Time{}
+	lastTime  = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
+)
+
+func reportTime(t time.Time) time.Time {
+	switch {
+	case t.Before(firstTime):
+		return firstTime
+	case t.After(lastTime):
+		return lastTime
+	}
+	return t.UTC()
 }
