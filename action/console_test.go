@@ -7,13 +7,15 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
-func testConsole(t *testing.T, env map[string]string) (*console, *bytes.Buffer) {
+func testConsole(t testing.TB, env map[string]string) (*console, *bytes.Buffer) {
 	t.Helper()
 	var out bytes.Buffer
 	return newConsole(&Action{Stdout: &out, Stderr: &out, Colour: true, Getenv: func(name string) string { return env[name] }}), &out
@@ -65,4 +67,115 @@ func TestRefusalNamesEachFault(t *testing.T) {
 	if !strings.HasPrefix(out.String(), "error: mode: bad\nerror: timeout: ::worse%0A\nhint: ") {
 		t.Errorf("%q", out.String())
 	}
+}
+
+// FuzzLog holds that a runner finds those commands in the log that are meant, with
+// the texts that they are to show, and no others. The runner's rules are those of
+// ActionCommand.TryParseV2 and TryParse in actions/runner.
+func FuzzLog(f *testing.F) {
+	for _, text := range []string{"plain", "::add-mask::x", " ::stop-commands::x", "##[error]x", "a,b=c:d%0A%25", "a\r\nb\n::error::x", "\u2028::error::", "\x1b[2J", strings.Repeat("%", 3000)} {
+		f.Add(text, "ghcr.io/me/app:v1")
+		f.Add("no", text)
+		f.Add(text, " ")
+	}
+	f.Fuzz(func(t *testing.T, text, reference string) {
+		r := &report.Report{
+			Tool: report.Tool{Name: Name}, Errors: []string{text}, Warnings: []string{reference},
+			Artifacts: []report.Artifact{
+				{Reference: reference, Digest: text, Error: text, Warnings: []string{text}},
+				{Reference: text, Succeeded: true, Verification: &report.Verification{Signatures: []report.Signature{{Digest: reference, Error: text}}}},
+			},
+		}
+		c, out := testConsole(t, map[string]string{"GITHUB_ACTIONS": "true"})
+		c.show(r)
+		fault := "input: " + strings.ReplaceAll(text, "\n", " ")
+		c.refuse(errors.New(fault))
+		var got, want []command
+		for line := range strings.SplitSeq(out.String(), "\n") {
+			if strings.Contains(line, "##[") {
+				t.Errorf("%q is a command", line)
+			}
+			if found, ok := parseCommand(line); ok {
+				got = append(got, found)
+			}
+		}
+		for i := range r.Artifacts {
+			want = append(want, command{"group", "", c.style.Headline(&r.Artifacts[i])}, command{"endgroup", "", ""})
+		}
+		for _, a := range r.Annotations() {
+			want = append(want, command{map[bool]string{true: "error", false: "warning"}[a.Error], strings.TrimRight(a.Title, " "), a.Message})
+		}
+		want = append(want, command{"error", Name, report.Terminal(fault)})
+		if !slices.Equal(got, want) {
+			t.Errorf("the runner reads %q, not %q", got, want)
+		}
+	})
+}
+
+// command is a workflow command.
+type command struct{ name, title, data string }
+
+func parseCommand(line string) (command, bool) {
+	line, isCommand := strings.CutPrefix(strings.TrimLeftFunc(line, unicode.IsSpace), "::")
+	info, data, found := strings.Cut(line, "::")
+	if !isCommand || !found {
+		return command{}, false
+	}
+	name, properties, _ := strings.Cut(info, " ")
+	c := command{name: name, data: unescapeCommand(data)}
+	for property := range strings.SplitSeq(strings.TrimSpace(properties), ",") {
+		if key, value, _ := strings.Cut(property, "="); key == "title" {
+			c.title = unescapeCommand(value)
+		}
+	}
+	return c, true
+}
+
+func unescapeCommand(s string) string {
+	for _, pair := range [][2]string{{"%0D", "\r"}, {"%0A", "\n"}, {"%3A", ":"}, {"%2C", ","}, {"%25", "%"}} {
+		s = strings.ReplaceAll(s, pair[0], pair[1])
+	}
+	return s
+}
+
+// FuzzOutputs holds that the runner reads an output as it was set, or that it was
+// not set. The runner's rules are those of its file commands.
+func FuzzOutputs(f *testing.F) {
+	for _, value := range []string{"", "true", "sha256:1\nsha256:2", "a<<b\nc\nb", delimiter, "x\n" + delimiter + "\nverified=true", "\r\n", "\n", delimiter[:10]} {
+		f.Add(value)
+	}
+	file := filepath.Join(f.TempDir(), "output")
+	f.Fuzz(func(t *testing.T, value string) {
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, _ := testConsole(t, map[string]string{"GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": file})
+		failed := c.set(outputReport, value)
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := readOutputs(string(content))
+		if failed == nil && !slices.Equal(got, [][2]string{{outputReport, value}}) || failed != nil && len(got) > 0 {
+			t.Errorf("%q was set, and is read as %q, error %v", value, got, failed)
+		}
+	})
+}
+
+// readOutputs reads the runner's file of outputs.
+func readOutputs(content string) (outputs [][2]string) {
+	lines := strings.Split(content, "\n")
+	for i := 0; i < len(lines); i++ {
+		if name, end, heredoc := strings.Cut(lines[i], "<<"); heredoc && !strings.Contains(name, "=") {
+			first := i + 1
+			for i++; i < len(lines) && lines[i] != end; i++ {
+			}
+			outputs = append(outputs, [2]string{name, strings.Join(lines[first:min(i, len(lines))], "\n")})
+		} else if name, value, found := strings.Cut(lines[i], "="); found {
+			outputs = append(outputs, [2]string{name, value})
+		} else if lines[i] != "" {
+			outputs = append(outputs, [2]string{lines[i], "which is no output"})
+		}
+	}
+	return outputs
 }

@@ -3,15 +3,18 @@
 package action
 
 import (
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/notaryproject/notation-go/dir"
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"oras.land/oras-go/v2/registry"
 
@@ -282,4 +285,62 @@ func TestTimestampRootKeepsSignaturesOfExpiredCertificates(t *testing.T) {
 			t.Errorf("timestamp root set: %t; verified: %s, want %s", root != "", got, want)
 		}
 	}
+}
+
+// FuzzTrustPolicy holds that a policy is accepted if and only if notation accepts
+// it, as the same policy, but for what follows its JSON, which is refused here.
+// Then the same statement applies to an artifact, and no store is outside of the
+// trust store's directory.
+func FuzzTrustPolicy(f *testing.F) {
+	good := policyJSON(f, statementOf(func(*trustpolicy.TrustPolicy) {}))
+	for _, seed := range []string{
+		good, good + "{}", "", "null", "{}", "[]", `{"version":"1.0","trustPolicies":[]}`, `{"version":"2.0"}`, good[:len(good)/2],
+		strings.ReplaceAll(good, "strict", "audit"), strings.ReplaceAll(good, "ca:", "ca:../"), strings.ReplaceAll(good, `"version"`, `"Version"`),
+		`{"version":"1.0","trustPolicies":[{"name":"a","registryScopes":["*"],"signatureVerification":{"level":"skip"}}]}`,
+		`{"version":"1.0","trustPolicies":[{"name":"a","registryScopes":["registry.example/acme/app"],"signatureVerification":{"level":"strict","override":{"revocation":"log"},"verifyTimestamp":"afterCertExpiry"},"trustStores":["ca:x","tsa:y"],"trustedIdentities":["x509.subject: C=DE, ST=Berlin, O=acme"]},
+		  {"name":"b","registryScopes":["*"],"signatureVerification":{"level":"permissive"},"trustStores":["signingAuthority:x"],"trustedIdentities":["*"],"unknown":1}]}`,
+	} {
+		f.Add([]byte(seed), "registry.example/acme/app:v1")
+	}
+	folder := f.TempDir()
+	file := filepath.Join(folder, dir.PathTrustPolicy)
+	dir.UserConfigDir = folder
+	f.Fuzz(func(t *testing.T, content []byte, reference string) {
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		policy, warnings, err := parsePolicy(content)
+		want, wrong := trustpolicy.LoadDocument()
+		if wrong == nil {
+			wrong = want.Validate()
+		}
+		if err != nil {
+			if wrong == nil && json.Valid(content) {
+				t.Errorf("notation accepts %s, error %v", content, err)
+			}
+			return
+		}
+		if wrong != nil || !reflect.DeepEqual(policy, want) {
+			t.Fatalf("%s is read as %+v; notation reads %+v, %v", content, policy, want, wrong)
+		}
+		if len(warnings) > 1 {
+			t.Errorf("warnings %q", warnings)
+		}
+		for _, statement := range policy.TrustPolicies {
+			for _, store := range statement.TrustStores {
+				if kind, name, found := strings.Cut(store, ":"); !found || !filepath.IsLocal(name) || filepath.Base(name) != name || filepath.Base(kind) != kind {
+					t.Errorf("a store %q", store)
+				}
+			}
+		}
+		ref, err := registry.ParseReference(reference)
+		if err != nil {
+			return
+		}
+		got, err := (&trust{policy: policy}).statementFor(ref)
+		applicable, none := want.GetApplicableTrustPolicy(ref.Registry + "/" + ref.Repository + "@sha256:" + strings.Repeat("0", 64))
+		if (err == nil) != (none == nil) || err == nil && !reflect.DeepEqual(got.policy, applicable) {
+			t.Errorf("%+v applies to %s, %v; for notation %+v, %v", got, ref, err, applicable, none)
+		}
+	})
 }
