@@ -130,7 +130,7 @@ func newTokenKeysResult(l host.Listing, s plugin.Settings, now time.Time) tokenK
 		a := plugin.Assess(key, l.Certificates, s.Certificates, now)
 		k := keyResult{URI: key.URI.String(), Type: key.Type, CanSign: a.Problem == "", Problem: asFlags(a.Problem)}
 		if c := a.Certificate; c != nil {
-			k.Certificate = &certificateResult{Subject: c.Subject.String(), Name: c.Subject.CommonName, NotAfter: c.NotAfter.UTC()}
+			k.Certificate = &certificateResult{Subject: c.Subject.String(), Name: c.Subject.CommonName, NotAfter: utc(c.NotAfter)}
 			if k.Certificate.Name == "" {
 				k.Certificate.Name = k.Certificate.Subject
 			}
@@ -140,6 +140,15 @@ func newTokenKeysResult(l host.Listing, s plugin.Settings, now time.Time) tokenK
 	// Tokens list objects in any order, and SoftHSM in another one each time.
 	slices.SortFunc(r.Keys, func(a, b keyResult) int { return strings.Compare(a.URI, b.URI) })
 	return r
+}
+
+// utc returns a certificate's time in UTC, or as it is where that would be in the
+// year 10000: JSON has no such year, and a certificate's own is at most 9999.
+func utc(t time.Time) time.Time {
+	if u := t.UTC(); u.Year() <= 9999 {
+		return u
+	}
+	return t
 }
 
 func (s screen) keys(result keysResult) error {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
@@ -133,6 +134,18 @@ func TestColoursAreForTerminalsAlone(t *testing.T) {
 	defer f.Close()
 	if newScreen(f).colours || newScreen(&bytes.Buffer{}).colours {
 		t.Error("colours in a file")
+	}
+}
+
+// A certificate may end in the last hours of the year 9999, in the zone of twelve
+// hours ago.
+func TestLastOfAllTimesCanBeWritten(t *testing.T) {
+	for _, end := range []time.Time{time.Now(), time.Date(9999, time.December, 31, 23, 0, 0, 0, time.FixedZone("", -12*60*60))} {
+		text, err := json.Marshal(certificateResult{NotAfter: utc(end)})
+		var back certificateResult
+		if err != nil || json.Unmarshal(text, &back) != nil || !back.NotAfter.Equal(end) {
+			t.Errorf("%v: %s, %v", end, text, err)
+		}
 	}
 }
 
