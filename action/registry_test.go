@@ -3,8 +3,11 @@
 package action
 
 import (
+	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -14,9 +17,12 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode"
 
 	"oras.land/oras-go/v2/registry"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
 
@@ -279,4 +285,34 @@ func TestRedirectToPlainHTTPIsRefused(t *testing.T) {
 	if _, err := r.resolve(t.Context(), host+"/app:v1"); err == nil || !strings.Contains(err.Error(), "plain HTTP") {
 		t.Errorf("resolve: %v", err)
 	}
+}
+
+// FuzzRefusal reads hostile answers of a registry. Whatever is in one, its error
+// keeps the status and asks for no wait that is over, and stays a line of
+// bounded length where it is shown.
+func FuzzRefusal(f *testing.F) {
+	for _, status := range []int{400, 401, 403, 404, 408, 409, 413, 429, 500, 503} {
+		f.Add(status, "", []byte(`{"errors":[{"code":"DENIED","message":"no\u001b[2J","detail":{"a":[1]}}]}`))
+	}
+	for _, after := range []string{"5", "-1", "99999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT", "soon"} {
+		f.Add(429, after, []byte(`{"errors":null}`))
+	}
+	f.Add(418, "", []byte(`{"errors":[{"code":"`+strings.Repeat("A", 9000)+`"}]}`))
+	f.Fuzz(func(t *testing.T, status int, after string, body []byte) {
+		request := httptest.NewRequest(http.MethodPut, "https://registry.example/v2/app/manifests/v1", nil)
+		resp := &http.Response{StatusCode: status, Request: request, Header: http.Header{"Retry-After": {after}}, Body: io.NopCloser(bytes.NewReader(body))}
+		err := refusal(resp)
+		var response *errcode.ErrorResponse
+		if !errors.As(err, &response) || response.StatusCode != status {
+			t.Fatalf("%#v", err)
+		}
+		var busy *busyError
+		if errors.As(err, &busy) && busy.after < 0 {
+			t.Errorf("it is to be waited for %v", busy.after)
+		}
+		shown := report.Terminal(message(err))
+		if len(shown) > 3*maxMessage || strings.ContainsFunc(shown, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("%d bytes are shown: %.200q", len(shown), shown)
+		}
+	})
 }

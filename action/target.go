@@ -163,14 +163,22 @@ func (w *walk) below(ctx context.Context, level []target) ([]target, error) {
 // Whether it is an index is not left to the registry's headers: what no index that
 // was read calls by the same type is looked into.
 func (w *walk) list(ctx context.Context, t target) ([]listing, error) {
-	isIndex := t.desc.MediaType == ocispec.MediaTypeImageIndex || t.desc.MediaType == mediaTypeDockerList
-	if !isIndex && w.said[t.desc.Digest] == t.desc.MediaType {
+	if !isIndexType(t.desc.MediaType) && w.said[t.desc.Digest] == t.desc.MediaType {
 		return nil, nil
 	}
 	body, err := fetch(ctx, t.repo.Manifests(), t.desc, maxManifestBytes)
 	if err != nil {
 		return nil, err
 	}
+	return listings(t.desc.MediaType, body)
+}
+
+func isIndexType(mediaType string) bool {
+	return mediaType == ocispec.MediaTypeImageIndex || mediaType == mediaTypeDockerList
+}
+
+// listings reads what a manifest lists that the registry gives a media type.
+func listings(mediaType string, body []byte) ([]listing, error) {
 	var content struct {
 		MediaType string    `json:"mediaType"`
 		Manifests []listing `json:"manifests"`
@@ -178,8 +186,8 @@ func (w *walk) list(ctx context.Context, t target) ([]listing, error) {
 	if err := json.Unmarshal(body, &content); err != nil {
 		return nil, err
 	}
-	if content.MediaType != "" && content.MediaType != t.desc.MediaType || !isIndex && len(content.Manifests) > 0 {
-		return nil, fmt.Errorf("the registry calls it a %q, but it is a %q with %d manifests in it", t.desc.MediaType, content.MediaType, len(content.Manifests))
+	if content.MediaType != "" && content.MediaType != mediaType || !isIndexType(mediaType) && len(content.Manifests) > 0 {
+		return nil, fmt.Errorf("the registry calls it a %q, but it is a %q with %d manifests in it", mediaType, content.MediaType, len(content.Manifests))
 	}
 	for _, listed := range content.Manifests {
 		if err := listed.Digest.Validate(); err != nil {

@@ -372,3 +372,41 @@ func TestVerifyingTakesFourRequests(t *testing.T) {
 		t.Errorf("it took %d requests", made)
 	}
 }
+
+// FuzzListings holds that what an index lists is what everybody reads in it, by
+// digests that are some, and that what is no index lists nothing.
+func FuzzListings(f *testing.F) {
+	one := `{"mediaType":"` + ocispec.MediaTypeImageManifest + `","digest":"` + digest.FromString("one").String() + `","size":3,"platform":{"os":"linux"}}`
+	for _, body := range []string{
+		`{"manifests":[` + one + `,` + one + `]}`, `{"manifests":[{"digest":"sha256:../../x"}]}`, `{"manifests":[null]}`, `{"manifests":null}`, `{}`, `null`, `[]`, ``,
+		`{"mediaType":"` + ocispec.MediaTypeImageIndex + `","manifests":[` + one + `]}`, `{"mediaType":"` + ocispec.MediaTypeImageManifest + `","manifests":[` + one + `]}`,
+		`{"manifests":[` + one + `]}{}`, `{"manifests":{"a":1}}`, `{"manifests":[{"digest":"` + digest.SHA512.FromString("one").String() + `"}]}`,
+	} {
+		f.Add([]byte(body), byte(0))
+		f.Add([]byte(body), byte(1))
+	}
+	types := []string{ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest, mediaTypeDockerList, "text/plain"}
+	f.Fuzz(func(t *testing.T, body []byte, which byte) {
+		mediaType := types[int(which)%len(types)]
+		list, err := listings(mediaType, body)
+		if err != nil {
+			if list != nil {
+				t.Errorf("%+v beside the error %v", list, err)
+			}
+			return
+		}
+		var index ocispec.Index
+		wrong := json.Unmarshal(body, &index)
+		if index.MediaType != "" && index.MediaType != mediaType || !isIndexType(mediaType) && len(list) > 0 {
+			t.Errorf("a %s, called %s, lists %+v", index.MediaType, mediaType, list)
+		}
+		if wrong == nil && len(index.Manifests) != len(list) {
+			t.Errorf("%d are listed, %d read", len(index.Manifests), len(list))
+		}
+		for _, listed := range list {
+			if parsed, err := digest.Parse(string(listed.Digest)); err != nil || parsed != listed.Digest {
+				t.Errorf("%+v is listed, %v", listed, err)
+			}
+		}
+	})
+}
