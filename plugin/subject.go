@@ -40,6 +40,9 @@ var subjectAttributes = []struct {
 // attribute that it doesn't know or that occurs twice, a value in hexadecimal
 // (#04…), several attributes joined by a plus sign.
 func ParseSubject(s string) (pkix.Name, error) {
+	if !utf8.ValidString(s) { // half of a character could be written as an escape
+		return pkix.Name{}, fmt.Errorf("the subject %s is not UTF-8", quote(s))
+	}
 	var name pkix.Name
 	seen := map[string]bool{}
 	for rest, more := s, true; more; {

@@ -64,6 +64,7 @@ func TestSubjectThatCanNotBeMappedIsRefused(t *testing.T) {
 		`CN=a\x`:                 "backslash",
 		"CN=a\x00b":              "must be written",
 		`CN=\FF`:                 "not UTF-8",
+		"CN=\\E1\\80\x86":        "not UTF-8",
 		`CN=good\00.example`:     "control character",
 		`CN=a\\ ,O=b`:            "blanks after it",
 		"CN=a\tb":                "control character",
