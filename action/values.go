@@ -46,6 +46,9 @@ func references(field func(*inputs) *[]string) func(*inputs, string) error {
 		if err != nil {
 			return fmt.Errorf("%s is not a reference such as ghcr.io/me/app@sha256:…: %w", quote(line), err)
 		}
+		if !hostPattern.MatchString(ref.Registry) {
+			return fmt.Errorf("%s doesn't begin with a registry such as ghcr.io or registry.internal:5000", quote(line))
+		}
 		if ref.Reference == "" {
 			return fmt.Errorf("%s has neither a digest nor a tag", quote(line))
 		}
@@ -54,9 +57,14 @@ func references(field func(*inputs) *[]string) func(*inputs, string) error {
 	})
 }
 
+// hostPattern is a host, or an address in brackets, and perhaps a port. What else a
+// URL can have there is no name of a registry, and some of it can't be told from
+// one by its looks.
+var hostPattern = regexp.MustCompile(`^([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?$`)
+
 func hosts(field func(*inputs) *[]string) func(*inputs, string) error {
 	return eachLine(func(in *inputs, line string) error {
-		if err := (registry.Reference{Registry: line}).ValidateRegistry(); err != nil {
+		if !hostPattern.MatchString(line) {
 			return fmt.Errorf("%s is not a host such as registry.internal:5000", quote(line))
 		}
 		*field(in) = append(*field(in), line)
