@@ -24,9 +24,8 @@ func FuzzSigningKeys(f *testing.F) {
 	} {
 		f.Add([]byte(seed), "a")
 	}
-	folder := f.TempDir()
+	folder := notationReads(f)
 	file := filepath.Join(folder, dir.PathSigningKeys)
-	dir.UserConfigDir = folder
 	f.Fuzz(func(t *testing.T, content []byte, name string) {
 		if err := os.WriteFile(file, content, 0o600); err != nil {
 			t.Fatal(err)
@@ -54,4 +53,13 @@ func checkNamedKeyError(t *testing.T, err error) {
 	if text := err.Error(); !strings.HasPrefix(text, "key_name: ") || !strings.Contains(text, dir.PathSigningKeys) || strings.ContainsAny(text, "\x00\x1b\r\n") {
 		t.Errorf("the error is %q", text)
 	}
+}
+
+// notationReads has notation's own code take a new directory for its
+// configuration, and returns it.
+func notationReads(tb testing.TB) string {
+	before := dir.UserConfigDir
+	tb.Cleanup(func() { dir.UserConfigDir = before })
+	dir.UserConfigDir = tb.TempDir()
+	return dir.UserConfigDir
 }

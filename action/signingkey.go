@@ -40,6 +40,9 @@ type fileKey struct{ shared *notationsigner.GenericSigner }
 func (k fileKey) signer() (notation.Signer, error) { return k.shared, nil }
 
 func openFileKey(files *config.X509KeyPair) (fileKey, error) {
+	if err := errors.Join(checkRegular(files.KeyPath), checkRegular(files.CertificatePath)); err != nil {
+		return fileKey{}, err
+	}
 	shared, err := notationsigner.NewGenericSignerFromFiles(files.KeyPath, files.CertificatePath)
 	return fileKey{shared}, err
 }

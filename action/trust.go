@@ -192,6 +192,9 @@ func parsePolicy(content []byte) (*trustpolicy.Document, []string, error) {
 
 // readFile reads a file of a bounded size.
 func readFile(path string, most int64) ([]byte, error) {
+	if err := checkRegular(path); err != nil {
+		return nil, err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -205,4 +208,13 @@ func readFile(path string, most int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s is larger than %d bytes", path, most)
 	}
 	return content, nil
+}
+
+// checkRegular refuses what is no file: a pipe could block for ever.
+func checkRegular(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", path)
+	}
+	return err
 }

@@ -302,9 +302,7 @@ func FuzzTrustPolicy(f *testing.F) {
 	} {
 		f.Add([]byte(seed), "registry.example/acme/app:v1")
 	}
-	folder := f.TempDir()
-	file := filepath.Join(folder, dir.PathTrustPolicy)
-	dir.UserConfigDir = folder
+	file := filepath.Join(notationReads(f), dir.PathTrustPolicy)
 	f.Fuzz(func(t *testing.T, content []byte, reference string) {
 		if err := os.WriteFile(file, content, 0o600); err != nil {
 			t.Fatal(err)
