@@ -4,6 +4,7 @@ package action
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -33,6 +34,8 @@ type runWorld struct {
 	env      map[string]string
 	pin      string              // what the built-in plugin gets as NOTATION_PKCS11_PIN
 	getenv   func(string) string // and as its environment
+
+	notationDir string // empty: none
 }
 
 func newRunWorld(t *testing.T) *runWorld {
@@ -97,7 +100,7 @@ func (w *runWorld) run(t *testing.T, inputs map[string]string, args ...string) r
 		Stderr:      &log,
 		Getenv:      func(name string) string { return env[name] },
 		Unsetenv:    func(name string) error { r.unset = append(r.unset, name); return nil },
-		NotationDir: w.path("notation"),
+		NotationDir: cmp.Or(w.notationDir, w.path("notation")),
 		CacheDir:    w.path("cache"),
 	}
 	before := len(w.registry.Requests())
