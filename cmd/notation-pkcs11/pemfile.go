@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // pemResult is the JSON of the commands csr and self-sign.
@@ -19,8 +20,8 @@ type pemResult struct {
 	Imported bool   `json:"imported,omitempty"` // the certificate is on the token, too
 }
 
-// checkNew refuses a file that is there, before anything is done. The empty
-// name is standard output.
+// checkNew refuses a file that is there, or for which there is no directory,
+// before anything is done. The empty name is standard output.
 func checkNew(file string) error {
 	if file == "" {
 		return nil
@@ -30,7 +31,8 @@ func checkNew(file string) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return nil
+	_, err := os.Stat(filepath.Dir(file))
+	return err
 }
 
 // writePEM writes a PEM block to the result's file, or to standard output.
