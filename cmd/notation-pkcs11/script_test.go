@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -38,7 +37,6 @@ import (
 //	request FILE KEY [k=v]... writes a generate-signature request for a key of
 //	                          the token, with the module and its chain; k=v goes
 //	                          into the plugin config, k= takes it out
-//	large FILE MIB            writes a file of that many MiB
 //	broken VARIANT KEY FILE   writes the chain of that name in testenv.Broken
 //	answered                  exit code 0 with one JSON document on stdout alone
 //	refused CODE REGEXP       exit code 1 with one JSON error on stderr alone
@@ -53,7 +51,6 @@ func TestScripts(t *testing.T) {
 			"faults":    addFaults,
 			"called":    checkCalled,
 			"request":   writeRequest,
-			"large":     writeLarge,
 			"broken":    writeBroken,
 			"answered":  checkAnswered,
 			"refused":   checkRefused,
@@ -152,12 +149,6 @@ func writeRequest(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), document, 0o600))
-}
-
-func writeLarge(ts *testscript.TestScript, neg bool, args []string) {
-	size, err := strconv.Atoi(args[1])
-	ts.Check(err)
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), bytes.Repeat([]byte(`{"a":0, `), size<<20/8), 0o600))
 }
 
 func writeBroken(ts *testscript.TestScript, neg bool, args []string) {
