@@ -67,7 +67,7 @@ type Action struct {
 func (a *Action) Main(ctx context.Context, args []string) int {
 	code := exitSuccess
 	command := a.command(&code)
-	command.SetArgs(args)
+	command.SetArgs(append([]string{}, args...)) // without any, nil would mean those of the process
 	if err := command.ExecuteContext(ctx); err != nil {
 		newConsole(a).refuse(err)
 		return exitUsage
