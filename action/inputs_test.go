@@ -148,6 +148,7 @@ func FuzzInputs(f *testing.F) {
 		"", "target_artifact_reference=\n  ghcr.io/me/app:v1 \r\n\n localhost:5000/a@sha256:" + strings.Repeat("a", 64), "signature_format= jws \x00expiry=24h\x00recursive=True",
 		"mode=verify\x00key_id= \x00trusted_identities=x509.subject: C=DE\nb", "plugin_config=a=1\nb = x=y \x00user_metadata=commit=abc", "key_id=\x00key_name=release",
 		"plugin_name=a\x00plugin_url=https://example.com/p\x00plugin_checksum=" + strings.Repeat("A", 64), "pin=\n\x00registry_username=me\x00registry_password=hush",
+		"target_artifact_reference=ghcr.io/me/" + strings.Repeat("\xe9", 3000),
 		"insecure_registries=a:1\n[::1]:5000\x00max_signatures=+5\x00concurrency=0x10\x00timeout=1h0.0m",
 	} {
 		f.Add(seed)

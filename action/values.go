@@ -44,7 +44,7 @@ func references(field func(*inputs) *[]string) func(*inputs, string) error {
 	return eachLine(func(in *inputs, line string) error {
 		ref, err := registry.ParseReference(line)
 		if err != nil {
-			return fmt.Errorf("%s is not a reference such as ghcr.io/me/app@sha256:…: %w", quote(line), err)
+			return fmt.Errorf("%s is not a reference such as ghcr.io/me/app@sha256:…: %s", quote(line), bounded(err.Error(), 500)) // it repeats the line
 		}
 		if !hostPattern.MatchString(ref.Registry) {
 			return fmt.Errorf("%s doesn't begin with a registry such as ghcr.io or registry.internal:5000", quote(line))
