@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
+	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -139,6 +141,65 @@ func TestAttributesGarbledShortOrEmpty(t *testing.T) {
 	if len(empty) != 0 {
 		t.Errorf("empty value is %x", empty)
 	}
+}
+
+// A length that is a lie is told with the question for it (odd calls), or only
+// with the answer, when the caller's buffer is made.
+func TestLengthsThatAreTooLarge(t *testing.T) {
+	c := start(t, "C_Sign#1 long 1000", "C_Sign#4 long 8", "C_Sign#5 unavailable", "C_GetAttributeValue#2 unavailable",
+		"C_GetMechanismList#1 long 5", "C_FindObjects#2 long 70")
+	session := c.openLoggedIn()
+	key := c.privateKey(session, "EC-256")
+	c.search(session, ofClass(pkcs11.CKO_PUBLIC_KEY))
+	wantGave(t, c, "C_FindObjects", uint(len(c.token.Keys)+70))
+	for _, want := range []uint{64, 72, ^uint(0)} {
+		wantOK(t, "C_SignInit", c.SignInit(session, []*pkcs11.Mechanism{ecdsaDigest}, key))
+		if signature, err := c.Sign(session, digest); want == 64 && (err != nil || len(signature) != 64) {
+			t.Errorf("signature is %x: %v", signature, err)
+		}
+		wantGave(t, c, "C_Sign", want)
+	}
+	if value := c.value(session, key, pkcs11.CKA_EC_PARAMS); len(value) != 0 {
+		t.Errorf("value is %x", value)
+	}
+	mechanisms, err := c.GetMechanismList(c.token.Slot)
+	wantOK(t, "C_GetMechanismList", err)
+	if len(mechanisms) == 0 {
+		t.Error("no mechanisms")
+	}
+}
+
+// wantGave fails the test unless the journal has this length for the last call
+// of a function. The binding can't be asked: it believes the length.
+func wantGave(t *testing.T, c *client, name string, want uint) {
+	t.Helper()
+	calls, err := c.module.Journal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := ""
+	for _, call := range calls {
+		if call.Name == name {
+			last = call.Detail
+		}
+	}
+	if suffix := fmt.Sprintf(" gave=%d", want); !strings.HasSuffix(last, suffix) {
+		t.Errorf("%s: %s, want%s", name, last, suffix)
+	}
+}
+
+func TestHandlesAndStructuresGarbled(t *testing.T) {
+	c := start(t, "C_GetTokenInfo#2 garble", "C_OpenSession#2 garble")
+	good, err := c.GetTokenInfo(c.token.Slot)
+	wantOK(t, "C_GetTokenInfo", err)
+	garbled, err := c.GetTokenInfo(c.token.Slot)
+	wantOK(t, "C_GetTokenInfo", err)
+	if garbled.Flags != ^good.Flags {
+		t.Errorf("flags are 0x%x, want 0x%x", garbled.Flags, ^good.Flags)
+	}
+	c.open()
+	_, err = c.GetSessionInfo(c.open())
+	wantRV(t, "C_GetSessionInfo", err, pkcs11.CKR_SESSION_HANDLE_INVALID)
 }
 
 // Output buffers are altered wherever there are some: a signature in parts and a

@@ -145,7 +145,7 @@ func TestRulesThatAreNone(t *testing.T) {
 		{"C_Sign rv -1", "the action needs a number"},
 		{"C_Sign rv 0x10000000000000000", "the action needs a number"},
 		{"C_Sign exit 256", "not an exit status"},
-		{"C_Login garble", "the function has no output buffer"},
+		{"C_Login garble", "the function has no such output"},
 		{"load rv 0x5", "there is no answer to alter"},
 		{"unload after crash", "there is no answer to alter"},
 		{"token-flags", "flags are missing"},

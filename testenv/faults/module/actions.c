@@ -101,6 +101,8 @@ void perform(enum action action, unsigned long argument)
 	case ACTION_GARBLE:
 	case ACTION_SHORT:
 	case ACTION_EMPTY:
+	case ACTION_LONG:
+	case ACTION_UNAVAILABLE:
 		break; // these alter an answer
 	}
 }

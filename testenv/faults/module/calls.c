@@ -113,39 +113,51 @@ bool call_enter(struct call *call, enum function function, const char *format, .
 	return true;
 }
 
-// alter_bytes alters an output of *count items of size bytes.
-static void alter_bytes(enum action action, CK_BYTE *data, CK_ULONG *count, CK_ULONG size)
+static void flip(CK_BYTE *data, CK_ULONG length)
 {
-	switch (action) {
+	for (CK_ULONG i = 0; data != NULL && i < length; i++)
+		data[i] = (CK_BYTE)~data[i];
+}
+
+// alter_bytes alters an output of *count items of size bytes. There is no data
+// where only their number was asked for.
+static void alter_bytes(const struct call_rule *rule, CK_BYTE *data, CK_ULONG *count, CK_ULONG size)
+{
+	switch (rule->action) {
 	case ACTION_GARBLE:
-		for (CK_ULONG i = 0; i < *count * size; i++)
-			data[i] = (CK_BYTE)~data[i];
+		flip(data, *count * size);
 		break;
 	case ACTION_SHORT:
-		*count -= *count > 0;
+		*count -= data != NULL && *count > 0;
 		break;
 	case ACTION_EMPTY:
-		*count = 0;
+		*count = data != NULL ? 0 : *count;
+		break;
+	case ACTION_LONG:
+		*count += rule->argument;
+		break;
+	case ACTION_UNAVAILABLE:
+		*count = CK_UNAVAILABLE_INFORMATION;
 		break;
 	default:
 		break;
 	}
 }
 
-static void alter_values(enum action action, CK_ATTRIBUTE *template, CK_ULONG count)
+static void alter_values(const struct call_rule *rule, CK_ATTRIBUTE *template, CK_ULONG count)
 {
 	for (CK_ULONG i = 0; template != NULL && i < count; i++) {
-		if (template[i].pValue != NULL && template[i].ulValueLen != CK_UNAVAILABLE_INFORMATION)
-			alter_bytes(action, template[i].pValue, &template[i].ulValueLen, 1);
+		if (template[i].ulValueLen != CK_UNAVAILABLE_INFORMATION)
+			alter_bytes(rule, template[i].pValue, &template[i].ulValueLen, 1);
 	}
 }
 
-static void alter(struct call *call, enum action action, const struct output *output)
+static void alter(struct call *call, const struct call_rule *rule, const struct output *output)
 {
 	switch (output->kind) {
 	case OUTPUT_LIST:
 		// An empty list is empty from the question for its length on.
-		if (action == ACTION_EMPTY && output->count != NULL &&
+		if (rule->action == ACTION_EMPTY && output->count != NULL &&
 		    (call->rv == CKR_OK || call->rv == CKR_BUFFER_TOO_SMALL)) {
 			*output->count = 0;
 			call->rv = CKR_OK;
@@ -153,16 +165,20 @@ static void alter(struct call *call, enum action action, const struct output *ou
 		}
 		// fall through
 	case OUTPUT_BYTES:
-		if (call->rv == CKR_OK && output->data != NULL && output->count != NULL)
-			alter_bytes(action, output->data, output->count, output->size);
+		if (call->rv == CKR_OK && output->count != NULL)
+			alter_bytes(rule, output->data, output->count, output->size);
 		break;
 	case OUTPUT_VALUES:
 		if (call->rv == CKR_OK)
-			alter_values(action, output->data, output->size);
+			alter_values(rule, output->data, output->size);
+		break;
+	case OUTPUT_HANDLE:
+	case OUTPUT_STRUCT:
+		if (call->rv == CKR_OK)
+			flip(output->data, output->size);
 		break;
 	case NO_OUTPUT:
-	case OUTPUT_HANDLE:
-		// has_output of rules.c and the functions of module.c disagree.
+		// outputs of rules.c and the functions of functions.c disagree.
 		journal_write("BAD-RULES %s has no output to alter", function_names[call->function]);
 		abort();
 	}
@@ -198,8 +214,10 @@ CK_RV call_leave(struct call *call, struct output output)
 		case ACTION_GARBLE:
 		case ACTION_SHORT:
 		case ACTION_EMPTY:
+		case ACTION_LONG:
+		case ACTION_UNAVAILABLE:
 			if (call->answered)
-				alter(call, rule->action, &output);
+				alter(call, rule, &output);
 			break;
 		default:
 			perform(rule->action, rule->argument);

@@ -22,17 +22,18 @@ struct call {
 
 // struct output is where a function puts what it gives back.
 struct output {
-	enum { NO_OUTPUT, OUTPUT_BYTES, OUTPUT_LIST, OUTPUT_VALUES, OUTPUT_HANDLE } kind;
-	void *data;      // bytes, items, attributes, or a handle
+	enum { NO_OUTPUT, OUTPUT_BYTES, OUTPUT_LIST, OUTPUT_VALUES, OUTPUT_HANDLE, OUTPUT_STRUCT } kind;
+	void *data;      // bytes, items, attributes, a handle, or a structure
 	CK_ULONG *count; // of bytes or items
-	CK_ULONG size;   // of an item; of OUTPUT_VALUES the number of attributes
+	CK_ULONG size;   // of an item or structure; of OUTPUT_VALUES the number of attributes
 };
 
 #define NOTHING ((struct output){NO_OUTPUT, NULL, NULL, 0})
 #define BYTES(data, length) ((struct output){OUTPUT_BYTES, data, length, 1})
 #define LIST(items, count) ((struct output){OUTPUT_LIST, items, count, sizeof(*(items))})
 #define VALUES(template, count) ((struct output){OUTPUT_VALUES, template, NULL, count})
-#define HANDLE(handle) ((struct output){OUTPUT_HANDLE, handle, NULL, 0})
+#define HANDLE(handle) ((struct output){OUTPUT_HANDLE, handle, NULL, sizeof(*(handle))})
+#define STRUCT(data) ((struct output){OUTPUT_STRUCT, data, NULL, sizeof(*(data))})
 
 // call_enter begins a call and reports whether the function shall answer it:
 // otherwise call->rv is its answer already. The format is that of the detail.

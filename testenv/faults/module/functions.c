@@ -27,7 +27,7 @@ FUNCTION(C_Initialize, (void *args),
 FUNCTION(C_Finalize, (void *reserved),
 	 finalize(reserved), NOTHING, NO_DETAIL)
 FUNCTION(C_GetInfo, (CK_INFO *info),
-	 behind->C_GetInfo(info), NOTHING, NO_DETAIL)
+	 behind->C_GetInfo(info), STRUCT(info), NO_DETAIL)
 
 __attribute__((visibility("default")))
 FUNCTION(C_GetFunctionList, (CK_FUNCTION_LIST **list),
@@ -38,13 +38,13 @@ FUNCTION(C_GetFunctionList, (CK_FUNCTION_LIST **list),
 FUNCTION(C_GetSlotList, (CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *count),
 	 get_slot_list(present, slots, count), LIST(slots, count), "present=%d", present)
 FUNCTION(C_GetSlotInfo, (CK_SLOT_ID slot, CK_SLOT_INFO *info),
-	 behind->C_GetSlotInfo(slot, info), NOTHING, "slot=%lu", slot)
+	 behind->C_GetSlotInfo(slot, info), STRUCT(info), "slot=%lu", slot)
 FUNCTION(C_GetTokenInfo, (CK_SLOT_ID slot, CK_TOKEN_INFO *info),
-	 get_token_info(slot, info), NOTHING, "slot=%lu", slot)
+	 get_token_info(slot, info), STRUCT(info), "slot=%lu", slot)
 FUNCTION(C_GetMechanismList, (CK_SLOT_ID slot, CK_MECHANISM_TYPE *mechanisms, CK_ULONG *count),
 	 get_mechanism_list(slot, mechanisms, count), LIST(mechanisms, count), "slot=%lu", slot)
 FUNCTION(C_GetMechanismInfo, (CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO *info),
-	 get_mechanism_info(slot, type, info), NOTHING, "slot=%lu mechanism=0x%lx", slot, type)
+	 get_mechanism_info(slot, type, info), STRUCT(info), "slot=%lu mechanism=0x%lx", slot, type)
 FUNCTION(C_InitToken, (CK_SLOT_ID slot, CK_UTF8CHAR *pin, CK_ULONG length, CK_UTF8CHAR *label),
 	 behind->C_InitToken(slot, pin, length, label), NOTHING,
 	 "slot=%lu %s", slot, text_of_pin(pin, length).text)
@@ -68,7 +68,7 @@ FUNCTION(C_CloseSession, (CK_SESSION_HANDLE session),
 FUNCTION(C_CloseAllSessions, (CK_SLOT_ID slot),
 	 close_all_sessions(slot), NOTHING, "slot=%lu", slot)
 FUNCTION(C_GetSessionInfo, (CK_SESSION_HANDLE session, CK_SESSION_INFO *info),
-	 behind->C_GetSessionInfo(session, info), NOTHING, "session=%lu", session)
+	 behind->C_GetSessionInfo(session, info), STRUCT(info), "session=%lu", session)
 FUNCTION(C_GetOperationState, (CK_SESSION_HANDLE session, CK_BYTE *state, CK_ULONG *length),
 	 behind->C_GetOperationState(session, state, length), BYTES(state, length), "session=%lu", session)
 FUNCTION(C_SetOperationState, (CK_SESSION_HANDLE session, CK_BYTE *state, CK_ULONG length,

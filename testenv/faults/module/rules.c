@@ -407,6 +407,12 @@ static const struct form {
 #undef FLAG
 };
 
+// Kinds of output, of functions that have one.
+enum {
+	BUFFER = 1, // bytes, items or values, with a length
+	FIXED = 2,  // a structure or a handle
+};
+
 // The rules on calls are
 //
 //	C_Name[#N] [after] ACTION
@@ -422,69 +428,93 @@ static const struct verb {
 	enum action action;
 	enum { NONE, OPTIONAL, REQUIRED } argument;
 	bool alters; // the answer of a call: there must be one
-	bool output; // the function must have one
+	unsigned outputs; // kinds of output of which the function must have one; 0: none
 } verbs[] = {
 	// Return this value. Before the call, it does not go behind.
-	{"rv", ACTION_RV, REQUIRED, true, false},
+	{"rv", ACTION_RV, REQUIRED, true, 0},
 
 	// Sleep for ever, and let the whole process ignore SIGTERM and the like.
-	{"hang", ACTION_HANG, NONE, false, false},
+	{"hang", ACTION_HANG, NONE, false, 0},
 
 	// Write to address 0.
-	{"crash", ACTION_CRASH, NONE, false, false},
+	{"crash", ACTION_CRASH, NONE, false, 0},
 
-	{"abort", ACTION_ABORT, NONE, false, false},
+	{"abort", ACTION_ABORT, NONE, false, 0},
 
 	// End the process with this status, without destructors.
-	{"exit", ACTION_EXIT, REQUIRED, false, false},
+	{"exit", ACTION_EXIT, REQUIRED, false, 0},
 
 	// Print to file descriptors 1 and 2: a banner, lines of JSON that look like
 	// a plugin's answer, control characters, bytes that are not UTF-8, and a
 	// line without an end. With a number, that many KiB more: more than 64 fill
 	// a pipe that nobody reads.
-	{"noise", ACTION_NOISE, OPTIONAL, false, false},
+	{"noise", ACTION_NOISE, OPTIONAL, false, 0},
 
 	// Wait this many milliseconds.
-	{"delay", ACTION_DELAY, REQUIRED, false, false},
+	{"delay", ACTION_DELAY, REQUIRED, false, 0},
 
-	// The next three are for functions with an output buffer, and always come
-	// after the call. A call that only asks for the length of bytes is left
-	// alone.
+	// The next ones are for functions with an output, and always come after the
+	// call.
 
 	// Success, and all bits of the output flipped. Of C_GetAttributeValue, each
-	// value's.
-	{"garble", ACTION_GARBLE, NONE, true, true},
+	// value's. A handle is nobody's then.
+	{"garble", ACTION_GARBLE, NONE, true, BUFFER | FIXED},
 
-	// Success, and one byte or one item less.
-	{"short", ACTION_SHORT, NONE, true, true},
+	// The others are for functions whose output has a length, and may be asked
+	// for that alone first.
 
-	// Success, and no bytes or no items.
-	{"empty", ACTION_EMPTY, NONE, true, true},
+	// Success, and one byte or one item less. The question for the length is left
+	// alone.
+	{"short", ACTION_SHORT, NONE, true, BUFFER},
+
+	// Success, and no bytes or no items. The question for the length of bytes is
+	// left alone.
+	{"empty", ACTION_EMPTY, NONE, true, BUFFER},
+
+	// Success, and this many bytes or items more, as far as their number goes: a
+	// caller that believes it reads what is not its own. With #2, a length that
+	// grew since it was asked for.
+	{"long", ACTION_LONG, REQUIRED, true, BUFFER},
+
+	// Success, and CK_UNAVAILABLE_INFORMATION for the length.
+	{"unavailable", ACTION_UNAVAILABLE, NONE, true, BUFFER},
 };
 
-static const bool has_output[FUNCTION_COUNT] = {
-	[FUNCTION_C_GetSlotList] = true,
-	[FUNCTION_C_GetMechanismList] = true,
-	[FUNCTION_C_GetOperationState] = true,
-	[FUNCTION_C_GetAttributeValue] = true,
-	[FUNCTION_C_FindObjects] = true,
-	[FUNCTION_C_Encrypt] = true,
-	[FUNCTION_C_EncryptUpdate] = true,
-	[FUNCTION_C_EncryptFinal] = true,
-	[FUNCTION_C_Decrypt] = true,
-	[FUNCTION_C_DecryptUpdate] = true,
-	[FUNCTION_C_DecryptFinal] = true,
-	[FUNCTION_C_Digest] = true,
-	[FUNCTION_C_DigestFinal] = true,
-	[FUNCTION_C_Sign] = true,
-	[FUNCTION_C_SignFinal] = true,
-	[FUNCTION_C_SignRecover] = true,
-	[FUNCTION_C_VerifyRecover] = true,
-	[FUNCTION_C_DigestEncryptUpdate] = true,
-	[FUNCTION_C_DecryptDigestUpdate] = true,
-	[FUNCTION_C_SignEncryptUpdate] = true,
-	[FUNCTION_C_DecryptVerifyUpdate] = true,
-	[FUNCTION_C_WrapKey] = true,
+static const unsigned outputs[FUNCTION_COUNT] = {
+	[FUNCTION_C_GetInfo] = FIXED,
+	[FUNCTION_C_GetSlotList] = BUFFER,
+	[FUNCTION_C_GetSlotInfo] = FIXED,
+	[FUNCTION_C_GetTokenInfo] = FIXED,
+	[FUNCTION_C_GetMechanismList] = BUFFER,
+	[FUNCTION_C_GetMechanismInfo] = FIXED,
+	[FUNCTION_C_OpenSession] = FIXED,
+	[FUNCTION_C_GetSessionInfo] = FIXED,
+	[FUNCTION_C_GetOperationState] = BUFFER,
+	[FUNCTION_C_CreateObject] = FIXED,
+	[FUNCTION_C_CopyObject] = FIXED,
+	[FUNCTION_C_GetAttributeValue] = BUFFER,
+	[FUNCTION_C_FindObjects] = BUFFER,
+	[FUNCTION_C_Encrypt] = BUFFER,
+	[FUNCTION_C_EncryptUpdate] = BUFFER,
+	[FUNCTION_C_EncryptFinal] = BUFFER,
+	[FUNCTION_C_Decrypt] = BUFFER,
+	[FUNCTION_C_DecryptUpdate] = BUFFER,
+	[FUNCTION_C_DecryptFinal] = BUFFER,
+	[FUNCTION_C_Digest] = BUFFER,
+	[FUNCTION_C_DigestFinal] = BUFFER,
+	[FUNCTION_C_Sign] = BUFFER,
+	[FUNCTION_C_SignFinal] = BUFFER,
+	[FUNCTION_C_SignRecover] = BUFFER,
+	[FUNCTION_C_VerifyRecover] = BUFFER,
+	[FUNCTION_C_DigestEncryptUpdate] = BUFFER,
+	[FUNCTION_C_DecryptDigestUpdate] = BUFFER,
+	[FUNCTION_C_SignEncryptUpdate] = BUFFER,
+	[FUNCTION_C_DecryptVerifyUpdate] = BUFFER,
+	[FUNCTION_C_GenerateKey] = FIXED,
+	[FUNCTION_C_GenerateKeyPair] = FIXED,
+	[FUNCTION_C_WrapKey] = BUFFER,
+	[FUNCTION_C_UnwrapKey] = FIXED,
+	[FUNCTION_C_DeriveKey] = FIXED,
 };
 
 static bool function_named(const char *name, enum function *function)
@@ -532,12 +562,12 @@ static const char *parse_call(struct rules *rules, char *name, char **rest)
 	verb = verb_named(text);
 	if (verb == NULL)
 		return "no such action";
-	if (verb->output && !has_output[rule.function])
-		return "the function has no output buffer";
+	if (verb->outputs != 0 && (verb->outputs & outputs[rule.function]) == 0)
+		return "the function has no such output";
 	if (library && (rule.after || verb->alters))
 		return "there is no answer to alter";
 	rule.action = verb->action;
-	rule.after = rule.after || verb->output;
+	rule.after = rule.after || verb->outputs != 0;
 
 	text = verb->argument == NONE ? NULL : word(rest);
 	if ((text != NULL || verb->argument == REQUIRED) && !number(text, &rule.argument))

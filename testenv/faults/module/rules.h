@@ -29,6 +29,8 @@ enum action {
 	ACTION_GARBLE,
 	ACTION_SHORT,
 	ACTION_EMPTY,
+	ACTION_LONG,
+	ACTION_UNAVAILABLE,
 };
 
 // struct call_rule is what happens at a call of a function.
@@ -37,7 +39,7 @@ struct call_rule {
 	unsigned long nth; // the first call is 1; 0 means every call
 	bool after;        // once the call has been answered, not before
 	enum action action;
-	unsigned long argument; // of rv, exit, noise, delay
+	unsigned long argument; // of rv, exit, noise, delay, long
 };
 
 // struct attribute_rule is how an attribute of all objects of a class reads.
