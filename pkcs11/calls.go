@@ -10,7 +10,7 @@ import (
 )
 
 // binding is the part of *pkcs11.Ctx that is in use: all that this project
-// ever asks of a module.
+// ever asks of a module. Some of it is checked's.
 type binding interface {
 	Initialize(...pkcs11.InitializeOption) error
 	Finalize() error
@@ -45,9 +45,15 @@ type Trace func(call string) (done func(rv uint))
 type callError struct {
 	call string
 	rv   uint
+	why  error // where it isn't the return value; that is CKR_GENERAL_ERROR then
 }
 
-func (e *callError) Error() string { return e.call + ": " + RVName(e.rv) }
+func (e *callError) Error() string {
+	if e.why != nil {
+		return e.call + ": " + e.why.Error()
+	}
+	return e.call + ": " + RVName(e.rv)
+}
 
 // calls makes the calls: each is traced, gives an error that names it, and
 // waits its turn where the module can't lock.
@@ -102,10 +108,10 @@ func wrapCall(call string, err error) error {
 		return nil
 	}
 	var rv pkcs11.Error
-	if !errors.As(err, &rv) {
-		rv = pkcs11.CKR_GENERAL_ERROR
+	if errors.As(err, &rv) {
+		return &callError{call: call, rv: uint(rv)}
 	}
-	return &callError{call, uint(rv)}
+	return &callError{call, pkcs11.CKR_GENERAL_ERROR, err}
 }
 
 // value makes a call that has a result.

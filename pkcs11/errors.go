@@ -13,7 +13,8 @@ import (
 // Kind says what went wrong, for a caller that decides on it.
 type Kind string
 
-// The kinds of errors. Those of KindCall carry the function and its CKR.
+// The kinds of errors. Those of KindCall carry the function and its CKR, those of
+// KindAnswer the function.
 const (
 	KindURI          Kind = "uri"           // the URI is malformed, or doesn't select a private key
 	KindConfig       Kind = "config"        // another setting is malformed
@@ -31,6 +32,7 @@ const (
 	KindExists       Kind = "exists"        // an object of that name is on the token already
 	KindMechanism    Kind = "mechanism"     // the token offers no mechanism for this signature
 	KindSignature    Kind = "signature"     // the token returned a signature that doesn't verify
+	KindAnswer       Kind = "answer"        // a PKCS#11 function succeeded, with an answer that can't be
 	KindCall         Kind = "call"          // a PKCS#11 function failed otherwise
 	KindCrash        Kind = "crash"         // the process that held the module died
 	KindTimeout      Kind = "timeout"       // the module did not answer in time
@@ -100,6 +102,10 @@ func returned(err error) (call string, rv uint) {
 
 // failed turns the error of a call into an *Error that says what it was for.
 func failed(err error, format string, args ...any) *Error {
+	var c *callError
+	if errors.As(err, &c) && c.why != nil {
+		return newError(KindAnswer, "%s: %v", fmt.Sprintf(format, args...), c.why).withCall(c.call, pkcs11.CKR_OK)
+	}
 	call, rv := returned(err)
 	return newError(KindCall, format, args...).withCall(call, rv)
 }

@@ -44,24 +44,24 @@ import (
 
 // probe loads the library as the binding will, but explains what is wrong with
 // it: the binding says only that something is, and calls a module that refused
-// its function list. The library stays loaded until the function it returns is
-// called.
-func probe(path string) (unload func(), err error) {
+// its function list. The library, of which the handle is returned, stays loaded
+// until the function it returns is called.
+func probe(path string) (handle uintptr, unload func(), err error) {
 	name, free := cString(path)
 	defer free()
 	var why *C.char
 	var rv C.ulong
 	library := C.load((*C.char)(name), &why, &rv)
 	if library != nil {
-		return func() { C.dlclose(library) }, nil
+		return uintptr(library), func() { C.dlclose(library) }, nil
 	}
 	switch reason := C.GoString(why); reason {
 	case "symbol":
-		return nil, errors.New("is not a PKCS#11 module: it has no function C_GetFunctionList")
+		return 0, nil, errors.New("is not a PKCS#11 module: it has no function C_GetFunctionList")
 	case "list":
-		return nil, fmt.Errorf("gives no function list (C_GetFunctionList: %s)", RVName(uint(rv)))
+		return 0, nil, fmt.Errorf("gives no function list (C_GetFunctionList: %s)", RVName(uint(rv)))
 	default:
-		return nil, explain(path, reason)
+		return 0, nil, explain(path, reason)
 	}
 }
 

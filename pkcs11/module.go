@@ -47,7 +47,7 @@ func Load(path string, o Options) (*Module, error) {
 	}
 	c := &calls{trace: o.Trace}
 	done := c.begin("dlopen")
-	unload, err := probe(path)
+	library, unload, err := probe(path)
 	done(pkcs11.CKR_OK)
 	if err != nil {
 		return nil, newError(KindModule, "the PKCS#11 module %q %v", path, err)
@@ -57,7 +57,10 @@ func Load(path string, o Options) (*Module, error) {
 	if ctx == nil {
 		return nil, newError(KindModule, "the PKCS#11 module %q can't be loaded", path)
 	}
-	c.module = ctx
+	if c.module, err = newChecked(ctx, library); err != nil {
+		ctx.Destroy()
+		return nil, newError(KindModule, "the PKCS#11 module %q %v", path, err)
+	}
 	m := &Module{calls: c, path: path}
 	if err := m.initialize(o.InitArgs); err != nil {
 		// It stays loaded: unloading what is in an unknown state helps nobody.

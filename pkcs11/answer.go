@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkcs11
+
+/*
+#include <stdlib.h>
+
+// The C side of Cryptoki, as far as it is needed here (section 2.1: packed on
+// Windows). Which function is where in the list is CK_FUNCTION_LIST's order.
+#ifdef _WIN32
+#pragma pack(push, 1)
+#endif
+struct functions {
+	unsigned char version[2];
+	void *list[68];
+};
+struct attribute {
+	unsigned long type;
+	void *value;
+	unsigned long length;
+};
+#ifdef _WIN32
+#pragma pack(pop)
+#endif
+
+enum { GET_SLOT_LIST = 4, GET_MECHANISM_LIST = 7, GET_ATTRIBUTE_VALUE = 24, FIND_OBJECTS = 27, SIGN = 43 };
+
+static unsigned long getSlotList(void *module, unsigned char present, unsigned long *slots, unsigned long *count)
+{
+	unsigned long (*f)(unsigned char, unsigned long *, unsigned long *) = ((struct functions *)module)->list[GET_SLOT_LIST];
+
+	return f(present, slots, count);
+}
+
+static unsigned long getMechanismList(void *module, unsigned long slot, unsigned long *mechanisms, unsigned long *count)
+{
+	unsigned long (*f)(unsigned long, unsigned long *, unsigned long *) = ((struct functions *)module)->list[GET_MECHANISM_LIST];
+
+	return f(slot, mechanisms, count);
+}
+
+static unsigned long findObjects(void *module, unsigned long session, unsigned long *objects, unsigned long most, unsigned long *count)
+{
+	unsigned long (*f)(unsigned long, unsigned long *, unsigned long, unsigned long *) = ((struct functions *)module)->list[FIND_OBJECTS];
+
+	return f(session, objects, most, count);
+}
+
+static unsigned long sign(void *module, unsigned long session, const void *data, unsigned long length, unsigned char *signature, unsigned long *signatureLength)
+{
+	unsigned long (*f)(unsigned long, const void *, unsigned long, unsigned char *, unsigned long *) = ((struct functions *)module)->list[SIGN];
+
+	return f(session, data, length, signature, signatureLength);
+}
+
+// getAttributeValue reads attributes into room, one after the other, each as
+// long as lengths says; without room it asks for the lengths.
+static unsigned long getAttributeValue(void *module, unsigned long session, unsigned long object, unsigned long count,
+				       const unsigned long *types, unsigned char *room, unsigned long *lengths)
+{
+	unsigned long (*f)(unsigned long, unsigned long, struct attribute *, unsigned long) = ((struct functions *)module)->list[GET_ATTRIBUTE_VALUE];
+	struct attribute *template = calloc(count, sizeof(*template));
+	unsigned long rv;
+
+	if (template == NULL)
+		return 2; // CKR_HOST_MEMORY
+	for (unsigned long i = 0; i < count; i++) {
+		template[i].type = types[i];
+		if (room == NULL)
+			continue;
+		template[i].value = room;
+		template[i].length = lengths[i];
+		room += lengths[i];
+	}
+	rv = f(session, object, template, count);
+	for (unsigned long i = 0; i < count; i++)
+		lengths[i] = template[i].length;
+	free(template);
+	return rv;
+}
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/miekg/pkcs11"
+)
+
+// maxAnswer bounds one answer of a module in bytes: a list, a signature, the
+// value of an attribute.
+const maxAnswer = 1 << 20
+
+// checked is the binding, but for the calls whose answer has a length. The
+// binding believes that length: where it is more than was asked for it reads,
+// and hands on, memory that lies behind, and where it is very large or missing
+// the process dies.
+type checked struct {
+	*pkcs11.Ctx
+	functions unsafe.Pointer // the module's CK_FUNCTION_LIST
+}
+
+// newChecked makes the binding checked. The binding keeps the function list to
+// itself, and it can't be asked for again: p11-kit's client gives another one
+// each time, each with a C_Initialize of its own. So it is taken out of where the
+// binding has it, behind the library's handle, which is known and must be there.
+func newChecked(ctx *pkcs11.Ctx, library uintptr) (*checked, error) {
+	held := *(**struct {
+		library   uintptr
+		functions unsafe.Pointer
+	})(unsafe.Pointer(ctx))
+	if held.library != library {
+		return nil, errors.New("can't be used: the PKCS#11 binding is another one than this program was written for")
+	}
+	if held.functions == nil { // the binding would call it
+		return nil, errors.New("gives no function list (C_GetFunctionList)")
+	}
+	return &checked{ctx, held.functions}, nil
+}
+
+// lengthError says that an answer can't be as long as the module says.
+type lengthError struct{ says, most uint }
+
+func (e lengthError) Error() string {
+	return fmt.Sprintf("the module says that its answer has a length of %d, which is more than the %d that are possible", e.says, e.most)
+}
+
+// checkLength checks a length that a module told.
+func checkLength(length, most C.ulong) error {
+	if length > most {
+		return lengthError{uint(length), uint(most)}
+	}
+	return nil
+}
+
+// failure is the error of a return value, as the binding gives it.
+func failure(rv C.ulong) error {
+	if rv == pkcs11.CKR_OK {
+		return nil
+	}
+	return pkcs11.Error(rv)
+}
+
+// tries bounds how often an answer is asked for that grew since its length was.
+const tries = 3
+
+// whole asks a function for the length of its answer, and then for the answer
+// (section 5.2).
+func whole[T any](f func(data *T, length *C.ulong) C.ulong) ([]T, error) {
+	var item T
+	const tooSmall = pkcs11.CKR_BUFFER_TOO_SMALL // Gemalto's says so to the question for the length, too
+	for range tries {
+		var length C.ulong
+		if rv := f(nil, &length); rv != pkcs11.CKR_OK && rv != tooSmall {
+			return nil, failure(rv)
+		}
+		if err := checkLength(length, maxAnswer/C.ulong(unsafe.Sizeof(item))); err != nil {
+			return nil, err
+		}
+		room := length
+		data := make([]T, room+1) // so that it has an address if it is empty
+		switch rv := f(&data[0], &length); rv {
+		case pkcs11.CKR_OK:
+			if err := checkLength(length, room); err != nil {
+				return nil, err
+			}
+			return data[:length], nil
+		case tooSmall:
+		default:
+			return nil, failure(rv)
+		}
+	}
+	return nil, failure(tooSmall)
+}
+
+// GetSlotList is that of the binding.
+func (c *checked) GetSlotList(tokenPresent bool) ([]uint, error) {
+	present := C.uchar(0)
+	if tokenPresent {
+		present = 1
+	}
+	slots, err := whole(func(data, length *C.ulong) C.ulong { return C.getSlotList(c.functions, present, data, length) })
+	return convert[uint](slots), err
+}
+
+// GetMechanismList is that of the binding.
+func (c *checked) GetMechanismList(slot uint) ([]*pkcs11.Mechanism, error) {
+	types, err := whole(func(data, length *C.ulong) C.ulong {
+		return C.getMechanismList(c.functions, C.ulong(slot), data, length)
+	})
+	mechanisms := make([]*pkcs11.Mechanism, len(types))
+	for i, t := range types {
+		mechanisms[i] = pkcs11.NewMechanism(uint(t), nil)
+	}
+	return mechanisms, err
+}
+
+// FindObjects is that of the binding. Its second result says nothing.
+func (c *checked) FindObjects(s pkcs11.SessionHandle, most int) ([]pkcs11.ObjectHandle, bool, error) {
+	objects := make([]C.ulong, most)
+	var count C.ulong
+	err := failure(C.findObjects(c.functions, C.ulong(s), &objects[0], C.ulong(most), &count))
+	if err == nil {
+		err = checkLength(count, C.ulong(most))
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	return convert[pkcs11.ObjectHandle](objects[:count]), false, nil
+}
+
+// Sign is that of the binding.
+func (c *checked) Sign(s pkcs11.SessionHandle, data []byte) ([]byte, error) {
+	return whole(func(signature *byte, length *C.ulong) C.ulong {
+		return C.sign(c.functions, C.ulong(s), unsafe.Pointer(unsafe.SliceData(data)), C.ulong(len(data)), (*C.uchar)(signature), length)
+	})
+}
+
+// GetAttributeValue is that of the binding: the values of the attributes, in
+// their order, nil for those that the module doesn't give.
+func (c *checked) GetAttributeValue(s pkcs11.SessionHandle, o pkcs11.ObjectHandle, template []*pkcs11.Attribute) ([]*pkcs11.Attribute, error) {
+	types := make([]C.ulong, len(template))
+	for i, a := range template {
+		types[i] = C.ulong(a.Type)
+	}
+	read := func(room *byte, lengths []C.ulong) C.ulong {
+		return C.getAttributeValue(c.functions, C.ulong(s), C.ulong(o), C.ulong(len(types)), &types[0], (*C.uchar)(room), &lengths[0])
+	}
+	for range tries {
+		lengths := make([]C.ulong, len(types))
+		if err := failure(read(nil, lengths)); err != nil {
+			return nil, err
+		}
+		total := 1 // so that it has an address if it is empty
+		for i, length := range lengths {
+			if isUnavailable(length) {
+				lengths[i] = 0
+			} else if err := checkLength(length, maxAnswer); err != nil {
+				return nil, err
+			}
+			total += int(lengths[i])
+		}
+		room, most := make([]byte, total), append([]C.ulong(nil), lengths...)
+		switch rv := read(&room[0], lengths); rv {
+		case pkcs11.CKR_OK:
+			return values(template, room, most, lengths)
+		case pkcs11.CKR_BUFFER_TOO_SMALL:
+		default:
+			return nil, failure(rv)
+		}
+	}
+	return nil, failure(pkcs11.CKR_BUFFER_TOO_SMALL)
+}
+
+// values takes the attributes' values out of the room in which each had its
+// most.
+func values(template []*pkcs11.Attribute, room []byte, most, lengths []C.ulong) ([]*pkcs11.Attribute, error) {
+	list := make([]*pkcs11.Attribute, len(template))
+	for i, length := range lengths {
+		list[i] = &pkcs11.Attribute{Type: template[i].Type}
+		if !isUnavailable(length) {
+			if err := checkLength(length, most[i]); err != nil {
+				return nil, err
+			}
+			list[i].Value = room[:length:length]
+		}
+		room = room[most[i]:]
+	}
+	return list, nil
+}
+
+// isUnavailable recognizes CK_UNAVAILABLE_INFORMATION.
+func isUnavailable(length C.ulong) bool { return length == ^C.ulong(0) }
+
+func convert[T ~uint](numbers []C.ulong) []T {
+	converted := make([]T, len(numbers))
+	for i, n := range numbers {
+		converted[i] = T(n)
+	}
+	return converted
+}
