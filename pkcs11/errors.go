@@ -70,9 +70,25 @@ func IsKind(err error, kind Kind) bool {
 	return errors.Is(err, &Error{Kind: kind})
 }
 
+// newerNames are the names of return values that the binding doesn't know: those
+// of PKCS#11 v3, and some of v2.40.
+var newerNames = map[uint]string{
+	0x1B:  "CKR_ACTION_PROHIBITED",
+	0x140: "CKR_CURVE_NOT_SUPPORTED",
+	0x201: "CKR_TOKEN_RESOURCE_EXCEEDED",
+	0x202: "CKR_OPERATION_CANCEL_FAILED",
+	0x203: "CKR_KEY_EXHAUSTED",
+	0x204: "CKR_PENDING",
+	0x205: "CKR_SESSION_ASYNC_NOT_SUPPORTED",
+	0x209: "CKR_PARAMETER_SET_NOT_SUPPORTED",
+}
+
 // RVName returns the name of a PKCS#11 return value, such as
 // "CKR_PIN_INCORRECT"; "CKR 0x80000123" for a vendor's own.
 func RVName(rv uint) string {
+	if name, known := newerNames[rv]; known {
+		return name
+	}
 	// The binding keeps the names, but shows them only inside its error text.
 	text := pkcs11.Error(rv).Error()
 	if i := strings.LastIndex(text, "CKR_"); i >= 0 {

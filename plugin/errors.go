@@ -55,8 +55,7 @@ var ofKind = map[pkcs11.Kind]advice{
 }
 
 // ofReturnValue is the table of what PKCS#11 functions return (PKCS#11 v2.40,
-// section 5.1), for errors of pkcs11.KindCall, by pkcs11.RVName, which doesn't know
-// all their names.
+// section 5.1), for errors of pkcs11.KindCall, by pkcs11.RVName.
 var ofReturnValue = map[string]advice{
 	// The login.
 	"CKR_PIN_INCORRECT":                  {denied, "The PIN was tried once and not again; check {pin} before the token locks"},
@@ -72,15 +71,15 @@ var ofReturnValue = map[string]advice{
 
 	// What the key or the token permits.
 	"CKR_KEY_FUNCTION_NOT_PERMITTED": {denied, "The key's attributes forbid signing; use a key with CKA_SIGN, or have the token's administrator change it"},
-	"CKR 0x0000001B":                 {denied, "The token's policy forbids it; ask the token's administrator"}, // CKR_ACTION_PROHIBITED
+	"CKR_ACTION_PROHIBITED":          {denied, "The token's policy forbids it; ask the token's administrator"},
 	"CKR_FUNCTION_REJECTED":          {denied, "Somebody or some policy at the token said no; ask the token's administrator (on a YubiHSM 2 the authentication key lacks a capability or a domain of the key), or confirm the request at the device next time"},
 
 	// Too much at once.
-	"CKR_SESSION_COUNT":    {throttled, "The token has no session left; end other programs that use it, or try again later"},
-	"CKR_HOST_MEMORY":      {throttled, "This machine has no memory left for the module; try again later"},
-	"CKR_DEVICE_MEMORY":    {throttled, "The token has no memory left, often because of sessions that others left open; end those, or try again later"},
-	"CKR 0x00000201":       {throttled, "The token has no resources left; end other programs that use it, or try again later"}, // CKR_TOKEN_RESOURCE_EXCEEDED of v3.0
-	"CKR_OPERATION_ACTIVE": {throttled, "The token is busy with another operation; try again later"},
+	"CKR_SESSION_COUNT":           {throttled, "The token has no session left; end other programs that use it, or try again later"},
+	"CKR_HOST_MEMORY":             {throttled, "This machine has no memory left for the module; try again later"},
+	"CKR_DEVICE_MEMORY":           {throttled, "The token has no memory left, often because of sessions that others left open; end those, or try again later"},
+	"CKR_TOKEN_RESOURCE_EXCEEDED": {throttled, "The token has no resources left; end other programs that use it, or try again later"},
+	"CKR_OPERATION_ACTIVE":        {throttled, "The token is busy with another operation; try again later"},
 
 	// The device.
 	"CKR_DEVICE_ERROR":         {general, "The token reports a fault; check it and its connection with the vendor's tool, then try again"},
@@ -117,7 +116,7 @@ var ofReturnValue = map[string]advice{
 	"CKR_TEMPLATE_INCOMPLETE":    {general, "The token wants to know more than the standard asks for; make the object with the vendor's tool"},
 	"CKR_TEMPLATE_INCONSISTENT":  {general, "The token refuses such an object, perhaps by its policy; make it with the vendor's tool"},
 	"CKR_DOMAIN_PARAMS_INVALID":  {general, "The token doesn't know the curve; use another type of key"},
-	"CKR 0x00000140":             {general, "The token doesn't know the curve; use another type of key"}, // CKR_CURVE_NOT_SUPPORTED
+	"CKR_CURVE_NOT_SUPPORTED":    {general, "The token doesn't know the curve; use another type of key"},
 
 	// The module.
 	"CKR_ARGUMENTS_BAD":                {general, "Check the module's own configuration; a module that wants arguments at its start (NSS) takes them from the plugin config init_args"},
