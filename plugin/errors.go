@@ -86,7 +86,7 @@ var ofReturnValue = map[string]advice{
 	"CKR_DEVICE_REMOVED":       {general, "The token was removed or its connection lost; plug it in or restore it, then try again"},
 	"CKR_TOKEN_NOT_PRESENT":    {general, "No token is in the slot; plug it in, then try again"},
 	"CKR_TOKEN_NOT_RECOGNIZED": {general, "The module doesn't know the token in the slot; check that module and token belong together"},
-	"CKR_SLOT_ID_INVALID":      {validation, "Slot numbers change; select the token with token=LABEL in the key URI instead of slot-id"},
+	"CKR_SLOT_ID_INVALID":      {general, "The slot that the module listed is gone; plug the token in or restore its connection, then try again"},
 
 	// Sessions.
 	"CKR_SESSION_CLOSED":               {general, "The session ended early, perhaps because the HSM or its connection restarted; try again"},
@@ -124,6 +124,8 @@ var ofReturnValue = map[string]advice{
 	"CKR_NEED_TO_CREATE_THREADS":       {general, "The module wants to start threads and may not; check its configuration"},
 	"CKR_CRYPTOKI_NOT_INITIALIZED":     {general, "The module forgot that it was initialized; try again, and update it if it happens again"},
 	"CKR_CRYPTOKI_ALREADY_INITIALIZED": {general, "Something else in the process uses the module; try again, and update it if it happens again"},
+	"CKR_OPERATION_NOT_INITIALIZED":    {general, "The module lost track of what it was doing; try again, and update it if it happens again"},
+	"CKR_BUFFER_TOO_SMALL":             {general, "The module can't say how long its answer is; update it"},
 	"CKR_GENERAL_ERROR":                {general, "The module doesn't say why; check its own configuration and log, and that nothing else keeps the token busy"},
 	"CKR_FUNCTION_FAILED":              {general, "The module doesn't say why; check its own configuration and log, then try again"},
 }

@@ -33,6 +33,7 @@ const (
 	ckrUserPINNotInitialized   = 0x102
 	ckrUserTypeInvalid         = 0x103
 	ckrFunctionRejected        = 0x200
+	ckrSlotIDInvalid           = 0x3
 	ckrVendor                  = 0x80000123
 )
 
@@ -56,7 +57,7 @@ func TestCodeOfEachError(t *testing.T) {
 		{contract.ErrorCodeThrottled, []*pkcs11.Error{call(ckrSessionCount), call(ckrHostMemory), call(ckrDeviceMemory)}},
 		{contract.ErrorCodeGeneric, []*pkcs11.Error{
 			kind(pkcs11.KindPublicKey), kind(pkcs11.KindMechanism), kind(pkcs11.KindSignature), kind(pkcs11.KindCrash), kind(pkcs11.KindClosed),
-			call(ckrGeneralError), call(ckrDeviceError), call(ckrDeviceRemoved), call(ckrTokenNotPresent), call(ckrVendor), call(0),
+			call(ckrGeneralError), call(ckrDeviceError), call(ckrDeviceRemoved), call(ckrTokenNotPresent), call(ckrSlotIDInvalid), call(ckrVendor), call(0),
 		}},
 	} {
 		for _, failed := range test.errors {
