@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
 
 // A key that is other than promised doesn't stay on the token.
@@ -68,5 +69,26 @@ func TestSessionLogsInOnceAndOut(t *testing.T) {
 		if n := q.Calls(call); n != want {
 			t.Errorf("%s was called %d times, want %d", call, n, want)
 		}
+	}
+}
+
+func TestCertificateThatIsOnlySaidToBeStored(t *testing.T) {
+	q := newQuirky(t, "C_CreateObject rv 0x0")
+	pki, err := testenv.NewPKI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, err := pki.Chain(q.token.Key("EC-256").Public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := writable(t, q.module, q.token)
+	k, err := s.Key(t.Context(), parse(t, "pkcs11:object=EC-256"), pkcs11.KeyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	if _, err := s.Import(k, chain); !pkcs11.IsKind(err, pkcs11.KindAnswer) {
+		t.Errorf("error %v", err)
 	}
 }

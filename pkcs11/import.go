@@ -13,9 +13,9 @@ import (
 // Import stores certificates on the key's token: those that have the key's
 // public key under its label and CKA_ID, others under the common name of their
 // subject. It reports for each whether it was stored; those that were on the
-// token before are left alone. Where none has the key's public key, nothing is
-// stored and the error is of KindConfig. The session is one with the key's
-// token, opened with SessionOptions.Write.
+// token before are left alone. What was stored is read back. Where none has the
+// key's public key, nothing is stored and the error is of KindConfig. The session
+// is one with the key's token, opened with SessionOptions.Write.
 func (s *Session) Import(k *Key, certificates []*x509.Certificate) (stored []bool, err error) {
 	if !slices.ContainsFunc(certificates, func(c *x509.Certificate) bool { return equal(k.public, c.PublicKey) }) {
 		return nil, newError(KindConfig, "none of the certificates has the public key of the key %s", k.URI())
@@ -43,7 +43,25 @@ func (s *Session) Import(k *Key, certificates []*x509.Certificate) (stored []boo
 		stored[i] = true
 		present = append(present, certificate)
 	}
-	return stored, nil
+	return stored, s.checkStored(certificates, stored)
+}
+
+// checkStored reads back what was stored: a token that only says that it did
+// must not be found out when notation lacks the certificate.
+func (s *Session) checkStored(certificates []*x509.Certificate, stored []bool) error {
+	if !slices.Contains(stored, true) {
+		return nil
+	}
+	present, err := s.Certificates()
+	if err != nil {
+		return err
+	}
+	for i, certificate := range certificates {
+		if stored[i] && !slices.ContainsFunc(present, certificate.Equal) {
+			return newError(KindAnswer, "the token %s says that it has stored the certificate %q, but doesn't show it", s.token.URI(), certificate.Subject).withCall("C_CreateObject", pkcs11.CKR_OK)
+		}
+	}
+	return nil
 }
 
 // certificateTemplate has the attributes of section 4.6.3: what the token could
