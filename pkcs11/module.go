@@ -48,12 +48,13 @@ func Load(path string, o Options) (*Module, error) {
 	c := &calls{trace: o.Trace}
 	done := c.begin("dlopen")
 	library, unload, err := probe(path)
-	done(pkcs11.CKR_OK)
 	if err != nil {
+		done(pkcs11.CKR_OK)
 		return nil, newError(KindModule, "the PKCS#11 module %q %v", path, err)
 	}
 	defer unload() // the binding holds it too by then
 	ctx := pkcs11.New(path)
+	done(pkcs11.CKR_OK)
 	if ctx == nil {
 		return nil, newError(KindModule, "the PKCS#11 module %q can't be loaded", path)
 	}
