@@ -84,8 +84,15 @@ func (t *Token) PublicKey(ctx context.Context, u URI, o KeyOptions) (crypto.Publ
 	}
 	defer t.calls.postpone(k.Close)
 	err = k.sessions.first(func(s pkcs11.SessionHandle) error {
-		if k.public = k.peek(s); k.public != nil {
+		var err error
+		if k.public, err = k.peek(s); k.public != nil {
 			return nil
+		}
+		if err != nil {
+			// It may need the login, or have left a search active (C_FindObjectsFinal).
+			if s, err = k.sessions.renew(); err != nil {
+				return failed(err, "no session with the token %s can be opened", t.URI())
+			}
 		}
 		return k.enter(ctx, s)
 	})
@@ -110,31 +117,29 @@ func (t *Token) newKey(u URI, o KeyOptions) (*Key, error) {
 	return k, nil
 }
 
-// peek reads the public key without a login, or returns nil.
-func (k *Key) peek(s pkcs11.SessionHandle) crypto.PublicKey {
+// peek reads the public key without a login. It is nil where it can't be known
+// yet; the error is that of a call.
+func (k *Key) peek(s pkcs11.SessionHandle) (crypto.PublicKey, error) {
 	if !k.login.wanted() {
-		return nil // enter doesn't log in, and checks more
+		return nil, nil // enter doesn't log in, and checks more
 	}
 	calls := k.token.calls
 	if private, err := calls.find(s, pkcs11.CKO_PRIVATE_KEY, k.uri); err != nil || len(private) > 1 {
-		return nil // enter says what is wrong
+		return nil, err // enter says what is wrong
 	} else if len(private) == 1 {
 		public, _, err := k.learn(s, private[0])
-		if err != nil {
-			return nil
-		}
-		return public
+		return public, err
 	}
 	for _, source := range []func(pkcs11.SessionHandle, URI) ([]crypto.PublicKey, error){calls.publicKeys, calls.certifiedKeys} {
 		keys, err := source(s, k.uri)
 		if err != nil || len(keys) > 1 {
-			return nil
+			return nil, err
 		}
 		if len(keys) == 1 {
-			return keys[0]
+			return keys[0], nil
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // enter logs in and settles on the key.

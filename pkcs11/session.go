@@ -110,6 +110,19 @@ func (p *sessions) first(enter func(pkcs11.SessionHandle) error) error {
 	return enter(s)
 }
 
+// renew opens a session in the place of the only one, which is idle.
+func (p *sessions) renew() (pkcs11.SessionHandle, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.token.calls.closeSession(p.idle[0]) // one that fails may not be closed, either
+	p.idle, p.places = nil, 0
+	s, err := p.token.openSession()
+	if err == nil {
+		p.idle, p.places = []pkcs11.SessionHandle{s}, 1
+	}
+	return s, err
+}
+
 // acquire takes an idle session, opens one, or waits. Where the token has no
 // more of them, those that are open must do.
 func (p *sessions) acquire() (pkcs11.SessionHandle, error) {
