@@ -98,7 +98,7 @@ func (m *Module) Token(u URI) (*Token, error) {
 	case 1:
 		return matching[0], nil
 	case 0:
-		if unreadable != nil {
+		if unreadable != nil && (len(all) == 0 || !IsKind(unreadable, KindNoToken)) {
 			return nil, unreadable // it may be that one
 		}
 		if len(all) == 0 {
@@ -113,11 +113,15 @@ func (m *Module) Token(u URI) (*Token, error) {
 // slots. Tokens that were never initialized lack FlagInitialized.
 func (m *Module) Tokens() ([]*Token, error) {
 	tokens, unreadable, err := m.tokens(true)
+	if IsKind(unreadable, KindNoToken) {
+		return tokens, nil
+	}
 	return tokens, errors.Join(err, unreadable)
 }
 
 // tokens lists the tokens. One that can't be read, such as another vendor's
-// behind p11-kit's proxy, must not keep others from being used.
+// behind p11-kit's proxy, must not keep others from being used. What is known of
+// it is the second result, of KindNoToken where there is none in the slot.
 func (m *Module) tokens(withSlots bool) (tokens []*Token, unreadable, err error) {
 	// Always the first call: some modules know no slot before it.
 	slots, err := m.calls.slots()
@@ -126,10 +130,13 @@ func (m *Module) tokens(withSlots bool) (tokens []*Token, unreadable, err error)
 	}
 	for _, slot := range slots {
 		info, err := m.calls.tokenInfo(slot)
-		switch _, rv := returned(err); rv {
+		switch call, rv := returned(err); rv {
 		case pkcs11.CKR_OK:
 		case pkcs11.CKR_TOKEN_NOT_PRESENT, pkcs11.CKR_TOKEN_NOT_RECOGNIZED:
-			continue // pulled out since, or not a token of this module
+			if unreadable == nil { // pulled out since, or not a token of this module
+				unreadable = newError(KindNoToken, "the PKCS#11 module %q shows no initialized token, and none that it knows in slot %d", m.path, slot).withCall(call, rv)
+			}
+			continue
 		default:
 			unreadable = failed(err, "the PKCS#11 module %q doesn't describe the token in slot %d", m.path, slot)
 			continue

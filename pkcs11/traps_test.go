@@ -303,3 +303,26 @@ func TestContextLoginOnlyWhereTheKeyWantsIt(t *testing.T) {
 		t.Errorf("a context-specific login: %v", journal[i])
 	}
 }
+
+func TestTokenThatIsGoneIsSaidToBe(t *testing.T) {
+	q := newQuirky(t, "C_GetTokenInfo#1 rv 0xe0")
+	err := q.signWith(t, "EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)})
+	if !pkcs11.IsKind(err, pkcs11.KindNoToken) || !strings.Contains(err.Error(), "C_GetTokenInfo: CKR_TOKEN_NOT_PRESENT") {
+		t.Errorf("error %v", err)
+	}
+	if tokens, err := q.module.Tokens(); err != nil || len(tokens) != 2 {
+		t.Errorf("%d tokens and the error %v, once it is there again", len(tokens), err)
+	}
+}
+
+// A search that can't be ended stays active in its session.
+func TestSearchThatCanNotBeEndedDoesNotKeepAKeyFromBeingDescribed(t *testing.T) {
+	q := newQuirky(t, "C_FindObjectsFinal#1 rv 0x30")
+	token, err := q.module.Token(parse(t, "pkcs11:token=testenv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := token.PublicKey(t.Context(), parse(t, "pkcs11:object=EC-256"), pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)}); err != nil {
+		t.Error(err)
+	}
+}
