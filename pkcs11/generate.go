@@ -259,7 +259,8 @@ func (s *Session) checkGenerated(uri URI, private pkcs11.ObjectHandle) error {
 func (s *Session) discard(pair keyPair, why error) error {
 	e := *asError(why, "the new key can't be used").(*Error)
 	for _, half := range []pkcs11.ObjectHandle{pair.private, pair.public} {
-		if s.token.calls.destroyObject(s.handle, half) != nil {
+		err := s.token.calls.destroyObject(s.handle, half)
+		if _, stays := s.token.calls.read(s.handle, half, pkcs11.CKA_CLASS); err != nil || stays == nil {
 			e.Message += "; it could not be deleted, so delete it with the vendor's tool"
 			return &e
 		}

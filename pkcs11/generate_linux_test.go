@@ -21,6 +21,7 @@ func TestGeneratedKeyThatIsOtherThanPromisedIsDeleted(t *testing.T) {
 		"not sensitive":                       {[]string{"set-attribute private 0x103 00"}, pkcs11.KindNotPermitted, "is not sensitive (CKA_SENSITIVE); it was deleted again"},
 		"may do more, as it takes no refusal": {[]string{"C_GenerateKeyPair#1 rv 0xd1"}, pkcs11.KindNotPermitted, "more than to sign, or not to sign; it was deleted again"},
 		"can't be deleted":                    {[]string{"set-attribute private 0x162 01", "C_DestroyObject rv 0x1b"}, pkcs11.KindNotPermitted, "could not be deleted"},
+		"only said to be deleted":             {[]string{"set-attribute private 0x162 01", "C_DestroyObject rv 0x0"}, pkcs11.KindNotPermitted, "could not be deleted"},
 		"takes no such template":              {[]string{"C_GenerateKeyPair rv 0xd1"}, pkcs11.KindCall, "C_GenerateKeyPair: CKR_TEMPLATE_INCONSISTENT"},
 		"knows no such key":                   {[]string{"C_GenerateKeyPair rv 0x70"}, pkcs11.KindCall, "C_GenerateKeyPair: CKR_MECHANISM_INVALID"},
 	} {
