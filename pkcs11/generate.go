@@ -140,8 +140,13 @@ func (s *Session) checkFree(u URI) error {
 			if err != nil {
 				return asError(err, "the keys on the token %s can't be listed", s.token.URI())
 			}
-			if len(found) > 0 {
-				return newError(KindExists, "there is a key with this %s=… on the token already: %s", name, found[0].uri(s.token.ShortURI()))
+			switch uri := s.token.ShortURI(); {
+			case len(found) == 0:
+			case class == pkcs11.CKO_PUBLIC_KEY: // the private one is looked for first
+				return newError(KindExists, "there is a public key without a private one with this %s=… on the token already, as an interrupted generation may leave it: %s; the vendor's tool can delete it",
+					name, found[0].uri(uri).With(AttrType, "public"))
+			default:
+				return newError(KindExists, "there is a key with this %s=… on the token already: %s", name, found[0].uri(uri))
 			}
 		}
 	}

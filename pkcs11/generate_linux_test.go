@@ -93,3 +93,13 @@ func TestCertificateThatIsOnlySaidToBeStored(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// What an interrupted generation leaves is said to be what it is.
+func TestHalfAPairIsNamed(t *testing.T) {
+	q := newQuirky(t, "hide private")
+	s := writable(t, q.module, q.token)
+	_, _, err := s.Generate(parse(t, "pkcs11:object=EC-256"), "ec:p256")
+	if !pkcs11.IsKind(err, pkcs11.KindExists) || !strings.Contains(err.Error(), "a public key without a private one") {
+		t.Errorf("error %v", err)
+	}
+}
