@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const faultsPage = "../../docs/module-faults.md"
+
+const faultsPreface = `# What happens when the PKCS#11 module fails
+
+**%d faults tried, %d survived.** This page is written by the test that tried them (` + "`cmd/notation-pkcs11/modulefaults_test.go`" + `): the real executable, with a real token (SoftHSM) behind a module that misbehaves on order. ` + "`SOAK=1`" + ` tries every fault at every call of a run.
+
+A fault is survived if all of this holds:
+
+- the exit status is 0 and the signature verifies with the key's public half, or it is 1 and nothing was signed;
+- an error is one JSON document on stderr and nothing else, with the code below, the PKCS#11 function, its return value or how the module died, and what to do;
+- the PIN was tried once, and not again after a login that failed; only where the session is lost is there another login, with the PIN that was right before;
+- the PIN is in no byte of what was printed or written, in no form (plain, hexadecimal, base64);
+- no process is left, and a hang ended at the deadline.
+
+The return values are those that the PKCS#11 specification (v2.40, and what v3.2 added) gives each function, one that nobody knows, and one of a vendor's. Lengths are those with which a caller would read behind its buffer, or take all memory.
+
+How to read it: each table has what a command calls of a module, in alphabetical order, and what came of it when that call did something else. It is the first call of the function in a run; *second call* is where the first one only asks how long the answer is, and *each call* is where another try would help otherwise. %d trials of the total are not listed: those at later calls (a device error, a crash, impossible answers), and with a function that the module lacks at each call.
+`
+
+// titles are the sections of the page, by subject.
+var titles = map[string]struct{ heading, worked string }{
+	"generate-signature": {"Signing (`generate-signature`)", "signs all the same"},
+	"describe-key":       {"Describing a key (`describe-key`)", "answers all the same"},
+	"tokens":             {"Listing tokens (`tokens`)", "lists all the same"},
+	"generate-key":       {"Generating a key (`generate-key`)", "generates all the same"},
+	wrongKey:             {"Deleting a new key that is not as promised (`generate-key`)", "deletes all the same"},
+	"self-sign --import": {"Storing a certificate (`self-sign --import`)", "stores all the same"},
+}
+
+// row is trials of one call with the same outcome.
+type row struct {
+	call   string
+	faults []string
+	result string
+}
+
+// checkPage compares the page with what the trials came to.
+func checkPage(t *testing.T, trials []trial) {
+	t.Helper()
+	trials = slices.DeleteFunc(slices.Clone(trials), func(one trial) bool { return !one.isBounded() })
+	listed := slices.DeleteFunc(slices.Clone(trials), func(one trial) bool {
+		return one.isDeep() || one.nth == each && !slices.Contains(persistent, one.function)
+	})
+	var page strings.Builder
+	fmt.Fprintf(&page, faultsPreface, len(trials), len(trials), len(trials)-len(listed))
+	for _, s := range subjects {
+		title := titles[s.name]
+		fmt.Fprintf(&page, "\n## %s\n\n| call | what the module does | what comes of it |\n|---|---|---|\n", title.heading)
+		before := ""
+		for _, r := range rowsOf(s, listed) {
+			call := r.call
+			if call == before {
+				call = ""
+			}
+			before = r.call
+			fmt.Fprintf(&page, "| %s | %s | %s |\n", call, strings.Join(r.faults, ", "), r.result)
+		}
+	}
+	if *update {
+		if err := os.WriteFile(faultsPage, []byte(page.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	there, err := os.ReadFile(faultsPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(there) != page.String() {
+		t.Errorf("%s is another one; write it with: go test ./cmd/notation-pkcs11 -run TestModuleFaults -update", faultsPage)
+	}
+}
+
+// rowsOf groups the trials of a subject. All of them came to what was expected.
+func rowsOf(s subject, trials []trial) []row {
+	var rows []row
+	for _, t := range trials {
+		if t.subject.name != s.name {
+			continue
+		}
+		call, result := t.call(), t.result()
+		i := slices.IndexFunc(rows, func(r row) bool { return r.call == call && r.result == result })
+		if i < 0 {
+			i = len(rows)
+			rows = append(rows, row{call: call, result: result})
+		}
+		rows[i].faults = append(rows[i].faults, t.fault.name)
+	}
+	slices.SortStableFunc(rows, func(a, b row) int { return cmp.Compare(a.call, b.call) })
+	return rows
+}
+
+// call names the call on the page.
+func (t trial) call() string {
+	name := "`" + t.function + "`"
+	switch {
+	case t.nth == each:
+		return name + ", each call"
+	case t.nth == 2 && slices.Contains(twice, t.function):
+		return name + ", second call: the answer"
+	case t.nth == 2:
+		return name + ", second call"
+	case slices.Contains(twice, t.function):
+		return name + ", first call: the length"
+	}
+	return name
+}
+
+// result says what came of the trial.
+func (t trial) result() string {
+	code, says := t.expected()
+	if code == worked {
+		return titles[t.subject.name].worked
+	}
+	result := "`" + code + "`"
+	if code == failed {
+		result = "fails"
+	}
+	for _, e := range expectations {
+		if e.fits(t) {
+			return result + ": … " + strings.TrimSpace(says) + " …"
+		}
+	}
+	return result
+}

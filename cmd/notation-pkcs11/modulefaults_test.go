@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
+
+	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/faults"
+)
+
+// Every function that any command calls of a module is one whose return values
+// are known, and the other way round.
+func TestReturnValuesOfEveryFunctionAreKnown(t *testing.T) {
+	h := newHSM(t, buildPlugin(t))
+	called := map[string]bool{}
+	for i, s := range slices.Concat(subjects, []subject{
+		{args: []string{"keys"}},
+		{args: []string{"check", signingKey}},
+		{args: []string{"csr", signingKey, "--subject", "CN=Lab,O=testenv,ST=WA,C=US"}},
+		{args: []string{"import-cert", signingKey, filepath.Join(h.dir, fullChain)}},
+	}) {
+		r, err := h.do(s.order(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.command.ProcessState.Success() == (s.name == wrongKey) {
+			t.Errorf("%v: %v: %s", s.args, r.command.ProcessState, &r.stderr)
+		}
+		for _, call := range journalOf(t, r) {
+			called[call.Name] = true
+		}
+	}
+	delete(called, "load") // which are no functions
+	delete(called, "unload")
+	var known []string
+	for _, f := range faults.Functions {
+		known = append(known, f.Name)
+	}
+	slices.Sort(known)
+	if calls := slices.Sorted(maps.Keys(called)); !slices.Equal(calls, known) {
+		t.Errorf("the commands call\n%v, and known are\n%v", calls, known)
+	}
+}
+
+// trial is one run of a command with one fault of the module.
+type trial struct {
+	subject  subject
+	function string
+	nth      int // the call of the function that fails, from 1 on; or each
+	fault    fault
+}
+
+// rules are those for the module.
+func (t trial) rules() []string {
+	call := t.function
+	if t.nth != each {
+		call += fmt.Sprintf("#%d", t.nth)
+	}
+	return []string{call + " " + t.fault.rule}
+}
+
+func (t trial) String() string { return t.subject.name + ", " + t.rules()[0] }
+
+// isDeep is whether the call is one of which the tables say nothing but that all
+// promises hold.
+func (t trial) isDeep() bool {
+	return t.nth > 2 || t.nth == 2 && !slices.Contains(twice, t.function) && t.function != "C_FindObjects"
+}
+
+// twice are the functions that are asked for the length of their answer in the
+// first call and for the answer in the second one.
+var twice = []string{"C_GetSlotList", "C_GetMechanismList", "C_GetAttributeValue", "C_Sign"}
+
+// persistent are the functions that are tried otherwise where the first call
+// fails; what happens when each call fails is another matter.
+var persistent = []string{"C_OpenSession", "C_SignInit", "C_Sign"}
+
+// isBounded is whether a trial is one of those without SOAK=1.
+func (t trial) isBounded() bool {
+	switch {
+	case t.nth == each:
+		return t.fault == absent || t.subject.name == "generate-signature" && slices.Contains(persistent, t.function) && t.fault.isReturnValue()
+	case t.nth == 1 || t.fault.everywhere:
+		return true
+	}
+	return t.function == "C_Sign" && t.nth == 2
+}
+
+// outcome is what the command did.
+type outcome struct {
+	code    string // of the contract; worked where there was no error
+	message string
+}
+
+// TestModuleFaults does to the plugin what the table of faults says, call by
+// call, and compares with the table of expectations. The page that the result is
+// written to is written anew by
+//
+//	go test ./cmd/notation-pkcs11 -run TestModuleFaults -update
+//
+// It has the faults of the first call of each function, in full, and some of each
+// other call. With SOAK=1 every call fails in every way.
+func TestModuleFaults(t *testing.T) {
+	t.Parallel()
+	executable := buildPlugin(t)
+	trials := planTrials(t, newHSM(t, executable))
+	held := tryAll(t, executable, trials, func(h *hsm, one trial, done *attempt) error {
+		result, err := judge(t.Context(), h, one, done)
+		if err != nil {
+			return err
+		}
+		return one.compare(result)
+	})
+	testenv.Tally(t, testenv.ModuleFaults, len(trials), held)
+	if held == len(trials) {
+		checkPage(t, trials)
+	}
+}
+
+// planTrials lists the trials.
+func planTrials(t *testing.T, h *hsm) []trial {
+	t.Helper()
+	var trials []trial
+	for _, s := range subjects {
+		calls := callsOf(t, h, s)
+		for _, function := range slices.Sorted(maps.Keys(calls)) {
+			if s.only != nil && !slices.Contains(s.only, function) {
+				continue
+			}
+			for nth := range calls[function] + 1 {
+				for _, f := range faultsOf(function) {
+					if one := (trial{s, function, nth, f}); one.isBounded() || os.Getenv("SOAK") == "1" && nth != each {
+						trials = append(trials, one)
+					}
+				}
+			}
+		}
+	}
+	return trials
+}
+
+// callsOf counts the calls of each function in a run without faults.
+func callsOf(t *testing.T, h *hsm, s subject) map[string]int {
+	t.Helper()
+	r, err := h.do(s.order(h.runs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.check(h, r.stdout.Bytes()); err != nil && s.rule == "" {
+		t.Fatalf("%s without faults: %v: %s", s.name, err, r.stderr.String())
+	}
+	calls := map[string]int{}
+	for _, call := range journalOf(t, r) {
+		calls[call.Name]++
+	}
+	return calls
+}
+
+func journalOf(t *testing.T, r *attempt) []faults.Call {
+	t.Helper()
+	journal, err := r.Journal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return journal
+}
+
+// workers is how many runs there are at once. Some wait for a deadline.
+const workers = 6
+
+// tryAll runs the trials, each on a token that nobody else uses, and counts those
+// of which check has no error.
+func tryAll(t *testing.T, executable string, trials []trial, check func(*hsm, trial, *attempt) error) (held int) {
+	t.Helper()
+	// Those that wait come first, together: waiting costs nothing.
+	trials = slices.Clone(trials)
+	slices.SortStableFunc(trials, func(a, b trial) int { return cmp.Compare(a.order(0).timeout, b.order(0).timeout) })
+	next := make(chan trial)
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	for range workers {
+		h := newHSM(t, executable)
+		defer h.checkNobodyIsLeft(t)
+		group.Go(func() {
+			for one := range next {
+				err := h.try(one, check)
+				mu.Lock()
+				if err == nil {
+					held++
+				} else {
+					t.Errorf("%v: %v", one, err)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for _, one := range trials {
+		next <- one
+	}
+	close(next)
+	group.Wait()
+	return held
+}
+
+// try runs one trial. Its files are deleted where nothing is wrong.
+func (h *hsm) try(t trial, check func(*hsm, trial, *attempt) error) error {
+	done, err := h.do(t.order(h.runs))
+	if err != nil {
+		return err
+	}
+	if err := check(h, t, done); err != nil {
+		return fmt.Errorf("%w\nstdout: %s\nstderr: %s", err, &done.stdout, &done.stderr)
+	}
+	return os.RemoveAll(done.dir)
+}
+
+func (t trial) order(number int) order {
+	o := t.subject.order(number)
+	o.rules = append(o.rules, t.rules()...)
+	if t.fault.hangs() {
+		o.timeout = hangTimeout
+	}
+	return o
+}
+
+// Times. A hang ends at the deadline, and what is cleaned up after it has five
+// seconds more; the rest is for machines that are busy.
+const (
+	hangTimeout = 4 * time.Second
+	timeout     = 2 * time.Minute
+	grace       = 5 * time.Second
+	slack       = 30 * time.Second
+)
+
+// judge checks what must hold of a run whatever the fault was, and returns what
+// the command did.
+func judge(ctx context.Context, h *hsm, t trial, done *attempt) (outcome, error) {
+	var result outcome
+	var err error
+	switch status := done.command.ProcessState.ExitCode(); {
+	case status == 0 && t.subject.isPlugin() && done.stderr.Len() > 0:
+		err = errors.New("it worked, and something was printed on stderr")
+	case status == 0:
+		result.code, err = worked, t.subject.check(h, done.stdout.Bytes())
+	case status != 1:
+		err = fmt.Errorf("the exit status is %d", status)
+	case done.stdout.Len() > 0:
+		err = errors.New("it failed, and something was printed on stdout")
+	case t.subject.isPlugin():
+		result, err = readRefusal(done.stderr.Bytes())
+	default:
+		result, err = readComplaint(done.stderr.String())
+	}
+	if err == nil && t.fault.hangs() && done.took > hangTimeout+grace+slack {
+		err = fmt.Errorf("it took %v", done.took)
+	}
+	journal, journalErr := done.Journal()
+	return result, errors.Join(err, journalErr, checkLogins(journal),
+		h.checkNothingLeaks(done), done.checkNobodyIsLeft(ctx))
+}
+
+// readRefusal reads what must be one error of the contract and nothing else.
+func readRefusal(stderr []byte) (outcome, error) {
+	decoder := json.NewDecoder(strings.NewReader(string(stderr)))
+	var refusal contract.Error
+	if err := decoder.Decode(&refusal); err != nil {
+		return outcome{}, fmt.Errorf("stderr is not JSON: %w", err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return outcome{}, errors.New("stderr has more than one JSON document")
+	}
+	what, todo, _ := strings.Cut(strings.Replace(refusal.Message, "; ", ". ", 1), ". ")
+	if len(what) < 20 || len(todo) < 9 {
+		return outcome{}, errors.New("the error doesn't say what failed, and what to do")
+	}
+	return outcome{string(refusal.ErrCode), refusal.Message}, nil
+}
+
+// readComplaint reads what people are told.
+func readComplaint(stderr string) (outcome, error) {
+	lines := strings.Split(strings.TrimSpace(stderr), "\n")
+	if len(lines) != 2 || !strings.HasPrefix(lines[0], "error: ") || !strings.HasPrefix(lines[1], "hint: ") {
+		return outcome{}, errors.New("people are not told in two lines what failed, and what to do")
+	}
+	return outcome{failed, stderr}, nil
+}
+
+// checkLogins checks that a PIN is tried once: there is no login after one that
+// failed, and after one that did not only where the session was lost since. A
+// context-specific login is another one.
+func checkLogins(journal []faults.Call) error {
+	logins, wrong, lost := 0, false, false
+	for _, call := range journal {
+		if call.Name != "C_Login" {
+			lost = lost || slices.ContainsFunc(lossOfSession, func(name string) bool { return call.RV == faults.ReturnValue(name) })
+			continue
+		}
+		if wrong {
+			return errors.New("a PIN was tried again after a login had failed")
+		}
+		wrong = !call.Returned || call.RV != 0
+		if strings.Contains(call.Detail, "user=0x1 ") {
+			logins++
+		}
+	}
+	if logins > 1 && !lost || logins > 2 {
+		return fmt.Errorf("there were %d logins", logins)
+	}
+	return nil
+}
