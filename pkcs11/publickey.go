@@ -107,7 +107,7 @@ func parseCurve(params []byte) (elliptic.Curve, error) {
 				return c.curve, nil
 			}
 		}
-		return nil, fmt.Errorf("its curve (%v) is not P-256, P-384 or P-521", oid)
+		return nil, fmt.Errorf("its curve (%s) is not P-256, P-384 or P-521", shorten(oid.String()))
 	}
 	var name string
 	if _, err := asn1.Unmarshal(params, &name); err == nil {

@@ -12,6 +12,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 
@@ -142,6 +143,7 @@ func FuzzPublicKey(f *testing.F) {
 		f.Add(ulong(pkcs11.CKK_EC), []byte{}, []byte{}, mustMarshal(f, c.oid), raw[:33])
 	}
 	f.Add(ulong(pkcs11.CKK_EC), []byte{}, []byte{}, mustMarshal(f, "secp256k1"), []byte{4, 1})
+	f.Add(ulong(pkcs11.CKK_EC), []byte{}, []byte{}, mustMarshal(f, asn1.ObjectIdentifier(slices.Repeat([]int{1}, 500))), []byte{4, 1})
 	f.Add(ulong(pkcs11.CKK_RSA), []byte{0, 0xC3, 15}, []byte{0, 1, 0, 1}, []byte{}, []byte{})
 	f.Add(ulong(pkcs11.CKK_RSA), []byte{0}, []byte{3}, []byte{}, []byte{})
 	f.Add([]byte{}, []byte{}, []byte{}, []byte{}, []byte{})
