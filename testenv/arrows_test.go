@@ -25,6 +25,7 @@ var arrows = map[string][]string{
 	"cmd/notation-pkcs11-action": {"action", "cmd/internal/hosted", "pkcs11", "pkcs11/host", "plugin"},
 	"testenv":                    {},
 	"testenv/faults":             {},
+	"testenv/registryfaults":     {},
 	"testenv/demo":               {"testenv"},
 	"testenv/generated":          {},
 	"testenv/performance":        {"testenv/generated"},
