@@ -68,11 +68,17 @@ func newTransport(options registryOptions, plain func(host string) bool) *transp
 	return &transport{once: gate, repeated: repeated}
 }
 
+// RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	through := t.repeated
 	if req.Context().Value(onceKey) != nil {
-		return t.once.RoundTrip(req)
+		through = t.once
 	}
-	return t.repeated.RoundTrip(req)
+	resp, err := through.RoundTrip(req)
+	if err == nil && resp.StatusCode == http.StatusOK && lists(req.URL.Path) {
+		resp.Body = &listingBody{ReadCloser: resp.Body, left: maxListed}
+	}
+	return resp, err
 }
 
 // retryPolicy repeats what oras-go repeats, and waits as long as the registry

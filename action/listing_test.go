@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// A page within the limit of bytes can be one of a million entries that say
+// nothing. Nobody decodes that.
+func TestListingOfNothingTakesNoMemory(t *testing.T) {
+	for name, entry := range map[string]string{"empty objects": "{}", "null": "null", "numbers": "1"} {
+		t.Run(name, func(t *testing.T) {
+			head, tail := `{"schemaVersion":2,"manifests":[`, entry+"]}"
+			page := head + strings.Repeat(entry+",", (maxManifestBytes-len(head)-len(tail))/(len(entry)+1)) + tail
+			asked := 0
+			r, app := referrersOf(t, func(w http.ResponseWriter, r *http.Request) {
+				asked++
+				w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+				io.WriteString(w, page)
+			})
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, err := r.signatures(t.Context(), app, 100)
+			runtime.ReadMemStats(&after)
+			if err == nil || !strings.Contains(err.Error(), "more than 40000 manifests") || asked == 0 {
+				t.Errorf("asked %d times: %v", asked, err)
+			}
+			if took := (after.TotalAlloc - before.TotalAlloc) >> 20; took > 40 {
+				t.Errorf("it took %d MiB", took)
+			}
+		})
+	}
+}
+
+// Only what the lists of the outermost object have is counted, whatever stands in
+// strings, and however the text comes in.
+func TestListedIsCounted(t *testing.T) {
+	for text, commas := range map[string]int{
+		`{"manifests":[{},{},{}]}`:                                       2,
+		`{"manifests":[{"a":[1,2,3,4],"b":{"c":1,"d":2}},{}],"x":1}`:     1,
+		`{"manifests":[{"a":"],{\",{"},{"b":"\\"},{}],"annotations":{}}`: 2,
+	} {
+		for _, left := range []int{commas, commas - 1} {
+			body := &listingBody{ReadCloser: io.NopCloser(iotest.OneByteReader(strings.NewReader(text))), left: left}
+			got, err := io.ReadAll(body)
+			if refused := left < commas; (err != nil) != refused || !refused && string(got) != text {
+				t.Errorf("%s with %d left: %q, %v", text, left, got, err)
+			}
+		}
+	}
+}
