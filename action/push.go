@@ -162,10 +162,11 @@ func (p *pusher) store(ctx context.Context, t target, envelope []byte, mediaType
 	if p.force || !repository.api.Load() {
 		note = p.note(t, entry, &result)
 	}
+	sent := requestsOf(ctx)
 	lists, err := repository.storeManifest(ctx, t, desc, manifest)
 	if err != nil {
 		var response *errcode.ErrorResponse
-		if errors.As(err, &response) && response.StatusCode < 500 {
+		if errors.As(err, &response) && response.StatusCode < 500 && requestsOf(ctx) == sent+1 {
 			p.journal.strike(note) // or else it may be stored, and only the answer lost
 		}
 		return result, err

@@ -32,6 +32,7 @@ import (
 	"oras.land/oras-go/v2/content/memory"
 
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/registryfaults"
 )
 
 const mediaTypeCOSE = "application/cose"
@@ -446,6 +447,47 @@ func TestKilledRunIsFinishedByTheNext(t *testing.T) {
 	}
 	if left, err := os.ReadDir(journal); err != nil || len(left) > 0 {
 		t.Errorf("%d notes are left in the journal: %v", len(left), err)
+	}
+}
+
+// The first answer is lost, and what is sent again is refused: that says nothing
+// of the first.
+func TestRefusalAfterALostAnswerKeepsTheNote(t *testing.T) {
+	registry := testenv.Start(t, testenv.NewTagSchemaRegistry)
+	proxy := testenv.Start(t, func() (*registryfaults.Proxy, error) { return registryfaults.New(registry.Host) })
+	if _, err := registry.PushImage(t.Context(), "app", "v1"); err != nil {
+		t.Fatal(err)
+	}
+	journal := t.TempDir()
+	pusherOfRun := func() (*pusher, target) {
+		r := newRegistries(registryOptions{username: registryfaults.Username, password: newSecret(registryfaults.Password)})
+		app, err := r.resolve(t.Context(), proxy.Host+"/app:v1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return newPusher(pushOptions{registries: r, journal: journal}), app
+	}
+	faults := map[string]registryfaults.Fault{}
+	for _, f := range registryfaults.Faults {
+		faults[f.Name] = f
+	}
+	proxy.Inject(registryfaults.Rule{Class: registryfaults.PutManifest, Nth: 1, Times: 1, Fault: faults["504 after"]})
+	proxy.Inject(registryfaults.Rule{Class: registryfaults.PutManifest, Nth: 2, Fault: faults["403"]})
+	p, app := pusherOfRun()
+	lost, err := p.push(t.Context(), app, []byte("envelope"), mediaTypeCOSE, thumbprints)
+	if err == nil {
+		t.Fatal("it was refused and says nothing")
+	}
+	proxy.Heal()
+	p, app = pusherOfRun()
+	p.journal.opened = time.Now() // as another process
+	again := pushOne(t, p, app)
+	settleAll(t, p)
+	direct := app
+	direct.ref.Registry = registry.Host
+	want := slices.Sorted(slices.Values([]digest.Digest{lost.manifest.Digest, again.manifest.Digest}))
+	if got := listed(t, direct); !slices.Equal(got, want) {
+		t.Errorf("listed are %v, not %v", got, want)
 	}
 }
 

@@ -44,6 +44,14 @@ func counting(ctx context.Context) (context.Context, *atomic.Int64) {
 	return context.WithValue(ctx, counterKey, &counter), &counter
 }
 
+// requestsOf is how many requests have been counted for a context so far.
+func requestsOf(ctx context.Context) int64 {
+	if counter, ok := ctx.Value(counterKey).(*atomic.Int64); ok {
+		return counter.Load()
+	}
+	return 0
+}
+
 // newTransport makes the transport. plain says which hosts may be spoken to over
 // plain HTTP.
 func newTransport(options registryOptions, plain func(host string) bool) *transport {
