@@ -127,6 +127,16 @@ func (j *journal) orphans(t target) ([]orphan, error) {
 	return found, errors.Join(errs...)
 }
 
+// forget strikes what runs that are no more have noted of an artifact, where the
+// registry lists by itself whatever they have stored. A note that can't be read or
+// struck is left, and costs no more than its space.
+func (j *journal) forget(t target) {
+	orphans, _ := j.orphans(t)
+	for _, orphan := range orphans {
+		j.strike(orphan.note)
+	}
+}
+
 func readNote(path string) (n note, err error) {
 	file, err := os.Open(path)
 	if err != nil {

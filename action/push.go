@@ -173,6 +173,7 @@ func (p *pusher) store(ctx context.Context, t target, envelope []byte, mediaType
 	}
 	if lists && !p.force {
 		p.journal.strike(note)
+		p.journal.forget(t)
 		return result, nil
 	}
 	index := p.index(t)
