@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"oras.land/oras-go/v2/registry"
 	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
@@ -304,6 +305,8 @@ func (x *subjectIndex) adoptOrphans(ctx context.Context, j *journal) (said []str
 
 // storeBlobs stores what a signature manifest refers to.
 func (s *signatureStore) storeBlobs(ctx context.Context, repo *remote.Repository, desc ocispec.Descriptor, envelope []byte) error {
+	// One set of rights for all requests, as in manifestRequest.
+	ctx = auth.AppendRepositoryScope(ctx, repo.Reference, auth.ActionPull, auth.ActionPush)
 	blobs, blobsCtx := errgroup.WithContext(ctx)
 	blobs.Go(func() error { return s.storeConfig(blobsCtx, repo) })
 	blobs.Go(func() error { return pushBlob(blobsCtx, repo, desc, envelope) })
@@ -345,12 +348,26 @@ func (s *signatureStore) storeConfig(ctx context.Context, repo *remote.Repositor
 // lost, the upload can't be repeated, but a new one can be made.
 func pushBlob(ctx context.Context, repo *remote.Repository, desc ocispec.Descriptor, blob []byte) error {
 	err := repo.Blobs().Push(ctx, desc, bytes.NewReader(blob))
-	var response *errcode.ErrorResponse
-	lost := !errors.As(err, &response) || response.StatusCode == http.StatusNotFound || response.StatusCode >= 500
-	if err != nil && ctx.Err() == nil && lost {
+	if err != nil && ctx.Err() == nil && worthAnotherUpload(err) {
 		err = repo.Blobs().Push(ctx, desc, bytes.NewReader(blob))
 	}
 	return err
+}
+
+// worthAnotherUpload reports whether a new upload may get over an error. Registries
+// have many ways to say that they don't know an upload any more, and one more way
+// is that the token, which both requests of an upload share, has expired between
+// them. That the registry does not want the blob is none of these.
+func worthAnotherUpload(err error) bool {
+	var response *errcode.ErrorResponse
+	if !errors.As(err, &response) || response.StatusCode >= 500 {
+		return true
+	}
+	switch response.StatusCode {
+	case http.StatusForbidden, http.StatusRequestEntityTooLarge, http.StatusTooManyRequests:
+		return false
+	}
+	return response.Method == http.MethodPut
 }
 
 // dated returns annotations with the time, unless they have one.
