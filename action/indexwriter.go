@@ -317,10 +317,14 @@ func withGrace(run context.Context) (context.Context, context.CancelFunc) {
 // grace of the run.
 func finishing(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
+	release := cancel
+	if deadline, ok := parent.Deadline(); ok { // said beforehand, so that nobody begins to wait beyond it
+		ctx, release = context.WithDeadline(ctx, deadline.Add(grace))
+	}
 	stop := context.AfterFunc(parent, func() { time.AfterFunc(grace, cancel) })
 	leave := func() bool { return true }
 	if end, ok := parent.Value(graceKey{}).(context.Context); ok {
 		leave = context.AfterFunc(end, cancel)
 	}
-	return ctx, func() { stop(); leave(); cancel() }
+	return ctx, func() { stop(); leave(); release(); cancel() }
 }

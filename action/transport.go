@@ -4,6 +4,8 @@ package action
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -14,14 +16,15 @@ import (
 )
 
 const (
-	maxRetries    = 5
 	maxRetryAfter = time.Minute
+
+	maxHeaderBytes = 256 << 10 // of an answer
 )
 
 // transport sends all requests of a run. It repeats those that met a busy
 // registry, counts them, and keeps them from going where they should not.
 type transport struct {
-	once, repeated http.RoundTripper
+	once http.RoundTripper
 }
 
 // contextKey are the keys of what a context tells the transport.
@@ -63,6 +66,7 @@ func newTransport(options registryOptions, plain func(host string) bool) *transp
 		base.MaxIdleConns = 0
 		base.MaxIdleConnsPerHost = max(options.connections, 2)
 		base.ResponseHeaderTimeout = time.Minute
+		base.MaxResponseHeaderBytes = maxHeaderBytes
 		base.DisableCompression = true // sizes stay what they are said to be, ETags strong
 		base.TLSClientConfig = options.tls.Clone()
 		return base
@@ -71,16 +75,15 @@ func newTransport(options registryOptions, plain func(host string) bool) *transp
 	for from := range gate.redirected {
 		gate.redirected[from] = pool()
 	}
-	repeated := retry.NewTransport(gate)
-	repeated.Policy = func() retry.Policy { return retryPolicy{} }
-	return &transport{once: gate, repeated: repeated}
+	return &transport{once: gate}
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	through := t.repeated
-	if req.Context().Value(onceKey) != nil {
-		through = t.once
+	through := t.once
+	if req.Context().Value(onceKey) == nil {
+		deadline, _ := req.Context().Deadline()
+		through = &retry.Transport{Base: t.once, Policy: func() retry.Policy { return retryPolicy{deadline} }}
 	}
 	resp, err := through.RoundTrip(req)
 	if err == nil && resp.StatusCode == http.StatusOK && lists(req.URL.Path) {
@@ -89,20 +92,29 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// retryPolicy repeats what oras-go repeats, and waits as long as the registry
-// asks for where that is bearable.
-type retryPolicy struct{}
+// retryPolicy repeats what oras-go repeats, and what met a connection that was
+// closed. It waits as long as the registry asks for where that is bearable.
+type retryPolicy struct {
+	// deadline is when the request's context ends; zero: it does not say. Who
+	// would wait beyond it would have the context's error to show, and not the
+	// registry's answer.
+	deadline time.Time
+}
 
-func (retryPolicy) Retry(attempt int, resp *http.Response, err error) (time.Duration, error) {
+// Retry implements [retry.Policy].
+func (p retryPolicy) Retry(attempt int, resp *http.Response, err error) (time.Duration, error) {
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF // before an answer the one is no better than the other
+	}
 	wait, err := retry.DefaultPolicy.Retry(attempt, resp, err)
 	if err != nil || wait < 0 {
 		return wait, err
 	}
-	asked := retryAfter(resp)
-	if asked > maxRetryAfter {
+	wait = max(wait, retryAfter(resp))
+	if wait > maxRetryAfter || !p.deadline.IsZero() && time.Until(p.deadline) < wait {
 		return -1, nil
 	}
-	return max(wait, asked), nil
+	return wait, nil
 }
 
 // retryAfter is how long a response asks to wait, in seconds or until a date
