@@ -107,6 +107,9 @@ func (w *indexWriter) settle(ctx context.Context) (missing []ocispec.Descriptor,
 		return w.want(), err
 	}
 	defer w.release()
+	if len(w.want()) == 0 {
+		return nil, nil // all that was to be listed was given up
+	}
 	for start := time.Now(); ; {
 		sleep(ctx, w.untilLook())
 		asked := time.Now()

@@ -541,3 +541,18 @@ func TestLastLookAtASilentRegistryEnds(t *testing.T) {
 		}
 	})
 }
+
+// Who has given up has nothing to look for, and a registry that hangs is not waited
+// for.
+func TestGivenUpIsNotLookedAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &register{}
+		w := newIndexWriter(line{r, steady(time.Hour)}, defaultPace)
+		w.also(entry("given up"))
+		w.giveUp(entry("given up"))
+		finish(t, w)
+		if r.reads != 0 {
+			t.Errorf("it looked %d times", r.reads)
+		}
+	})
+}
