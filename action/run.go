@@ -32,7 +32,7 @@ type artifact struct {
 	err      error // the first thing that failed; nothing more is done then
 	warnings []string
 
-	signed        *signed
+	signed        *signed       // listed, as far as is known
 	alreadySigned digest.Digest // of the signature manifest; empty: it was not
 	verification  *verification
 	inspection    *verification
@@ -222,7 +222,7 @@ func (r *run) settle(ctx context.Context, artifacts []*artifact) error {
 			others = append(others, err)
 			continue
 		}
-		artifacts[i].err = err
+		artifacts[i].err, artifacts[i].signed = err, nil
 	}
 	return errors.Join(others...)
 }
@@ -242,7 +242,9 @@ func (r *run) verify(ctx context.Context, a *artifact) error {
 	})
 	switch {
 	case ours < 0 && len(v.signatures) < r.inputs.maxSignatures:
-		return &unlistedError{a.target, []digest.Digest{a.signed.pushed.manifest.Digest}, errors.New("the registry took it and doesn't list it")}
+		unlisted := &unlistedError{a.target, []digest.Digest{a.signed.pushed.manifest.Digest}, errors.New("the registry took it and doesn't list it")}
+		a.signed = nil
+		return unlisted
 	case ours < 0:
 		a.warn("the signature that was added was not looked at: the artifact has others, and max_signatures is %d", r.inputs.maxSignatures)
 	case !v.signatures[ours].valid:
