@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry/remote"
@@ -41,6 +42,10 @@ type busyError struct {
 func (e *busyError) Error() string { return e.err.Error() }
 func (e *busyError) Unwrap() error { return e.err }
 
+// errHearsay says that a 404 did not come with a reason, as registries give one:
+// it may be the word of a gateway, which knows nothing of manifests.
+var errHearsay = errors.New("nor does the answer say so in the words of a registry")
+
 // getManifest fetches a manifest by tag or digest. Without one, the error is an
 // errdef.ErrNotFound.
 func getManifest(ctx context.Context, repo *remote.Repository, reference, accept string) (manifestAnswer, error) {
@@ -58,7 +63,11 @@ func getManifest(ctx context.Context, repo *remote.Repository, reference, accept
 	switch resp.StatusCode {
 	case http.StatusOK:
 	case http.StatusNotFound:
-		return manifestAnswer{}, fmt.Errorf("%s: %w", req.URL, errdef.ErrNotFound)
+		var said errcode.Errors
+		if !errors.As(refusal(resp), &said) {
+			return manifestAnswer{}, fmt.Errorf("GET %s: %w: %w", req.URL, errdef.ErrNotFound, errHearsay)
+		}
+		return manifestAnswer{}, fmt.Errorf("GET %s: %w", req.URL, errdef.ErrNotFound)
 	default:
 		return manifestAnswer{}, refusal(resp)
 	}
@@ -68,10 +77,13 @@ func getManifest(ctx context.Context, repo *remote.Repository, reference, accept
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxManifestBytes+1))
 	if err != nil {
-		return manifestAnswer{}, fmt.Errorf("GET %s: %w", req.URL, err)
+		return manifestAnswer{}, &busyError{err: fmt.Errorf("GET %s: %w", req.URL, err)}
 	}
 	if len(body) > maxManifestBytes {
 		return manifestAnswer{}, fmt.Errorf("GET %s: the manifest has more than %d bytes", req.URL, maxManifestBytes)
+	}
+	if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said.Validate() == nil && said.Algorithm().FromBytes(body) != said {
+		return manifestAnswer{}, &busyError{err: fmt.Errorf("GET %s: the registry sent something else than %s, which it says that it is", req.URL, said)}
 	}
 	answer := manifestAnswer{body: body, mediaType: mediaType}
 	if etag := resp.Header.Get("ETag"); len(etag) > 2 && etag[0] == '"' {
