@@ -69,6 +69,7 @@ func (p *preparation) registryOptions() registryOptions {
 		password:    p.inputs.registryPassword,
 		insecure:    p.inputs.insecureRegistries,
 		connections: p.inputs.concurrency,
+		signing:     p.inputs.mode.signs(),
 		userAgent:   Name + "/" + p.action.Version,
 	}
 }

@@ -50,6 +50,10 @@ type registryOptions struct {
 	// request. Zero: two.
 	connections int
 
+	// signing says that artifacts get signed: what the registry says of them is
+	// not relied on.
+	signing bool
+
 	// userAgent names this program to registries.
 	userAgent string
 

@@ -68,7 +68,13 @@ func (r *registries) resolve(ctx context.Context, text string) (target, error) {
 // pin puts the digest into a target's reference, and what the registry says of
 // that manifest into its descriptor.
 func (r *registries) pin(ctx context.Context, t *target) error {
-	found, err := t.repo.Resolve(ctx, t.ref.Reference)
+	describe := t.repo.Resolve
+	if r.options.signing {
+		describe = func(ctx context.Context, reference string) (ocispec.Descriptor, error) {
+			return readDescriptor(ctx, t.repo, reference)
+		}
+	}
+	found, err := describe(ctx, t.ref.Reference)
 	if err != nil {
 		return err
 	}
@@ -78,6 +84,36 @@ func (r *registries) pin(ctx context.Context, t *target) error {
 	t.desc = ocispec.Descriptor{MediaType: found.MediaType, Digest: found.Digest, Size: found.Size}
 	t.ref.Reference = found.Digest.String()
 	return nil
+}
+
+// readDescriptor returns the descriptor of a manifest that was read. Who verifies
+// can take the registry's word for it, as notation does, and fails where that is
+// wrong. Who signs it puts his name to it.
+func readDescriptor(ctx context.Context, repo *remote.Repository, reference string) (ocispec.Descriptor, error) {
+	answer, err := getManifest(ctx, repo, reference, anyManifest)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	desc := descriptorOf(answer.mediaType, answer.body)
+	if want := digest.Digest(reference); want.Validate() == nil {
+		if desc.Digest = want.Algorithm().FromBytes(answer.body); desc.Digest != want {
+			return ocispec.Descriptor{}, fmt.Errorf("%s: the registry sent something else", want)
+		}
+	}
+	var said struct {
+		SchemaVersion int    `json:"schemaVersion"`
+		MediaType     string `json:"mediaType"`
+	}
+	if err := json.Unmarshal(answer.body, &said); err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("%s is no manifest: %w", desc.Digest, err)
+	}
+	if said.MediaType == "" && said.SchemaVersion != 2 {
+		return ocispec.Descriptor{}, fmt.Errorf("%s is no manifest: it has neither a mediaType nor the schemaVersion 2", desc.Digest)
+	}
+	if said.MediaType != "" && said.MediaType != desc.MediaType {
+		return ocispec.Descriptor{}, fmt.Errorf("the registry calls %s a %q, but it is a %q", desc.Digest, desc.MediaType, said.MediaType)
+	}
+	return desc, nil
 }
 
 // children returns all manifests below an index: those of indexes within it too,
