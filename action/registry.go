@@ -254,8 +254,8 @@ func (e *accessError) Error() string {
 
 func (e *accessError) Unwrap() error { return e.err }
 
-// explain adds to a registry's refusal where the credentials came from. Other
-// errors stay as they are.
+// explain adds to a registry's error what to do, and to a refusal where the
+// credentials came from.
 func (r *registries) explain(repository registry.Reference, pushing bool, err error) error {
 	status := http.StatusUnauthorized
 	var response *errcode.ErrorResponse
@@ -267,7 +267,7 @@ func (r *registries) explain(repository registry.Reference, pushing bool, err er
 	case errors.As(err, &response) && (response.StatusCode == http.StatusUnauthorized || response.StatusCode == http.StatusForbidden):
 		status = response.StatusCode
 	default:
-		return err
+		return advise(err)
 	}
 	repository.Reference = ""
 	l := r.login(repository.Host())

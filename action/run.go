@@ -111,7 +111,7 @@ func (r *run) within(ctx context.Context, what string, do func(context.Context) 
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: interrupted: %w", what, err)
 	default:
-		return fmt.Errorf("%s took longer than the timeout of %v: %w", what, r.inputs.timeout, err)
+		return fmt.Errorf("%s took longer than the timeout of %v; raise it, or run again: %w", what, r.inputs.timeout, err)
 	}
 }
 
