@@ -44,7 +44,13 @@ func newRunWorld(t *testing.T) *runWorld {
 	w.root = newCertificate(t, "acme root", nil, asAuthority)
 	w.signer = newCertificate(t, "release", w.root, asSigner)
 	w.plugin = newSoftPlugin(w.signer)
-	w.env = map[string]string{
+	w.env = w.environment()
+	return w
+}
+
+// environment is that of a step in a workflow.
+func (w *runWorld) environment() map[string]string {
+	return map[string]string{
 		"GITHUB_ACTIONS":             "true",
 		"GITHUB_OUTPUT":              w.path("output"),
 		"GITHUB_STEP_SUMMARY":        w.path("summary"),
@@ -54,7 +60,6 @@ func newRunWorld(t *testing.T) *runWorld {
 		"INPUT_TRUSTED_CERTIFICATES": string(testenv.EncodePEM(w.root.cert)),
 		"INPUT_TRUSTED_IDENTITIES":   "*",
 	}
-	return w
 }
 
 func (w *runWorld) path(name string) string { return filepath.Join(w.dir, name) }

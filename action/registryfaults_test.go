@@ -1,0 +1,568 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package action
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/notaryproject/notation-go"
+	notationregistry "github.com/notaryproject/notation-go/registry"
+	notationverifier "github.com/notaryproject/notation-go/verifier"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/registryfaults"
+)
+
+// faultStep is a request of a run that a fault can happen to.
+type faultStep struct {
+	mode  mode
+	name  string
+	class registryfaults.Class
+	nth   int // of its class
+	// tagSchema says that the step is one on registries without the Referrers
+	// API alone.
+	tagSchema bool
+}
+
+// faultSteps are all requests of a run that signs or verifies one artifact, on one
+// kind of registry or another.
+var faultSteps = []faultStep{
+	{modeSign, "token", registryfaults.GetToken, 1, false},
+	{modeSign, "artifact", registryfaults.GetManifest, 1, false},
+	{modeSign, "look for config", registryfaults.HeadBlob, 1, false},
+	{modeSign, "begin an upload", registryfaults.PostUpload, 1, false},
+	{modeSign, "begin another upload", registryfaults.PostUpload, 2, false},
+	{modeSign, "upload", registryfaults.PutUpload, 1, false},
+	{modeSign, "upload another", registryfaults.PutUpload, 2, false},
+	{modeSign, "signature manifest", registryfaults.PutManifest, 1, false},
+	{modeSign, "read index", registryfaults.GetIndex, 1, true},
+	{modeSign, "write index", registryfaults.PutIndex, 1, true},
+	{modeSign, lastLook, registryfaults.GetIndex, 2, true},
+
+	{modeVerify, "token", registryfaults.GetToken, 1, false},
+	{modeVerify, "artifact", registryfaults.HeadManifest, 1, false},
+	{modeVerify, "list by API", registryfaults.GetReferrers, 1, false},
+	{modeVerify, "find no API", registryfaults.GetReferrers, 1, true},
+	{modeVerify, "list by index", registryfaults.GetIndex, 1, true},
+	{modeVerify, "signature manifest", registryfaults.GetManifest, 1, false},
+	{modeVerify, "envelope", registryfaults.GetBlob, 1, false},
+}
+
+// anotherOf are the steps that are of a kind with an earlier one.
+var anotherOf = []string{"begin another upload", "upload another"}
+
+// lastLook is the one step that takes its time, whatever the timeout is.
+const lastLook = "last look"
+
+// faultWorld has a registry of each kind, a signer, and a verifier that is not
+// ours.
+type faultWorld struct {
+	root     *testCertificate
+	signer   *testCertificate
+	stranger *testCertificate
+	kinds    []faultKind
+	notation notation.Verifier
+	command  *testenv.Notation
+}
+
+// faultKind is a kind of registry.
+type faultKind struct {
+	name     string
+	api      bool
+	registry *testenv.Registry
+	steps    map[faultStep]bool
+	sample   *sync.Once         // for what takes a process
+	good     ocispec.Descriptor // an image that is signed well
+	bad      ocispec.Descriptor // one that a stranger signed
+}
+
+func newFaultWorld(t *testing.T) *faultWorld {
+	t.Helper()
+	w := &faultWorld{root: newCertificate(t, "acme root", nil, asAuthority)}
+	w.signer = newCertificate(t, "release", w.root, asSigner)
+	w.stranger = newCertificate(t, "stranger", newCertificate(t, "other root", nil, asAuthority), asSigner)
+	store := filepath.Join(t.TempDir(), "truststore")
+	folder := filepath.Join(store, "x509", "ca", "acme")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "root.pem"), testenv.EncodePEM(w.root.cert), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	trust, err := loadTrust(trustOptions{policy: policyJSON(t, statementOf(nil)), store: store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.notation, err = notationverifier.NewWithOptions(document(statementOf(nil)), trust.stores, nil, notationverifier.VerifierOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.command = testenv.Start(t, testenv.NewNotation)
+	if err := w.command.Trust(w.root.cert); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range testenv.RegistryKinds {
+		k := faultKind{name: kind.Name, api: kind.ReferrersAPI, registry: testenv.Start(t, kind.New), steps: map[faultStep]bool{}, sample: &sync.Once{}}
+		k.good, k.bad = w.signed(t, k, "good", w.signer), w.signed(t, k, "bad", w.stranger)
+		w.kinds = append(w.kinds, k)
+	}
+	return w
+}
+
+// verifyRepository has the images that are verified.
+const verifyRepository = "verified"
+
+func (w *faultWorld) signed(t *testing.T, k faultKind, tag string, by *testCertificate) ocispec.Descriptor {
+	t.Helper()
+	image, err := k.registry.PushImage(t.Context(), verifyRepository, tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runner := w.runner(t, k, by)
+	r := runner.run(t, map[string]string{"INPUT_MODE": "sign", "INPUT_TARGET_ARTIFACT_REFERENCE": k.registry.Host + "/" + verifyRepository + "@" + image.Digest.String()})
+	if r.code != 0 {
+		t.Fatalf("sign on %s: exit code %d", k.name, r.code)
+	}
+	return image
+}
+
+// runner is one with directories of its own.
+func (w *faultWorld) runner(t *testing.T, k faultKind, by *testCertificate) *runWorld {
+	t.Helper()
+	r := &runWorld{registry: k.registry, root: w.root, signer: by, plugin: newSoftPlugin(by), dir: t.TempDir()}
+	r.env = r.environment()
+	r.env["INPUT_REGISTRY_USERNAME"] = registryfaults.Username
+	r.env["INPUT_REGISTRY_PASSWORD"] = registryfaults.Password
+	return r
+}
+
+// faultCase is a fault at a step.
+type faultCase struct {
+	kind  faultKind
+	step  faultStep
+	fault registryfaults.Fault
+	times int // 0: for ever
+	// timeout is the input: short where it is waited for.
+	timeout time.Duration
+}
+
+func (c faultCase) String() string {
+	often := "once"
+	if c.times == 0 {
+		often = "for ever"
+	}
+	return fmt.Sprintf("%s/%s/%s/%s/%s", c.step.mode, c.kind.name, c.step.name, c.fault.Name, often)
+}
+
+func (c faultCase) inject(p *registryfaults.Proxy) {
+	p.Inject(registryfaults.Rule{Class: c.step.class, Nth: c.step.nth, Times: c.times, Fault: c.fault})
+}
+
+func startFaults(t *testing.T, k faultKind) *registryfaults.Proxy {
+	t.Helper()
+	return testenv.Start(t, func() (*registryfaults.Proxy, error) { return registryfaults.New(k.registry.Host) })
+}
+
+// signing signs an image that has an SBOM, with a fault, and then once more without
+// one. It returns whether the first run went well.
+func (w *faultWorld) signing(t *testing.T, c faultCase, repository string) (well bool) {
+	subject := newFaultSubject(t, c.kind, repository)
+	inputs := map[string]string{"INPUT_MODE": "sign"}
+	proxy, runner, r := w.meet(t, c, inputs, repository+":v1")
+	checkSecrets(t, proxy, r)
+	listed := subject.checkListing(t)
+	switch r.code {
+	case exitSuccess:
+		signed := digest.Digest(r.artifact.Signed.Digest)
+		if !slices.Equal(listed, []digest.Digest{signed}) || !strings.Contains(r.outputs, signed.String()) {
+			t.Errorf("%s is said to be signed, and %v is listed", signed, listed)
+		}
+		w.checkVerifies(t, subject)
+		return true
+	case exitFailure:
+		c.checkExplained(t, proxy, r)
+	default:
+		t.Fatalf("exit code %d", r.code)
+	}
+
+	proxy.Heal()
+	inputs["INPUT_TIMEOUT"] = "2m"
+	again := runner.run(t, inputs)
+	if again.code != exitSuccess || again.artifact.Signed == nil {
+		t.Fatalf("the next run: exit code %d: %s", again.code, again.artifact.Error)
+	}
+	checkSecrets(t, proxy, again)
+	want := storedSignatures(proxy)
+	if listed := subject.checkListing(t); !slices.Equal(listed, want) || !slices.Contains(want, digest.Digest(again.artifact.Signed.Digest)) {
+		t.Errorf("after the next run %v are listed, and stored are %v", listed, want)
+	}
+	if notes, _ := os.ReadDir(runner.path("cache/begun")); len(notes) > 0 {
+		t.Errorf("%d notes are left", len(notes))
+	}
+	w.checkVerifies(t, subject)
+	return false
+}
+
+// meet does a run that meets a fault. On a busy machine the run can take so long
+// that its timeout comes before the fault; then it is done with a longer one.
+func (w *faultWorld) meet(t *testing.T, c faultCase, inputs map[string]string, reference string) (*registryfaults.Proxy, *runWorld, ran) {
+	for {
+		proxy := startFaults(t, c.kind)
+		c.inject(proxy)
+		runner := w.runner(t, c.kind, w.signer)
+		inputs["INPUT_TARGET_ARTIFACT_REFERENCE"] = proxy.Host + "/" + reference
+		inputs["INPUT_TIMEOUT"] = c.timeout.String()
+		start := time.Now()
+		r := runner.run(t, inputs)
+		took := time.Since(start)
+		if !slices.ContainsFunc(proxy.Requests(), func(r registryfaults.Request) bool { return r.Fault == c.fault.Name }) {
+			if took < c.timeout {
+				t.Fatalf("the fault did not happen: %v", proxy.Requests())
+			}
+			c.timeout *= 4
+			continue
+		}
+		if most := c.timeout + grace + time.Minute; took > most && c.step.name != lastLook {
+			t.Errorf("it took %v, with a timeout of %v", took, c.timeout)
+		}
+		return proxy, runner, r
+	}
+}
+
+// verifying verifies two images with a fault: one that is signed well, and one that
+// a stranger signed. It returns whether the first verified.
+func (w *faultWorld) verifying(t *testing.T, c faultCase) (well bool) {
+	for _, image := range []ocispec.Descriptor{c.kind.bad, c.kind.good} {
+		proxy, _, r := w.meet(t, c, map[string]string{"INPUT_MODE": "verify"}, verifyRepository+"@"+image.Digest.String())
+		checkSecrets(t, proxy, r)
+		for _, request := range proxy.Requests() {
+			if request.Method != http.MethodGet && request.Method != http.MethodHead {
+				t.Errorf("verifying sent %s %s", request.Method, request.Path)
+			}
+		}
+		verified := r.artifact.Verification != nil && r.artifact.Verification.Verdict == report.Verified
+		if well = r.code == exitSuccess; well != verified || well != strings.Contains(r.outputs, "\ntrue\n") {
+			t.Errorf("exit code %d, verified %v, outputs %q", r.code, verified, r.outputs)
+		}
+		switch isBad := image.Digest == c.kind.bad.Digest; {
+		case isBad && well:
+			t.Error("what a stranger signed is verified")
+		case !isBad && !well:
+			c.checkExplained(t, proxy, r)
+		}
+	}
+	return well
+}
+
+// whatToDo are the ways in which errors say what to do.
+var whatToDo = regexp.MustCompile(`run again|sign again|sign the artifact|what usually lacks|make sure|mend|move that away|raise`)
+
+// checkExplained checks that the error of a run that failed names the registry, the
+// status, and what to do.
+func (c faultCase) checkExplained(t *testing.T, proxy *registryfaults.Proxy, r ran) {
+	t.Helper()
+	text := r.artifact.Error
+	if v := r.artifact.Verification; v != nil {
+		for _, signature := range v.Signatures {
+			for _, check := range signature.Checks {
+				text += check.Remedy
+			}
+		}
+	}
+	if r.artifact.Succeeded || !strings.Contains(r.artifact.Reference+text, proxy.Host) || !whatToDo.MatchString(text) {
+		t.Errorf("unexplained: %q", text)
+	}
+	if c.fault.Status >= 400 && !strings.Contains(text, strconv.Itoa(c.fault.Status)) && !strings.Contains(text, "not found") && !strings.Contains(text, "no signature") {
+		t.Errorf("the status is not in %q", text)
+	}
+	if strings.Contains(r.outputs, "signature_digests<<"+delimiter+"\nsha256:") {
+		t.Errorf("a signature is in the outputs of a run that failed: %q", r.outputs)
+	}
+}
+
+// checkSecrets checks that the password and the tokens went to the registry alone.
+func checkSecrets(t *testing.T, proxy *registryfaults.Proxy, r ran) {
+	t.Helper()
+	told, err := json.Marshal(r.report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := strings.ReplaceAll(r.log, "::add-mask::"+registryfaults.Password, "")
+	places := append(proxy.Elsewhere(), log, r.outputs, r.summary, string(told))
+	for _, secret := range proxy.Secrets() {
+		for _, place := range places {
+			if strings.Contains(place, secret) {
+				t.Errorf("the secret %s is in %q", secret, place)
+			}
+		}
+	}
+	for _, request := range proxy.Elsewhere() {
+		if strings.Contains(request, "\nAuthorization:") {
+			t.Errorf("the other host got %q", request)
+		}
+	}
+}
+
+// storedSignatures are the signature manifests that the registry behind a proxy
+// took, sorted.
+func storedSignatures(proxy *registryfaults.Proxy) []digest.Digest {
+	var stored []digest.Digest
+	for _, request := range proxy.Requests() {
+		if request.Class == registryfaults.PutManifest && request.Status == http.StatusCreated {
+			stored = append(stored, digest.Digest(request.Path[strings.LastIndex(request.Path, "/")+1:]))
+		}
+	}
+	slices.Sort(stored)
+	return slices.Compact(stored)
+}
+
+// faultSubject is an image in a repository of its own, with an SBOM.
+type faultSubject struct {
+	kind       faultKind
+	repository string
+	image      ocispec.Descriptor
+	sbom       json.RawMessage // its entry among the referrers
+}
+
+func newFaultSubject(t *testing.T, k faultKind, repository string) faultSubject {
+	t.Helper()
+	image, err := k.registry.PushImage(t.Context(), repository, "v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := k.registry.Repository(repository)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Its config is another than that of signatures, so that both are pushed.
+	config, err := oras.PushBytes(t.Context(), client, "application/vnd.example.config", []byte(`{"sbom":true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = oras.PackManifest(t.Context(), client, oras.PackManifestVersion1_1, "application/spdx+json", oras.PackManifestOptions{
+		Subject: &image, ConfigDescriptor: &config, Layers: []ocispec.Descriptor{config}, ManifestAnnotations: map[string]string{"org.example.kept": "byte for byte"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := faultSubject{k, repository, image, nil}
+	referrers := s.referrers(t)
+	if len(referrers) != 1 {
+		t.Fatalf("referrers are %s", referrers)
+	}
+	s.sbom = referrers[0]
+	return s
+}
+
+// referrers are the entries that the registry lists, as it is asked directly.
+func (s faultSubject) referrers(t *testing.T) []json.RawMessage {
+	t.Helper()
+	path := "referrers/" + s.image.Digest.String()
+	if !s.kind.api {
+		path = "manifests/" + (&registryTag{subject: s.image.Digest}).name()
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.kind.registry.Host+"/v2/"+s.repository+"/"+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", ocispec.MediaTypeImageIndex)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	content, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var index referrersIndex
+	if err := json.Unmarshal(content, &index); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%d %s: %v", resp.StatusCode, content, err)
+	}
+	return index.Manifests
+}
+
+// checkListing checks that the SBOM is listed as it was, and returns the signatures
+// that are, sorted.
+func (s faultSubject) checkListing(t *testing.T) []digest.Digest {
+	t.Helper()
+	var signatures []digest.Digest
+	kept := 0
+	for _, entry := range s.referrers(t) {
+		var desc ocispec.Descriptor
+		if err := json.Unmarshal(entry, &desc); err != nil {
+			t.Fatal(err)
+		}
+		if string(entry) == string(s.sbom) {
+			kept++
+		}
+		if desc.ArtifactType == artifactTypeNotation {
+			signatures = append(signatures, desc.Digest)
+		}
+	}
+	if kept != 1 {
+		t.Errorf("the SBOM is listed %d times", kept)
+	}
+	slices.Sort(signatures)
+	return signatures
+}
+
+// checkVerifies checks with notation's own library that an image is signed, and of
+// one image on each kind of registry with the command too.
+func (w *faultWorld) checkVerifies(t *testing.T, s faultSubject) {
+	t.Helper()
+	client, err := s.kind.registry.Repository(s.repository)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reference := s.kind.registry.Host + "/" + s.repository + "@" + s.image.Digest.String()
+	_, _, err = notation.Verify(t.Context(), w.notation, notationregistry.NewRepository(client), notation.VerifyOptions{
+		ArtifactReference:    reference,
+		MaxSignatureAttempts: 10,
+	})
+	if err != nil {
+		t.Errorf("notation: %v", err)
+	}
+	s.kind.sample.Do(func() {
+		if result, err := w.command.Run(t.Context(), nil, "verify", reference); err != nil || result.ExitCode != 0 {
+			t.Errorf("notation verify: exit code %d, %v\n%s", result.ExitCode, err, result.Stderr)
+		}
+	})
+}
+
+// findSteps does runs without faults, and notes which steps they have. A request
+// that is no step is one that no fault would be tried on.
+func (w *faultWorld) findSteps(t *testing.T) {
+	t.Helper()
+	for i, k := range w.kinds {
+		for _, m := range []mode{modeSign, modeVerify} {
+			repository, image := verifyRepository, k.good
+			if m == modeSign {
+				repository = fmt.Sprintf("clean-%d", i)
+				image = newFaultSubject(t, k, repository).image
+			}
+			proxy := startFaults(t, k)
+			r := w.runner(t, k, w.signer).run(t, map[string]string{
+				"INPUT_MODE": string(m), "INPUT_TARGET_ARTIFACT_REFERENCE": proxy.Host + "/" + repository + "@" + image.Digest.String(),
+			})
+			if r.code != 0 {
+				t.Fatalf("exit code %d", r.code)
+			}
+			nth := map[registryfaults.Class]int{}
+			for _, request := range proxy.Requests() {
+				nth[request.Class]++
+				n := slices.IndexFunc(faultSteps, func(s faultStep) bool {
+					both := request.Class != registryfaults.GetReferrers // is asked for everywhere
+					return s.mode == m && s.class == request.Class && s.nth == nth[request.Class] && (both || s.tagSchema != k.api)
+				})
+				if n < 0 {
+					t.Fatalf("%s on %s: request %d of class %s is no step", m, k.name, nth[request.Class], request.Class)
+				}
+				k.steps[faultSteps[n]] = true
+			}
+		}
+	}
+	for _, s := range faultSteps {
+		if !slices.ContainsFunc(w.kinds, func(k faultKind) bool { return k.steps[s] }) {
+			t.Errorf("no run has the step %s of %s", s.name, s.mode)
+		}
+	}
+}
+
+// lasting are the faults that are tried for ever in the short form too: those that
+// a second try gets over.
+var lasting = []string{"401", "short-lived tokens", "429", "500", "502", "reset before", "closed after", "altered", "empty JSON", "redirect loop"}
+
+// plan returns the cases of the whole matrix, and of its short form.
+func (w *faultWorld) plan() (whole, short []faultCase) {
+	for _, s := range faultSteps {
+		for i, f := range registryfaults.Faults {
+			if !f.Happens(s.class) {
+				continue
+			}
+			kinds := slices.DeleteFunc(slices.Clone(w.kinds), func(k faultKind) bool { return !k.steps[s] })
+			for j, k := range kinds {
+				once := faultCase{kind: k, step: s, fault: f, times: 1, timeout: time.Minute}
+				ever := faultCase{kind: k, step: s, fault: f, timeout: 2 * time.Minute}
+				if f.Hangs {
+					once.timeout, ever.timeout = 4*time.Second, 4*time.Second
+				}
+				whole = append(whole, once)
+				minutes := f.Hangs && s.name == lastLook
+				inShort := j == i%len(kinds) && !minutes && !slices.Contains(anotherOf, s.name)
+				if inShort {
+					short = append(short, once)
+				}
+				if f.Name == "404" && s.class == registryfaults.GetIndex && s.mode == modeSign {
+					continue // what the page names as not among the faults
+				}
+				whole = append(whole, ever)
+				if inShort && slices.Contains(lasting, f.Name) {
+					short = append(short, ever)
+				}
+			}
+		}
+	}
+	// Those that wait begin first.
+	byWait := func(a, b faultCase) int { return a.times - b.times }
+	slices.SortStableFunc(whole, byWait)
+	slices.SortStableFunc(short, byWait)
+	return whole, short
+}
+
+// TestRegistryFaults has everything happen to every request of a run, and compares
+// how that ends with docs/registry-faults.md. SOAK=1 tries all of it; with -update
+// too it writes the page:
+//
+//	SOAK=1 go test ./action -run TestRegistryFaults -timeout 30m -update
+func TestRegistryFaults(t *testing.T) {
+	t.Parallel() // most of it is waiting
+	w := newFaultWorld(t)
+	w.findSteps(t)
+	whole, cases := w.plan()
+	if os.Getenv("SOAK") != "" {
+		cases = whole
+	}
+	page := readFaultPage(t)
+	var held atomic.Int64
+	var all sync.WaitGroup
+	slots := make(chan struct{}, 48) // most of them wait
+	for i, c := range cases {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			well := false
+			if t.Run(c.String(), func(t *testing.T) {
+				if c.step.mode == modeSign {
+					well = w.signing(t, c, fmt.Sprintf("case-%d", i))
+				} else {
+					well = w.verifying(t, c)
+				}
+			}) {
+				held.Add(1)
+				page.note(t, c, well)
+			}
+		})
+	}
+	all.Wait()
+	testenv.Tally(t, testenv.RegistryFaults, len(cases), int(held.Load()))
+	if !t.Failed() {
+		page.compare(t, len(whole), len(cases))
+	}
+}
