@@ -11,7 +11,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
 )
 
 // A certificate has some two kilobytes: these bounds are far from any chain.
@@ -64,12 +63,13 @@ func parseBundle(data []byte) ([]*x509.Certificate, error) {
 	// The decoder passes over a damaged block without a word; a chain that then
 	// lacks a certificate would be blamed on the wrong thing.
 	damaged := bytes.Count(data, []byte(mark))
+	if bytes.Contains(data, []byte("PRIVATE KEY-----")) { // be its block whole or not
+		return nil, errors.New("it holds a private key, which doesn't belong beside certificates; take it out, and consider whether others could have read it")
+	}
 	var certs []*x509.Certificate
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		damaged--
 		switch {
-		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
-			return nil, errors.New("it holds a private key, which doesn't belong beside certificates; take it out, and consider whether others could have read it")
 		case block.Type != "CERTIFICATE":
 			return nil, fmt.Errorf("it holds a PEM block of the type %s; only CERTIFICATE is expected", quote(block.Type))
 		case len(certs) == maxBundleCertificates:

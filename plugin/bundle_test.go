@@ -37,6 +37,7 @@ func FuzzBundle(f *testing.F) {
 		f.Add(slices.Concat(root, pem.EncodeToMemory(block)))
 	}
 	f.Add(slices.Concat([]byte("subject=CN = a\n"), root, root[:len(root)/2], root))
+	f.Add(slices.Concat(root, []byte("BEGIN EC PRIVATE KEY-----\nAQ==\n-----END EC PRIVATE KEY-----\n")))
 	f.Add(bytes.ReplaceAll(root, []byte("\n"), []byte("\r\n")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		certs, err := parseBundle(data)
