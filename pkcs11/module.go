@@ -5,10 +5,6 @@ package pkcs11
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"runtime"
 	"sync"
 
 	"github.com/miekg/pkcs11"
@@ -121,41 +117,4 @@ func (m *Module) Close() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// checkModulePath refuses what must not be loaded: its code would run with the
-// caller's rights.
-func checkModulePath(path string) error {
-	if !filepath.IsAbs(path) {
-		return errors.New("is not an absolute path")
-	}
-	file, err := filepath.EvalSymlinks(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return errors.New("doesn't exist: no such file")
-	}
-	if err != nil {
-		return err
-	}
-	info, err := os.Stat(file)
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return errors.New("is not a regular file")
-	}
-	if runtime.GOOS == "windows" { // where mode bits say nothing
-		return nil
-	}
-	dir, err := os.Stat(filepath.Dir(file))
-	if err != nil {
-		return err
-	}
-	const writableByOthers = 0o002
-	switch {
-	case info.Mode()&writableByOthers != 0:
-		return fmt.Errorf("can be changed by every user of this machine; type: chmod o-w %q", file)
-	case dir.Mode()&writableByOthers != 0 && dir.Mode()&fs.ModeSticky == 0:
-		return fmt.Errorf("stands in a directory that every user of this machine can change; type: chmod o-w %q", filepath.Dir(file))
-	}
-	return nil
 }
