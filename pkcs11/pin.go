@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"syscall"
 )
 
 // maxPIN bounds a PIN in bytes. API keys of cloud HSMs have a few hundred.
@@ -122,22 +123,24 @@ func (s PINSource) Read(getenv func(string) string) (PIN, error) {
 
 // readSecretFile reads a file as a PIN.
 func readSecretFile(name string) ([]byte, error) {
-	info, err := os.Stat(name)
+	// What is looked at must be what is read; and opening a pipe could block for
+	// ever.
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() { // a pipe could block for ever
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
 		return nil, errors.New("it is not a regular file")
 	}
 	const readableByOthers = 0o004
 	if runtime.GOOS != "windows" && info.Mode().Perm()&readableByOthers != 0 {
 		return nil, fmt.Errorf("every user can read it; type: chmod 600 '%s'", strings.ReplaceAll(name, "'", `'\''`))
 	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
 	secret, err := io.ReadAll(io.LimitReader(f, maxPIN+1))
 	if err != nil {
 		return nil, err
