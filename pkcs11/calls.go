@@ -5,6 +5,7 @@ package pkcs11
 import (
 	"errors"
 	"sync"
+	"unsafe"
 
 	"github.com/miekg/pkcs11"
 )
@@ -159,8 +160,10 @@ func (c *calls) closeSession(s pkcs11.SessionHandle) error {
 	return c.do("C_CloseSession", func() error { return c.module.CloseSession(s) })
 }
 
+// login gives the binding, which wants a string, one that shares the PIN's bytes
+// and is not a copy that nobody could wipe.
 func (c *calls) login(s pkcs11.SessionHandle, user uint, pin []byte) error {
-	return c.do("C_Login", func() error { return c.module.Login(s, user, string(pin)) })
+	return c.do("C_Login", func() error { return c.module.Login(s, user, unsafe.String(unsafe.SliceData(pin), len(pin))) })
 }
 
 func (c *calls) logout(s pkcs11.SessionHandle) error {

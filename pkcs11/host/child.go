@@ -47,6 +47,12 @@ type child struct {
 	key      *pkcs11.Key
 }
 
+// pinAnswer is what the parent says when it is asked for a PIN.
+type pinAnswer struct {
+	pin pkcs11.PIN
+	err error
+}
+
 // operations has a function for each operation.
 var operations = map[operation]func(*child, json.RawMessage) (any, error){
 	opOpen:  with((*child).open),
@@ -91,13 +97,13 @@ func (c *child) serve() {
 			}
 			go c.answer(r)
 		case framePIN:
-			var answer pinAnswer
-			err := json.Unmarshal(body, &answer)
-			clear(body)
-			if err != nil {
+			c.pins <- pinAnswer{pin: pkcs11.NewPIN(body)}
+		case frameNoPIN:
+			var none pkcs11.Error
+			if err := json.Unmarshal(body, &none); err != nil {
 				return
 			}
-			c.pins <- answer
+			c.pins <- pinAnswer{err: &none}
 		}
 	}
 }
@@ -234,10 +240,7 @@ func (c *child) askPIN(_ context.Context, token pkcs11.TokenInfo) (pkcs11.PIN, e
 		return pkcs11.PIN{}, err
 	}
 	answer := <-c.pins
-	if answer.Error != nil {
-		return pkcs11.PIN{}, answer.Error
-	}
-	return pkcs11.NewPIN(answer.PIN), nil
+	return answer.pin, answer.err
 }
 
 // record is the pkcs11.Trace that tells the parent where a module died.

@@ -14,13 +14,15 @@ import (
 )
 
 // A frame on the pipes is the length of what follows (4 bytes, big endian), a
-// byte that says what it is, and a JSON document.
+// byte that says what it is, and a JSON document. The PIN alone is sent as it is:
+// an encoder would leave copies of it behind that nobody can wipe.
 type frameType byte
 
 const (
 	// To the child.
 	frameRequest frameType = 'q' // request
-	framePIN     frameType = 'p' // pinAnswer
+	framePIN     frameType = 'p' // the PIN's bytes, which answer frameAsk
+	frameNoPIN   frameType = 'n' // pkcs11.Error: why there is none
 	// To the parent.
 	frameReply frameType = 'r' // reply
 	frameAsk   frameType = 'a' // pkcs11.TokenInfo: the PIN of this token, please
@@ -137,12 +139,6 @@ type importParameters struct {
 	Certificates [][]byte `json:"certificates"` // DER
 }
 
-// pinAnswer answers frameAsk: the PIN, or why there is none.
-type pinAnswer struct {
-	PIN   []byte        `json:"pin,omitempty"`
-	Error *pkcs11.Error `json:"error,omitempty"`
-}
-
 // finishedCall is a call into the module that returned.
 type finishedCall struct {
 	Call        string `json:"call"`
@@ -163,20 +159,29 @@ func (p *pipe) send(t frameType, document any) error {
 	if err != nil {
 		return err
 	}
+	return p.write(frameOf(t, body))
+}
+
+func (p *pipe) sendPIN(pin []byte) error {
+	frame := frameOf(framePIN, pin)
+	defer clear(frame)
+	return p.write(frame)
+}
+
+func frameOf(t frameType, body []byte) []byte {
 	frame := make([]byte, 4, 5+len(body))
 	binary.BigEndian.PutUint32(frame, uint32(1+len(body)))
-	frame = append(append(frame, byte(t)), body...)
-	if t == framePIN { // as few copies of a PIN as can be had
-		defer clear(frame)
-		defer clear(body)
-	}
+	return append(append(frame, byte(t)), body...)
+}
+
+func (p *pipe) write(frame []byte) error {
 	p.sending.Lock()
 	defer p.sending.Unlock()
-	_, err = p.out.Write(frame)
+	_, err := p.out.Write(frame)
 	return err
 }
 
-func (p *pipe) receive() (frameType, json.RawMessage, error) {
+func (p *pipe) receive() (frameType, []byte, error) {
 	var head [5]byte
 	if _, err := io.ReadFull(p.in, head[:]); err != nil {
 		return 0, nil, err

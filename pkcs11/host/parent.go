@@ -138,7 +138,7 @@ func (p *process) receiveAll() {
 	close(p.done)
 }
 
-func (p *process) handle(t frameType, body json.RawMessage) error {
+func (p *process) handle(t frameType, body []byte) error {
 	switch t {
 	case frameCall:
 		var c finishedCall
@@ -171,19 +171,19 @@ func (p *process) handle(t frameType, body json.RawMessage) error {
 }
 
 func (p *process) answerPIN(token pkcs11.TokenInfo) {
-	var answer pinAnswer
 	pin, err := p.pin(p.gone, token)
 	if p.gone.Err() != nil {
+		pin.Wipe()
 		return // there is nobody to answer
 	}
 	p.asking.Add(-1)
+	// If sending fails the child is gone, which others notice.
 	if err != nil {
-		answer.Error = asError(err)
-	} else {
-		p.output.hide(pin)
-		answer.PIN = pin.Reveal()
+		p.send(frameNoPIN, asError(err))
+		return
 	}
-	p.send(framePIN, answer) // if that fails the child is gone, which others notice
+	p.output.hide(pin)
+	p.sendPIN(pin.Reveal())
 }
 
 // call has the child do an operation. When ctx ends before, the child is
