@@ -10,24 +10,35 @@ import (
 
 // secretNames are environment variables that hold secrets of this project and
 // of the programs around it. A module gets the rest of the environment, since
-// vendors configure theirs there (CKNFAST_…, SOFTHSM2_CONF, TPM2_PKCS11_STORE).
+// vendors configure theirs there (CKNFAST_…, SOFTHSM2_CONF, TPM2_PKCS11_STORE),
+// and cloud HSMs take credentials from it (AWS_…, AZURE_…).
 var secretNames = []string{
 	"NOTATION_PKCS11_PIN",
-	"NOTATION_USERNAME", "NOTATION_PASSWORD", // of the registry
-	"GITHUB_TOKEN", "GH_TOKEN",
+	"NOTATION_USERNAME", "NOTATION_PASSWORD", "DOCKER_AUTH_CONFIG", // of registries
+	"GITHUB_TOKEN", "GH_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "GH_ENTERPRISE_TOKEN",
+	"CI_JOB_TOKEN", "CI_REPOSITORY_URL", "CI_REGISTRY_PASSWORD", "CI_DEPLOY_PASSWORD", "CI_DEPENDENCY_PROXY_PASSWORD", // of GitLab
+	"SYSTEM_ACCESSTOKEN", // of Azure Pipelines
 }
 
 // secretPrefixes are those of a workflow's inputs and the runner's tokens.
 var secretPrefixes = []string{"INPUT_", "ACTIONS_"}
 
-// environment is what the child gets of an environment: all but secrets.
+// IsSecret reports whether the name of an environment variable is that of a
+// secret which no module is given, such as NOTATION_PKCS11_PIN or GITHUB_TOKEN.
+func IsSecret(name string) bool {
+	if runtime.GOOS == "windows" { // where the case of names doesn't matter
+		name = strings.ToUpper(name)
+	}
+	return slices.Contains(secretNames, name) ||
+		slices.ContainsFunc(secretPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+// environment is what the child gets of an environment: all but secrets, and but
+// what would have the Go runtime tell of a crash in another way than causeOfDeath
+// reads it.
 func environment(environ, secretEnv []string) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(variable string) bool {
 		name, _, _ := strings.Cut(variable, "=")
-		if runtime.GOOS == "windows" { // where the case of names doesn't matter
-			name = strings.ToUpper(name)
-		}
-		return slices.Contains(secretNames, name) || slices.Contains(secretEnv, name) ||
-			slices.ContainsFunc(secretPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+		return IsSecret(name) || slices.Contains(secretEnv, name) || name == "GOTRACEBACK"
 	})
 }
