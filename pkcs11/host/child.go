@@ -17,13 +17,15 @@ import (
 )
 
 // Main is the module host. In the child process that Open starts it serves
-// until the parent closes its pipe, and exits; elsewhere it returns at once.
-// Call it first in main, before flags are read.
+// until the parent closes its pipe, and exits; elsewhere it returns at once. In
+// both it first closes the process to others: no core dumps, no access for other
+// processes, no files that were left open for its children. Call it first in
+// main, before flags are read.
 func Main() {
+	guard()
 	if !isChild() {
 		return
 	}
-	disableCoreDumps() // which would hold the PIN
 	in, out, calls, err := inherited()
 	if err != nil {
 		os.Stderr.WriteString("this command is not for users: it serves a parent process that starts it itself\n")

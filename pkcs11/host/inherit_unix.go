@@ -27,7 +27,6 @@ const marker = "module-host"
 func isChild() bool { return len(os.Args) == 2 && os.Args[1] == marker }
 
 // inherited returns the child's ends of the pipes, and the recorder's file.
-// They are not for the module's own children.
 func inherited() (in, out, calls *os.File, err error) {
 	for fd, want := range map[int]uint32{childIn: unix.S_IFIFO, childOut: unix.S_IFIFO, childCalls: unix.S_IFREG} {
 		var stat unix.Stat_t
@@ -37,7 +36,6 @@ func inherited() (in, out, calls *os.File, err error) {
 		if uint32(stat.Mode)&unix.S_IFMT != want {
 			return nil, nil, nil, errors.New("not what a parent would have handed on")
 		}
-		unix.CloseOnExec(fd)
 	}
 	return os.NewFile(childIn, "requests"), os.NewFile(childOut, "replies"), os.NewFile(childCalls, "calls"), nil
 }
@@ -69,8 +67,4 @@ func exit() {
 // kill ends the child and all that it started.
 func kill(p *os.Process) {
 	syscall.Kill(-p.Pid, syscall.SIGKILL)
-}
-
-func disableCoreDumps() {
-	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 }

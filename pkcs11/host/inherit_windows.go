@@ -66,5 +66,3 @@ func awaitEnd(*os.Process) {}
 
 // kill ends the child.
 func kill(p *os.Process) { p.Kill() }
-
-func disableCoreDumps() {} // Windows writes none by itself

@@ -1,0 +1,475 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package host_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11/host"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+)
+
+// roles are what this binary is when its first argument says so.
+var roles = map[string]func(args []string){
+	"parent":   beParent,
+	"intruder": beIntruder,
+	"scanner":  beScanner,
+}
+
+// beParent opens a key, says so, and keeps it until stdin ends. What it does
+// with it is its second argument.
+func beParent(args []string) {
+	c := config(args[0])
+	if args[1] == "ask" {
+		c.PIN = func(ctx context.Context, _ pkcs11.TokenInfo) (pkcs11.PIN, error) {
+			fmt.Println("asked")
+			<-ctx.Done()
+			return pkcs11.PIN{}, ctx.Err()
+		}
+	}
+	k, err := host.Open(context.Background(), c)
+	if err != nil {
+		fmt.Println("error:", err)
+		return
+	}
+	fmt.Println("open")
+	switch args[1] {
+	case "sign":
+		k.SignMessage(context.Background(), []byte("message"), crypto.SHA256)
+	case "close":
+		k.Close()
+		fmt.Println("closed")
+	}
+	io.Copy(io.Discard, os.Stdin)
+}
+
+// parent is a process that has a module host.
+type parent struct {
+	*exec.Cmd
+	said  *bufio.Reader
+	stdin io.WriteCloser
+}
+
+// startParent starts one as the user uid, and kills it when the test ends.
+func startParent(t *testing.T, uid int, module, does string, files ...*os.File) *parent {
+	t.Helper()
+	p := &parent{Cmd: exec.Command("/proc/self/exe", "parent", module, does)}
+	p.ExtraFiles = files
+	p.SysProcAttr = as(uid)
+	out, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.said = bufio.NewReader(out)
+	if p.stdin, err = p.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.Process.Kill()
+		p.Wait()
+	})
+	return p
+}
+
+// as makes a process one of another user.
+func as(uid int) *syscall.SysProcAttr {
+	if uid == os.Getuid() {
+		return nil
+	}
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+}
+
+// awaits reads what the parent says.
+func (p *parent) awaits(t *testing.T, want string) {
+	t.Helper()
+	line, err := p.said.ReadString('\n')
+	if err != nil || line != want+"\n" {
+		t.Fatalf("the parent says %q, %v", line, err)
+	}
+}
+
+// host is the number of the parent's only child.
+func (p *parent) host(t *testing.T) int {
+	t.Helper()
+	var hosts []int
+	wait(t, "the module host to be there", func() bool {
+		hosts = childrenOf(t, p.Process.Pid)
+		return len(hosts) > 0
+	})
+	if len(hosts) != 1 {
+		t.Fatalf("children %v", hosts)
+	}
+	return hosts[0]
+}
+
+// callsToSign are the calls on the way to a signature, in the order in which they come.
+var callsToSign = []string{
+	"load", "C_GetFunctionList", "C_Initialize", "C_GetSlotList", "C_GetTokenInfo", "C_OpenSession", "C_Login",
+	"C_FindObjectsInit", "C_FindObjects", "C_FindObjectsFinal", "C_GetAttributeValue", "C_GetMechanismList", "C_SignInit", "C_Sign",
+}
+
+// Wherever the module is, and whatever the host waits for: the pipe ends with
+// the parent, even one that is killed, and so does the host.
+func TestHostDiesWithItsParent(t *testing.T) {
+	states := []struct{ rule, does, said string }{
+		{"", "ask", "asked"},
+		{"", "hold", "open"},
+		{"C_Finalize hang", "close", "open"},
+		{"C_Logout hang", "close", "open"},
+	}
+	for _, call := range callsToSign {
+		states = append(states, struct{ rule, does, said string }{call + " hang", "sign", ""})
+	}
+	for _, state := range states {
+		t.Run(strings.TrimSpace(state.does+" "+state.rule), func(t *testing.T) {
+			f := newFixture(t, state.rule)
+			p := startParent(t, os.Getuid(), f.Path, state.does)
+			pid := p.host(t)
+			if state.said != "" {
+				p.awaits(t, state.said)
+			}
+			if call, hangs := strings.CutSuffix(state.rule, " hang"); hangs {
+				wait(t, "the module to hang", func() bool { return f.Calls(call) > 0 })
+			}
+			killed := time.Now()
+			if err := p.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			wait(t, "the module host to end", func() bool { return isGone(pid) })
+			t.Logf("it ended after %v", time.Since(killed).Round(time.Millisecond))
+		})
+	}
+}
+
+// isGone reports whether a process has ended. Its new parent may not have reaped
+// it.
+func isGone(pid int) bool {
+	state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) || strings.Contains(string(state), ") Z ")
+}
+
+// The host has its pipes and nothing else to be reached by: no socket, not even
+// one that was left open to the parent.
+func TestHostHasNothingButItsPipes(t *testing.T) {
+	f := newFixture(t)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stray := os.NewFile(uintptr(pair[0]), "stray")
+	defer stray.Close()
+	defer unix.Close(pair[1])
+	p := startParent(t, os.Getuid(), f.Path, "hold", stray)
+	p.awaits(t, "open")
+	pid := p.host(t)
+
+	files := openFilesOf(t, pid)
+	allowed := []string{"/dev/null", "pipe:", "/memfd:calls", "anon_inode:[eventpoll]", "anon_inode:[eventfd]", "/sys/fs/cgroup/" /* of the Go runtime */, filepath.Dir(f.Path)}
+	var pipes []string
+	for fd, file := range files {
+		if !slices.ContainsFunc(allowed, func(prefix string) bool { return strings.HasPrefix(file, prefix) }) {
+			t.Errorf("the host has %s open, as %d", file, fd)
+		}
+		if strings.HasPrefix(file, "pipe:") {
+			pipes = append(pipes, file)
+		}
+	}
+	slices.Sort(pipes)
+	if pipes = slices.Compact(pipes); len(pipes) != 3 {
+		t.Errorf("pipes %v", pipes)
+	}
+	// Nobody else on this machine has an end of them.
+	all, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, process := range all {
+		other, err := strconv.Atoi(filepath.Base(process))
+		if err != nil || other == pid || other == p.Process.Pid {
+			continue
+		}
+		for _, file := range openFilesOf(t, other) {
+			if slices.Contains(pipes, file) {
+				t.Errorf("process %d has an end of the host's pipe", other)
+			}
+		}
+	}
+	if !slices.ContainsFunc(slices.Collect(maps.Values(openFilesOf(t, p.Process.Pid))), func(file string) bool { return strings.HasPrefix(file, "socket:") }) {
+		t.Error("the parent was left no socket, so that nothing was tested")
+	}
+}
+
+// openFilesOf returns what a process has open. Of another user's it is nothing.
+func openFilesOf(t *testing.T, pid int) map[int]string {
+	t.Helper()
+	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[int]string{}
+	for _, link := range links {
+		fd, _ := strconv.Atoi(filepath.Base(link))
+		if file, err := os.Readlink(link); err == nil {
+			files[fd] = file
+		}
+	}
+	return files
+}
+
+// The ways into another process, each with an error that says it is closed.
+var intrusions = map[string]func(pid int) error{
+	"read its environment": func(pid int) error { return read(fmt.Sprintf("/proc/%d/environ", pid)) },
+	"open its memory": func(pid int) error {
+		f, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", pid), os.O_RDONLY, 0)
+		if err == nil {
+			f.Close()
+		}
+		return err
+	},
+	"read its memory map": func(pid int) error { return read(fmt.Sprintf("/proc/%d/maps", pid)) },
+	"list its files": func(pid int) error {
+		_, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+		return err
+	},
+	"open its pipe": func(pid int) error {
+		f, err := os.OpenFile(fmt.Sprintf("/proc/%d/fd/3", pid), os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		if err == nil {
+			f.Close()
+		}
+		return err
+	},
+	"trace it": func(pid int) error {
+		err := unix.PtraceSeize(pid)
+		if err == nil {
+			unix.PtraceDetach(pid)
+		}
+		return err
+	},
+	"copy a file of it": func(pid int) error {
+		process, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(process)
+		fd, err := unix.PidfdGetfd(process, 3, 0)
+		if err == nil {
+			unix.Close(fd)
+		}
+		return err
+	},
+}
+
+func read(path string) error {
+	_, err := os.ReadFile(path)
+	return err
+}
+
+// beIntruder tries all ways into the processes, and says which are open.
+func beIntruder(pids []string) {
+	for _, text := range pids {
+		pid, err := strconv.Atoi(text)
+		if err != nil {
+			fmt.Println(err)
+		}
+		for _, way := range slices.Sorted(maps.Keys(intrusions)) {
+			if err := intrusions[way](pid); !errors.Is(err, fs.ErrPermission) {
+				fmt.Printf("could %s: %v\n", way, err)
+			}
+		}
+	}
+}
+
+// Neither another user nor another process of the same user gets at the PIN in
+// the host or in its parent.
+func TestOtherProcessesAreKeptOut(t *testing.T) {
+	const nobody, stranger = 65534, 54321
+	uid, intruders := os.Getuid(), map[string]int{"the same user": os.Getuid()}
+	f := newFixture(t)
+	if uid == 0 { // whom nothing keeps out
+		uid = nobody
+		intruders = map[string]int{"the same user": nobody, "another user": stranger}
+		giveTo(t, nobody, os.Getenv("SOFTHSM2_CONF"), f.Path)
+	}
+	p := startParent(t, uid, f.Path, "hold")
+	p.awaits(t, "open")
+	pids := []string{strconv.Itoa(p.Process.Pid), strconv.Itoa(p.host(t))}
+	for name, uid := range intruders {
+		t.Run(name, func(t *testing.T) {
+			for _, control := range []bool{false, true} {
+				intruder := exec.Command("/proc/self/exe", append([]string{"intruder"}, pids...)...)
+				if control { // a process that isn't guarded, so that it is known that the ways are ways
+					victim := exec.Command("sleep", "60")
+					victim.SysProcAttr = as(uid)
+					if err := victim.Start(); err != nil {
+						t.Fatal(err)
+					}
+					defer victim.Wait()
+					defer victim.Process.Kill()
+					intruder.Args = []string{"", "intruder", strconv.Itoa(victim.Process.Pid)}
+				}
+				intruder.SysProcAttr = as(uid)
+				output, err := intruder.CombinedOutput()
+				if err != nil || !control && len(output) > 0 || control && !strings.Contains(string(output), "could read its environment") {
+					t.Errorf("%v: a process of %s (without a guard: %v)\n%s", err, name, control, output)
+				}
+			}
+		})
+	}
+	for _, pid := range pids {
+		limits, err := os.ReadFile("/proc/" + pid + "/limits")
+		if err != nil || !coreLimitIsZero(string(limits)) {
+			t.Errorf("core dumps of process %s are possible: %v\n%s", pid, err, limits)
+		}
+	}
+}
+
+func coreLimitIsZero(limits string) bool {
+	for line := range strings.Lines(limits) {
+		if rest, ok := strings.CutPrefix(line, "Max core file size"); ok {
+			fields := strings.Fields(rest)
+			return fields[0] == "0" && fields[1] == "0"
+		}
+	}
+	return false
+}
+
+// giveTo gives another user the directories that the files are in.
+func giveTo(t *testing.T, uid int, files ...string) {
+	t.Helper()
+	for _, file := range files {
+		err := filepath.WalkDir(filepath.Dir(file), func(path string, _ fs.DirEntry, err error) error {
+			return errors.Join(err, os.Lchown(path, uid, uid))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for dir := filepath.Dir(file); dir != filepath.Clean(os.TempDir()); dir = filepath.Dir(dir) {
+			if err := os.Chmod(dir, 0o711); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// beScanner reads a PIN from stdin, and says how often the memory of a process has
+// it, as it is and encoded.
+func beScanner(args []string) {
+	pid, err := strconv.Atoi(args[0])
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	pin, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	base := base64.StdEncoding.EncodeToString(pin)
+	encodings := [][]byte{[]byte(base[:len(base)-4]) /* without its padded end */, []byte(hex.EncodeToString(pin))}
+	plain, encoded := 0, 0
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	memory, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer memory.Close()
+	for line := range strings.Lines(string(maps)) {
+		var start, end uint64
+		var mode string
+		if _, err := fmt.Sscanf(line, "%x-%x %s", &start, &end, &mode); err != nil {
+			fmt.Println(err)
+			return
+		}
+		if !strings.HasPrefix(mode, "rw") || end-start > 1<<30 {
+			continue
+		}
+		region := make([]byte, end-start)
+		n, _ := memory.ReadAt(region, int64(start)) // what can't be read is a device's
+		plain += bytes.Count(region[:n], pin)
+		for _, needle := range encodings {
+			encoded += bytes.Count(region[:n], needle)
+		}
+	}
+	fmt.Println("counts:", plain, encoded)
+}
+
+// While the key is open, the host keeps the PIN for a login after a lost session,
+// and the parent for finding it in what the module prints. Nothing is left in the
+// parent when the key is closed, and no encoder or buffer has had a copy. What the
+// module does with its own is not in our hands, so one more in the host is let pass.
+// (The constant in this binary is in memory that isn't written to, and not looked at.)
+func TestCopiesOfThePINInMemory(t *testing.T) {
+	f := newFixture(t)
+	open := startParent(t, os.Getuid(), f.Path, "hold")
+	open.awaits(t, "open")
+	closed := startParent(t, os.Getuid(), f.Path, "close")
+	closed.awaits(t, "open")
+	closed.awaits(t, "closed")
+	for _, process := range []struct {
+		name  string
+		pid   int
+		least int // which shows that the scan sees it
+		most  int
+	}{
+		{"the parent", open.Process.Pid, 1, 1},
+		{"the host", open.host(t), 1, 2},
+		{"the parent, afterwards", closed.Process.Pid, 0, 0},
+	} {
+		plain, encoded := scan(t, process.pid)
+		if plain < process.least || plain > process.most || encoded > 0 {
+			t.Errorf("%s: the PIN is in its memory %d times as it is, %d times encoded", process.name, plain, encoded)
+		}
+	}
+}
+
+// scan counts the PIN in a process's memory.
+func scan(t *testing.T, pid int) (plain, encoded int) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := []string{self, "scanner", strconv.Itoa(pid)}
+	if os.Getuid() != 0 { // the guard keeps even the same user out
+		command = append([]string{"sudo", "-n"}, command...)
+	}
+	scanner := exec.Command(command[0], command[1:]...)
+	scanner.Stdin = strings.NewReader(testenv.UserPIN)
+	output, err := scanner.CombinedOutput()
+	if _, scanErr := fmt.Sscanf(string(output), "counts: %d %d", &plain, &encoded); err != nil || scanErr != nil {
+		t.Fatalf("the scan of process %d failed, for which it must be root, or sudo must work: %v\n%s", pid, err, output)
+	}
+	return plain, encoded
+}
