@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/notaryproject/notation-go"
 	"github.com/notaryproject/notation-go/config"
@@ -39,9 +42,19 @@ type fileKey struct{ shared *notationsigner.GenericSigner }
 
 func (k fileKey) signer() (notation.Signer, error) { return k.shared, nil }
 
+// openFileKey reads a key in files. One that every user of the machine can read is
+// no secret, so signatures by it would mean nothing.
 func openFileKey(files *config.X509KeyPair) (fileKey, error) {
 	if err := errors.Join(checkRegular(files.KeyPath), checkRegular(files.CertificatePath)); err != nil {
 		return fileKey{}, err
+	}
+	const readableByOthers = 0o004
+	info, err := os.Stat(files.KeyPath)
+	if err != nil {
+		return fileKey{}, err
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm()&readableByOthers != 0 {
+		return fileKey{}, fmt.Errorf("every user of this machine can read the private key; type: chmod 600 '%s'", strings.ReplaceAll(files.KeyPath, "'", `'\''`))
 	}
 	shared, err := notationsigner.NewGenericSignerFromFiles(files.KeyPath, files.CertificatePath)
 	return fileKey{shared}, err
