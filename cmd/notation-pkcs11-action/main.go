@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -28,14 +29,19 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) int {
+	environment, err := withhold()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "error: secrets can't be taken out of the environment: %v\n", err)
+		return 1
+	}
 	a := action.Action{
 		Version:  version,
 		BuiltIn:  newBuiltIn,
 		Stdout:   os.Stdout,
 		Stderr:   os.Stderr,
 		Colour:   os.Getenv("NO_COLOR") == "" && term.IsTerminal(int(os.Stdout.Fd())),
-		Getenv:   os.Getenv,
-		Unsetenv: os.Unsetenv,
+		Getenv:   environment.getenv,
+		Unsetenv: environment.unsetenv,
 	}
 	return a.Main(ctx, args)
 }
