@@ -26,6 +26,7 @@ var arrows = map[string][]string{
 	"testenv":                    {},
 	"testenv/faults":             {},
 	"testenv/registryfaults":     {},
+	"testenv/leak":               {},
 	"testenv/demo":               {"testenv"},
 	"testenv/generated":          {},
 	"testenv/performance":        {"testenv/generated"},

@@ -16,6 +16,7 @@ packages=(
   gnutls-bin                        # p11tool: public keys off tokens
   docker-registry                   # a registry without the Referrers API
   curl                              # which fetches the action's executable
+  strace                            # which sees all that a run writes
   "$@"
 )
 
@@ -31,7 +32,7 @@ installed() {
 }
 
 if ! command -v dpkg-query >/dev/null; then
-  for command in gcc softhsm2-util swtpm tpm2_getcap p11-kit pkcs11-tool p11tool docker-registry curl; do
+  for command in gcc softhsm2-util swtpm tpm2_getcap p11-kit pkcs11-tool p11tool docker-registry curl strace; do
     command -v "$command" >/dev/null ||
       fail "$command is missing, and only Debian and Ubuntu are set up by this script;" \
         "install what they call: ${packages[*]}"
