@@ -234,7 +234,9 @@ func (p *parser) process(thread string, family map[string]birth) *Process {
 		process = p.process(born.by, family)
 	case found:
 		parent := p.process(born.by, family)
-		process = &Process{Parent: parent, Arguments: parent.Arguments}
+		copied := *parent
+		copied.Parent = parent
+		process = &copied
 	default:
 		process = &Process{}
 	}
@@ -277,15 +279,11 @@ func (p *parser) call(process *Process, name, arguments string) error {
 		return nil
 	}
 	at := stream{process, place}
-	tail := p.tails[at]
 	all := slices.Concat(texts...)
-	// What was found before, in the tail alone, is not found again.
-	known := len(p.finder.Find(tail))
-	joined := slices.Concat(tail, all)
-	if known > 0 {
-		joined = all
+	joined := slices.Concat(p.tails[at], all)
+	if p.find(process, name, place, all); len(p.finder.Find(all)) == 0 && len(p.finder.Find(p.tails[at])) == 0 {
+		p.find(process, name, place, joined)
 	}
-	p.find(process, name, place, joined)
 	p.tails[at] = slices.Clone(joined[max(0, len(joined)-p.finder.longest()):])
 	return nil
 }
