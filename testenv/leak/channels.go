@@ -26,9 +26,8 @@ var channels = []Channel{
 	{
 		"environment", "the user put it there; notation hands its own on to the plugin",
 		func(l Leak) bool {
-			name, ok := strings.CutPrefix(l.Place, "environment ")
-			return ok && slices.Contains([]string{"NOTATION_PKCS11_PIN", "LEAK_TEST_PIN", "INPUT_PIN", "INPUT_REGISTRY_PASSWORD"}, name) &&
-				!l.Process.isHost() && (l.Process.Parent == nil || l.Process.Parent.Parent == nil && l.Process.Parent.is("notation"))
+			return strings.HasPrefix(l.Place, "environment ") && !l.Process.isHost() &&
+				(l.Process.Parent == nil || l.Process.Parent.Parent == nil && l.Process.Parent.is("notation"))
 		},
 	},
 	{
