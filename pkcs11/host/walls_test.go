@@ -315,7 +315,8 @@ func TestOtherProcessesAreKeptOut(t *testing.T) {
 	if uid == 0 { // whom nothing keeps out
 		uid = nobody
 		intruders = map[string]int{"the same user": nobody, "another user": stranger}
-		giveTo(t, nobody, os.Getenv("SOFTHSM2_CONF"), f.Path)
+		giveTo(t, nobody, filepath.Dir(os.Getenv("SOFTHSM2_CONF")))
+		giveTo(t, nobody, filepath.Join(filepath.Dir(f.Path), "../.."))
 	}
 	p := startParent(t, uid, f.Path, "hold")
 	p.awaits(t, "open")
@@ -360,21 +361,17 @@ func coreLimitIsZero(limits string) bool {
 	return false
 }
 
-// giveTo gives another user the directories that the files are in.
-func giveTo(t *testing.T, uid int, files ...string) {
+// giveTo gives another user a directory of this test and all that is in it.
+func giveTo(t *testing.T, uid int, dir string) {
 	t.Helper()
-	for _, file := range files {
-		err := filepath.WalkDir(filepath.Dir(file), func(path string, _ fs.DirEntry, err error) error {
-			return errors.Join(err, os.Lchown(path, uid, uid))
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for dir := filepath.Dir(file); dir != filepath.Clean(os.TempDir()); dir = filepath.Dir(dir) {
-			if err := os.Chmod(dir, 0o711); err != nil {
-				t.Fatal(err)
-			}
-		}
+	if name := filepath.Base(dir); !strings.HasPrefix(name, t.Name()) && !strings.HasPrefix(name, "softhsm-") {
+		t.Fatalf("%s is not of this test", dir)
+	}
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, uid, uid))
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
