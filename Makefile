@@ -32,7 +32,8 @@ build: ## build the executables into bin/
 .PHONY: test
 test: setup ## run all tests, with the race detector and the real parts
 	@mkdir -p .cache
-	@$(gotestsum) --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .cache/test.json -- \
+	@go build -o .cache/secretwatch ./testenv/secretwatch
+	@.cache/secretwatch -output .cache/test.json -- $(gotestsum) --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .cache/test.json -- \
 		-race -shuffle=on -timeout 20m ./...
 	@! grep '"Action":"skip".*"Test":' .cache/test.json
 

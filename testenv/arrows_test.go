@@ -30,6 +30,7 @@ var arrows = map[string][]string{
 	"testenv/demo":               {"testenv"},
 	"testenv/generated":          {},
 	"testenv/performance":        {"testenv/generated"},
+	"testenv/secretwatch":        {"testenv", "testenv/leak"},
 	"testenv/selftest":           {"testenv"},
 	"docs":                       {},
 	"packaging":                  {},

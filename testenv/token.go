@@ -17,11 +17,13 @@ import (
 	"strings"
 )
 
-// The PINs of new tokens. They are long and odd, so that a test can look for
-// them in logs and outputs without a chance hit.
+// The PINs of new tokens, and the password of registries that want one. They are
+// long and odd, so that a test can look for them in logs and outputs without a
+// chance hit; "make test" looks for them in everything (secretwatch).
 const (
-	UserPIN = "user-pin-2c9e41"
-	SOPIN   = "so-pin-f83b07"
+	UserPIN          = "user-pin-2c9e41"
+	SOPIN            = "so-pin-f83b07"
+	RegistryPassword = "registry-password-5e0b71"
 )
 
 // Token is one token of a [Store].

@@ -246,17 +246,17 @@ func TestModuleHostThatHangsIsReplaced(t *testing.T) {
 // A secret is masked before anything else is printed, and shown to nobody.
 func TestSecretsAreMaskedFirst(t *testing.T) {
 	w := newWorld(t, testenv.EC256, testenv.NewRegistry)
-	o := w.run(t, w.push(t, "app", 1), map[string]string{"registry_username": "me", "registry_password": "password-5e0b"})
+	o := w.run(t, w.push(t, "app", 1), map[string]string{"registry_username": "me", "registry_password": testenv.RegistryPassword})
 	if o.code != 0 {
 		t.Fatalf("exit code %d", o.code)
 	}
-	masks := "::add-mask::" + w.token.PIN + "\n::add-mask::password-5e0b\n"
+	masks := "::add-mask::" + w.token.PIN + "\n::add-mask::" + testenv.RegistryPassword + "\n"
 	rest, first := strings.CutPrefix(o.stdout, masks)
 	if !first {
 		t.Fatalf("the log begins with %.100q", o.stdout)
 	}
 	o.stdout = rest
-	for _, secret := range []string{w.token.PIN, "password-5e0b"} {
+	for _, secret := range []string{w.token.PIN, testenv.RegistryPassword} {
 		if strings.Contains(o.everything(w), secret) {
 			t.Errorf("%s is shown", secret)
 		}
