@@ -54,6 +54,7 @@ type Leak struct {
 	Data []byte
 }
 
+// String says what is where, without the secret.
 func (l Leak) String() string {
 	return fmt.Sprintf("%s (%s) in %s of %s: %s", l.Secret, l.Form, l.Call, l.Process, l.Place)
 }
