@@ -8,6 +8,10 @@
 
 set -euo pipefail
 
+# nektos/act hands the inputs to each step: the compiler needs no PIN.
+# shellcheck disable=SC2086 # names, which have no blanks
+unset ${!INPUT_@}
+
 # The name of an asset is notation-pkcs11-action_VERSION_OS_ARCH, with .exe on
 # Windows. The file is as sha256sum writes it.
 checksums=$ACTION_PATH/action/executable.sha256

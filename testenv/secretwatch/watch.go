@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +40,7 @@ type finding struct {
 type place struct {
 	kind kind
 	name string // a file's path in the temporary directory, or the program's name
-	part string // of an environment the variable
+	part string // of an environment the variable; of an output the line, until it is allowed
 }
 
 type kind string
@@ -131,6 +132,9 @@ func (w *watch) note(at place, data []byte) {
 		if slices.ContainsFunc(w.allowed, func(r rule) bool { return r.allows(at) }) {
 			continue
 		}
+		if at.kind == inOutput {
+			at.part = "" // it has the secret
+		}
 		w.mu.Lock()
 		w.findings[finding{at, hit}]++
 		w.mu.Unlock()
@@ -165,12 +169,24 @@ func (w *watch) searchVault(k *keeper) error {
 	return errors.Join(errs...)
 }
 
+// searchOutput looks through an output line by line, since a rule may allow a line.
 func (w *watch) searchOutput(name string) error {
-	err := w.search(place{inOutput, name, ""}, name)
+	f, err := os.Open(name)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	lines := bufio.NewReader(f)
+	for {
+		line, err := lines.ReadString('\n')
+		w.note(place{inOutput, name, line}, []byte(line))
+		if err != nil {
+			return ignoreEnd(err)
+		}
+	}
 }
 
 // search looks through a file piece by piece. Pieces overlap, so that nothing is
