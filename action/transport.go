@@ -75,7 +75,7 @@ func newTransport(options registryOptions, plain func(host string) bool) *transp
 	for from := range gate.redirected {
 		gate.redirected[from] = pool()
 	}
-	return &transport{once: gate}
+	return &transport{once: redacting{gate}}
 }
 
 // RoundTrip implements [http.RoundTripper].
