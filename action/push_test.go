@@ -5,10 +5,6 @@ package action
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -195,197 +191,33 @@ func TestForcedTagSchemaOnARegistryWithTheAPI(t *testing.T) {
 	}
 }
 
-// writerTask is what a child process of this test binary does.
-type writerTask struct {
-	Artifact string
-	Runs     int // one after the other
-	Count    int // of signatures in each
-	Journal  string
-}
-
-const writerVariable = "NOTATION_PKCS11_TEST_WRITER"
-
-// A test binary that finds a task in its environment does that, and is no test.
-func init() {
-	if task := os.Getenv(writerVariable); task != "" {
-		if err := runWriter(task); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-}
-
-func runWriter(encoded string) error {
-	var task writerTask
-	if err := json.Unmarshal([]byte(encoded), &task); err != nil {
-		return err
-	}
-	ctx := context.Background()
-	for run := range task.Runs {
-		r := newRegistries(registryOptions{credentialsFile: os.DevNull})
-		app, err := r.resolve(ctx, task.Artifact)
-		if err != nil {
-			return err
-		}
-		p := newPusher(pushOptions{registries: r, journal: task.Journal})
-		for i := range task.Count {
-			result, err := p.push(ctx, app, fmt.Appendf(nil, "envelope %d.%d of %d", run, i, os.Getpid()), mediaTypeCOSE, thumbprints)
-			if err != nil {
-				return err
-			}
-			fmt.Println(result.manifest.Digest)
-			for _, warning := range result.warnings {
-				fmt.Fprintln(os.Stderr, warning)
-			}
-		}
-		if err := errors.Join(p.settle(ctx)...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// startWriter starts a child process with a task.
-func startWriter(t *testing.T, task writerTask, stdout, stderr *bytes.Buffer) *exec.Cmd {
-	t.Helper()
-	encoded, err := json.Marshal(task)
-	if err != nil {
-		t.Fatal(err)
-	}
-	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), writerVariable+"="+string(encoded))
-	child.Stdout, child.Stderr = stdout, stderr
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return child
-}
-
-func TestProcessesAtOnceLoseNothing(t *testing.T) {
-	const processes = 8
-	notation := testenv.Start(t, testenv.NewNotation)
-	for _, c := range []struct {
-		name        string
-		kind        func() (*testenv.Registry, error)
-		runs, count int // a process signs 25 times
-	}{
-		{"many runs", testenv.NewTagSchemaRegistry, 5, 5},
-		{"one run each on docker-registry", testenv.NewDockerRegistry, 1, 25},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			registry := testenv.Start(t, c.kind)
-			_, app := image(t, registry.Host, "v1", registry.PushImage)
-			journal := t.TempDir()
-			var outputs [processes]struct{ stdout, stderr bytes.Buffer }
-			var children [processes]*exec.Cmd
-			start := time.Now()
-			for i := range children {
-				children[i] = startWriter(t, writerTask{app.String(), c.runs, c.count, journal}, &outputs[i].stdout, &outputs[i].stderr)
-			}
-			var said []digest.Digest
-			for i, child := range children {
-				if err := child.Wait(); err != nil {
-					t.Errorf("process %d: %v: %s", i, err, &outputs[i].stderr)
-				}
-				for _, line := range strings.Fields(outputs[i].stdout.String()) {
-					said = append(said, digest.Digest(line))
-				}
-			}
-			t.Logf("%d processes with %d runs of %d signatures each took %v and %d requests", processes, c.runs, c.count, time.Since(start).Round(time.Millisecond), len(registry.Requests()))
-			slices.Sort(said)
-			if found := listed(t, app); len(said) != 200 || !slices.Equal(found, said) {
-				t.Errorf("%d signatures were pushed, %d are listed", len(said), len(found))
-			}
-			result, err := notation.Run(t.Context(), nil, "list", "--max-signatures", "1000", app.String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, signature := range said {
-				if !strings.Contains(result.Stdout, signature.String()) {
-					t.Fatalf("notation list does not show %s: %s", signature, result.Stderr)
-				}
-			}
-			if left, err := os.ReadDir(journal); err != nil || len(left) > 0 {
-				t.Errorf("%d notes are left in the journal: %v", len(left), err)
-			}
-		})
-	}
-}
-
-// notation writes the index without ever looking back, deletes the old one, and
-// loses signatures of its own. It must not lose ours.
-func TestNotationAtTheSameTimeDropsNothingOfOurs(t *testing.T) {
-	pki, err := testenv.NewPKI()
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	chain, err := pki.Chain(key.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry := testenv.Start(t, testenv.NewDockerRegistry)
-	_, app := image(t, registry.Host, "v1", registry.PushImage)
-	var loops sync.WaitGroup
-	for range 2 {
-		notation := testenv.Start(t, testenv.NewNotation)
-		if err := notation.AddKeyFile("local", key, chain); err != nil {
-			t.Fatal(err)
-		}
-		loops.Go(func() {
-			for range 15 { // a deletion that fails is an error to notation
-				if _, err := notation.Run(t.Context(), nil, "sign", "--key", "local", app.String()); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	var outputs [3]struct{ stdout, stderr bytes.Buffer }
-	var children []*exec.Cmd
-	for i := range outputs {
-		children = append(children, startWriter(t, writerTask{app.String(), 2, 5, t.TempDir()}, &outputs[i].stdout, &outputs[i].stderr))
-	}
-	loops.Wait()
-	var ours []string
-	for i, child := range children {
-		if err := child.Wait(); err != nil {
-			t.Errorf("%v: %s", err, &outputs[i].stderr)
-		}
-		ours = append(ours, strings.Fields(outputs[i].stdout.String())...)
-	}
-	found := listed(t, app)
-	t.Logf("of 30 signatures of notation, %d are listed", len(found)-len(ours))
-	for _, signature := range ours {
-		if !slices.Contains(found, digest.Digest(signature)) {
-			t.Errorf("%s is lost", signature)
-		}
-	}
-	if len(ours) != 30 || len(found) < len(ours) {
-		t.Errorf("%d of ours were pushed, %d are listed in all", len(ours), len(found))
-	}
-}
-
 // front is a proxy in front of a registry, in which a test can do something
 // before a request goes on.
 func front(t *testing.T, registry *testenv.Registry, before func(w http.ResponseWriter, r *http.Request) (done bool)) (host string) {
 	t.Helper()
-	behind := &httputil.ReverseProxy{
+	behind := proxyTo(registry)
+	return serveRegistry(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !before(w, r) {
+			behind.ServeHTTP(w, r)
+		}
+	}))
+}
+
+func proxyTo(registry *testenv.Registry) http.Handler {
+	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(&url.URL{Scheme: "http", Host: registry.Host})
 			r.Out.Host = r.In.Host
 		},
 		ErrorLog: log.New(io.Discard, "", 0), // of clients that were killed
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !before(w, r) {
-			behind.ServeHTTP(w, r)
-		}
-	}))
+}
+
+// serveRegistry serves a handler under a name that notation and oras speak plain HTTP
+// with.
+func serveRegistry(t *testing.T, handler http.Handler) (host string) {
+	t.Helper()
+	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	return strings.Replace(strings.TrimPrefix(server.URL, "http://"), "127.0.0.1", "localhost", 1)
 }

@@ -2,7 +2,10 @@
 
 package testenv
 
-import "testing"
+import (
+	"os"
+	"testing"
+)
 
 // Count names a pair of figures that "make soak" collects from the tests, adds
 // up and writes into the documentation.
@@ -23,3 +26,7 @@ func Tally(tb testing.TB, what Count, tried, held int) {
 	tb.Helper()
 	tb.Logf("tally: %s: %d tried, %d held", what, tried, held)
 }
+
+// Soak reports whether tests should take their long form: more positions, more
+// combinations, more writers. "make soak" sets the variable SOAK for that.
+func Soak() bool { return os.Getenv("SOAK") != "" }
