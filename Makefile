@@ -78,6 +78,17 @@ fuzz: setup ## run each fuzz target for FUZZTIME
 		done; \
 	done
 
+.PHONY: fault-matrix
+fault-matrix: setup ## write docs/module-faults.md and docs/registry-faults.md from the faults that are tried
+	@go test -count=1 -run TestModuleFaults ./cmd/notation-pkcs11 -update
+	@SOAK=1 go test -count=1 -run TestRegistryFaults -timeout 1h ./action -update
+
+.PHONY: soak
+soak: setup ## run the long forms of the tests and each fuzz target for ten minutes, and write docs/soak.md
+	@mkdir -p .cache
+	@go build -o .cache/soak ./testenv/soak
+	@{ SOAK=1 go test -v -count=1 -timeout 4h ./action ./cmd/... ; $(MAKE) -s fuzz FUZZTIME=10m; } 2>&1 | .cache/soak docs/soak.md README.md
+
 .PHONY: clean
 clean: ## delete what the other targets made
 	@test ! -e .cache || chmod -R u+w .cache

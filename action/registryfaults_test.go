@@ -536,7 +536,7 @@ func TestRegistryFaults(t *testing.T) {
 	w := newFaultWorld(t)
 	w.findSteps(t)
 	whole, cases := w.plan()
-	if os.Getenv("SOAK") != "" {
+	if testenv.Soak() {
 		cases = whole
 	}
 	page := readFaultPage(t)

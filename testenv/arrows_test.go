@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	"testenv/generated":          {},
 	"testenv/performance":        {"testenv/generated"},
 	"testenv/secretwatch":        {"testenv", "testenv/leak"},
+	"testenv/soak":               {"testenv", "testenv/generated"},
 	"testenv/selftest":           {"testenv"},
 	"docs":                       {},
 	"packaging":                  {},

@@ -147,7 +147,7 @@ func planTrials(t *testing.T, h *hsm) []trial {
 			}
 			for nth := range calls[function] + 1 {
 				for _, f := range faultsOf(function) {
-					if one := (trial{s, function, nth, f}); one.isBounded() || os.Getenv("SOAK") == "1" && nth != each {
+					if one := (trial{s, function, nth, f}); one.isBounded() || testenv.Soak() && nth != each {
 						trials = append(trials, one)
 					}
 				}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -132,7 +131,7 @@ func steps(t *testing.T, h *hsm, w work) []string {
 	var calls []string
 	for _, name := range slices.Sorted(maps.Keys(count)) {
 		for n := range count[name] {
-			if n == 0 || os.Getenv("SOAK") == "1" {
+			if n == 0 || testenv.Soak() {
 				calls = append(calls, fmt.Sprintf("%s#%d", name, n+1))
 			}
 		}
