@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"log/slog"
 	"os"
+	"regexp"
 	"sync"
 	"time"
 
@@ -21,7 +22,8 @@ type capture struct {
 
 	mu     sync.Mutex
 	pins   []pkcs11.PIN
-	signal string // named by the Go runtime when a signal ended the child
+	muted  bool   // from the Go runtime's report of a crash on
+	signal string // the one that it names
 }
 
 // Bounds in bytes: of what is logged of a line, and of what is kept of one that
@@ -63,21 +65,30 @@ func (c *capture) read() {
 	}
 }
 
-// take takes one line. What the Go runtime says after a deadly signal's name is
-// not logged: it has the registers, and in C_Login those can hold a piece of the
-// PIN.
+// take takes one line. Of a report of a crash only what it begins with is logged:
+// it has the registers, and in C_Login those can hold a piece of the PIN. Before
+// it on its line stands what the module printed without a line's end.
 func (c *capture) take(line []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.signal != "" {
+	if name := deadlySignal.FindSubmatch(line); name != nil && c.signal == "" {
+		c.signal = "signal " + string(name[1])
+	}
+	if c.muted {
 		return
 	}
+	c.muted = report.Match(line)
 	for _, pin := range c.pins {
 		line = bytes.ReplaceAll(line, pin.Reveal(), []byte("REDACTED"))
 	}
-	line = line[:min(len(line), maxLine)]
-	c.signal = signalName(line)
-	c.log.Debug("module output", "line", string(line))
+	if c.muted {
+		begin := report.FindIndex(line)
+		if begin == nil {
+			return // the PIN is a piece of it
+		}
+		line = line[:begin[1]]
+	}
+	c.log.Debug("module output", "line", string(line[:min(len(line), maxLine)]))
 }
 
 // hide keeps a PIN out of the log.
@@ -111,17 +122,10 @@ func (c *capture) causeOfDeath(state *os.ProcessState) string {
 	return state.String()
 }
 
-// signalName finds the line with which the Go runtime reports a deadly signal
-// in C code, such as "SIGSEGV: segmentation violation", and names the signal.
-func signalName(line []byte) string {
-	name, _, found := bytes.Cut(line, []byte(": "))
-	if !found || !bytes.HasPrefix(name, []byte("SIG")) || len(name) > 10 {
-		return ""
-	}
-	for _, b := range name {
-		if b < 'A' || b > 'Z' {
-			return ""
-		}
-	}
-	return "signal " + string(name)
-}
+// deadlySignal finds what the Go runtime says of a signal in C code, such as
+// "SIGSEGV: segmentation violation". These are all that it reports so.
+var deadlySignal = regexp.MustCompile(`(SIG(?:ABRT|BUS|EMT|FPE|ILL|QUIT|SEGV|STKFLT|SYS|TRAP)): `)
+
+// report finds what the Go runtime's report of a crash begins with: such a signal,
+// an exception on Windows, an error of its own.
+var report = regexp.MustCompile(deadlySignal.String() + `|Exception 0x|PC=0x|unexpected fault|fatal error:|panic:`)

@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"io"
-	"strings"
 	"testing"
 )
 
@@ -79,21 +78,5 @@ func TestFrameTakesNoMoreMemoryThanWhatComes(t *testing.T) {
 	}).AllocedBytesPerOp()
 	if taken > 1<<20 {
 		t.Errorf("%d bytes were taken for %d", taken, len(cut))
-	}
-}
-
-func TestDeadlySignalIsNamed(t *testing.T) {
-	for line, want := range map[string]string{
-		"SIGSEGV: segmentation violation":    "signal SIGSEGV",
-		"SIGABRT: abort":                     "signal SIGABRT",
-		"SIGNAL-LIKE: printed by the module": "",
-		"SIG: short":                         "signal SIG",
-		"error: SIGSEGV":                     "",
-		"SIGsegv: no":                        "",
-		strings.Repeat("S", 2000):            "",
-	} {
-		if got := signalName([]byte(line)); got != want {
-			t.Errorf("%q: %q, want %q", line, got, want)
-		}
 	}
 }
