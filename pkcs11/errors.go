@@ -19,6 +19,7 @@ const (
 	KindURI          Kind = "uri"           // the URI is malformed, or doesn't select a private key
 	KindConfig       Kind = "config"        // another setting is malformed
 	KindModule       Kind = "module"        // the module can't be found or loaded
+	KindUnsafe       Kind = "unsafe-module" // somebody else could have put the module there: it was not loaded
 	KindNoToken      Kind = "no-token"      // no token matches the URI
 	KindTokens       Kind = "tokens"        // several tokens match it
 	KindNoKey        Kind = "no-key"        // no private key matches it

@@ -36,10 +36,11 @@ type Options struct {
 // /usr/lib/softhsm/libsofthsm2.so, and initializes it. It asks the module to
 // use the operating system's locks; one that answers CKR_CANT_LOCK is used
 // without, one call at a time. An error of KindModule says why the file is not
-// a module that can be loaded here. Close the module when done.
+// a module that can be loaded here, one of KindUnsafe who else could have put it
+// there. Close the module when done.
 func Load(path string, o Options) (*Module, error) {
-	if err := checkModulePath(path); err != nil {
-		return nil, newError(KindModule, "the PKCS#11 module %q %v", path, err)
+	if err := CheckModule(path); err != nil {
+		return nil, err
 	}
 	c := &calls{trace: o.Trace}
 	done := c.begin("dlopen")

@@ -10,6 +10,26 @@ import (
 	"path/filepath"
 )
 
+// CheckModule says, without loading it, whether Load would refuse the file at a
+// path. The error is of KindUnsafe where somebody else could have put it there,
+// and else of KindModule.
+func CheckModule(path string) error {
+	err := checkModulePath(path)
+	if err == nil {
+		return nil
+	}
+	kind := KindModule
+	if errors.As(err, new(unsafePathError)) {
+		kind = KindUnsafe
+	}
+	return newError(kind, "the PKCS#11 module %q %v", path, err)
+}
+
+// unsafePathError says who could have put the module there.
+type unsafePathError string
+
+func (e unsafePathError) Error() string { return string(e) }
+
 // checkModulePath refuses what must not be loaded: its code would run with the
 // caller's rights, and see the PIN.
 func checkModulePath(path string) error {
@@ -23,7 +43,7 @@ func checkModulePath(path string) error {
 	if !info.Mode().IsRegular() {
 		return errors.New("is not a regular file")
 	}
-	return asReason(checkWriters(path))
+	return asReason(checkWriters("/", path))
 }
 
 // asReason says why without the path, which the sentence has already.

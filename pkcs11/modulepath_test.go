@@ -5,8 +5,10 @@
 package pkcs11
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -31,9 +33,11 @@ func TestModuleFromWhereOthersCanWriteIsRefused(t *testing.T) {
 	}{
 		{"as packages install it", "", "a/b/module.so", ""},
 		{"the group can write", "chmod 775 a a/b a/b/module.so", "a/b/module.so", ""},
-		{"the file", "chmod o+w a/b/module.so", "a/b/module.so", "every user of this machine; type: chmod o-w"},
-		{"its directory", "chmod o+w a/b", "a/b/module.so", `/a/b"`},
-		{"the directory above", "chmod o+w a", "a/b/module.so", `/a"`},
+		{"the file", "chmod o+w a/b/module.so", "a/b/module.so", "every user of this machine; type: chmod o-w '"},
+		{"its directory", "chmod o+w a/b", "a/b/module.so", "/a/b'"},
+		{"the directory above", "chmod o+w a", "a/b/module.so", "/a'"},
+		{"all of them", "chmod o+w a a/b; ln -s a/b way", "way/../b/module.so", "type: chmod o-w '$DIR/a' '$DIR/a/b'"},
+		{"a quote in a name", "mkdir \"it's\"; cp a/b/module.so \"it's\"; chmod o+w \"it's\"", "it's/module.so", `/it'\''s'`},
 		{"a directory that the path leaves again", "", "open/../a/b/module.so", "every user"},
 		{"a link to a good place", "ln -s a/b/module.so link", "link", ""},
 		{"a link to a bad place", "chmod o+w a; ln -s a/b/module.so link", "link", "every user"},
@@ -61,13 +65,67 @@ func TestModuleFromWhereOthersCanWriteIsRefused(t *testing.T) {
 			if output, err := shell.CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, output)
 			}
-			err := checkModulePath(dir + "/" + row.path)
-			if row.says == "" && err != nil || row.says != "" && (err == nil || !strings.Contains(err.Error(), row.says)) {
-				t.Errorf("error %v, want %q", err, row.says)
+			err, says := checkModulePath(dir+"/"+row.path), strings.ReplaceAll(row.says, "$DIR", dir)
+			if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+				t.Errorf("error %v, want %q", err, says)
 			}
 		})
 	}
 	if err := checkModulePath("module.so"); err == nil || !strings.Contains(err.Error(), "not an absolute path") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// The directory in which a path starts is on it, too.
+func TestOpenRootIsRefused(t *testing.T) {
+	for mode, says := range map[fs.FileMode]string{
+		0o777:                 "type: chmod o-w '$ROOT'",
+		0o777 | fs.ModeSticky: "",
+		0o755:                 "",
+	} {
+		root := t.TempDir()
+		if err := os.WriteFile(filepath.Join(root, "module.so"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("/module.so", filepath.Join(root, "link")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(root, mode); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"/module.so", "/link"} {
+			err, says := checkWriters(root, path), strings.ReplaceAll(says, "$ROOT", root)
+			if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+				t.Errorf("%v: %s: error %v, want %q", mode, path, err, says)
+			}
+		}
+	}
+}
+
+// Who can't close a place is told how it can be closed, and that this is no
+// matter of the module's path.
+func TestRefusalOfWhatIsRootsNamesSudo(t *testing.T) {
+	open := openEntries{user: 4711}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open.look(info, dir)
+	if err := open.refusal(); err == nil || !strings.Contains(err.Error(), "type: sudo chmod o-w '"+dir+"'") {
+		t.Errorf("error %v", err)
+	}
+	file := filepath.Join(dir, "module.so")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(file, Options{}); !IsKind(err, KindUnsafe) {
+		t.Errorf("error %v", err)
+	}
+	if err := CheckModule(file + ".missing"); !IsKind(err, KindModule) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -19,14 +20,18 @@ import (
 // leads, and at the file. Since what it has seen can be changed by the owner,
 // root and a group alone, it holds for the loading that follows. Groups are
 // trusted: Debian's /usr/local/lib is writable by the group staff.
-func checkWriters(path string) error {
+//
+// The root is where the path starts, "/" but in tests.
+func checkWriters(root, path string) error {
 	const maxLinks = 40 // as Linux has it
 	links := 0
-	place, rest := "/", path
-	directory, err := os.Lstat(place)
+	place, rest := root, path
+	directory, err := os.Lstat(root)
 	if err != nil {
 		return err
 	}
+	found := openEntries{user: os.Geteuid()}
+	found.look(directory, root)
 	for rest != "" {
 		var name string
 		name, rest, _ = strings.Cut(rest, "/")
@@ -38,10 +43,11 @@ func checkWriters(path string) error {
 		if err != nil {
 			return err
 		}
-		if err := checkEntry(directory, place, info, next); err != nil {
+		if err := checkOwners(directory, place, info, next); err != nil {
 			return err
 		}
-		if info.Mode()&fs.ModeSymlink == 0 {
+		if info.Mode()&fs.ModeSymlink == 0 { // a link's own bits mean nothing
+			found.look(info, next)
 			place, directory = next, info
 			continue
 		}
@@ -54,37 +60,59 @@ func checkWriters(path string) error {
 		}
 		rest = target + "/" + rest
 		if filepath.IsAbs(target) {
-			place = "/"
+			place = root
 		}
 		if directory, err = os.Lstat(place); err != nil {
 			return err
 		}
 	}
-	return nil
+	return found.refusal()
 }
 
 const writableByOthers = 0o002
 
-// checkEntry looks at one entry of a directory that others may write to only if
-// it is sticky. There an entry belongs to who made it, who may be anybody.
-func checkEntry(directory fs.FileInfo, directoryPath string, entry fs.FileInfo, entryPath string) error {
-	if directory.Mode()&writableByOthers != 0 {
-		for _, side := range []struct {
-			path string
-			info fs.FileInfo
-		}{{directoryPath, directory}, {entryPath, entry}} {
-			if uid := owner(side.info); uid != 0 && uid != os.Geteuid() {
-				return fmt.Errorf("can be changed by user %d of this machine: %q is that user's, in a directory that everybody can write to; move the module to where only you or root can write", uid, side.path)
-			}
-		}
+// openEntries are the places on a path that every user can change.
+type openEntries struct {
+	user   int
+	paths  []string // quoted
+	others bool     // one of them isn't the user's
+}
+
+// look looks at a file, or at a directory, which may be open if it is sticky.
+func (o *openEntries) look(info fs.FileInfo, path string) {
+	if info.Mode()&writableByOthers == 0 || info.IsDir() && info.Mode()&fs.ModeSticky != 0 {
+		return
 	}
-	switch mode := entry.Mode(); {
-	case mode&fs.ModeSymlink != 0: // whose own bits mean nothing
-	case mode&writableByOthers == 0:
-	case !mode.IsDir():
-		return fmt.Errorf("can be changed by every user of this machine; type: chmod o-w %q", entryPath)
-	case mode&fs.ModeSticky == 0:
-		return fmt.Errorf("stands in a directory that every user of this machine can change; type: chmod o-w %q", entryPath)
+	if path = shellQuoted(path); !slices.Contains(o.paths, path) {
+		o.paths = append(o.paths, path)
+	}
+	o.others = o.others || owner(info) != o.user
+}
+
+func (o *openEntries) refusal() error {
+	if len(o.paths) == 0 {
+		return nil
+	}
+	command := "chmod o-w "
+	if o.others && o.user != 0 {
+		command = "sudo " + command
+	}
+	return unsafePathError("can be replaced by every user of this machine; type: " + command + strings.Join(o.paths, " "))
+}
+
+// checkOwners looks at one entry of a directory that others may write to since
+// it is sticky. There an entry belongs to who made it, who may be anybody.
+func checkOwners(directory fs.FileInfo, directoryPath string, entry fs.FileInfo, entryPath string) error {
+	if directory.Mode()&writableByOthers == 0 || directory.Mode()&fs.ModeSticky == 0 {
+		return nil
+	}
+	for _, side := range []struct {
+		path string
+		info fs.FileInfo
+	}{{directoryPath, directory}, {entryPath, entry}} {
+		if uid := owner(side.info); uid != 0 && uid != os.Geteuid() {
+			return unsafePathError(fmt.Sprintf("can be replaced by user %d of this machine: %q is that user's, in a directory that everybody can write to; move the module to where only you or root can write", uid, side.path))
+		}
 	}
 	return nil
 }

@@ -139,7 +139,7 @@ func readSecretFile(name string) ([]byte, error) {
 	}
 	const readableByOthers = 0o004
 	if runtime.GOOS != "windows" && info.Mode().Perm()&readableByOthers != 0 {
-		return nil, fmt.Errorf("every user can read it; type: chmod 600 '%s'", strings.ReplaceAll(name, "'", `'\''`))
+		return nil, errors.New("every user can read it; type: chmod 600 " + shellQuoted(name))
 	}
 	secret, err := io.ReadAll(io.LimitReader(f, maxPIN+1))
 	if err != nil {
@@ -155,4 +155,9 @@ func readSecretFile(name string) ([]byte, error) {
 		return nil, errors.New("it is empty")
 	}
 	return secret, nil
+}
+
+// shellQuoted returns a file's name as one word of a command that is to be typed.
+func shellQuoted(name string) string {
+	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
 }

@@ -35,6 +35,7 @@ var ofKind = map[pkcs11.Kind]advice{
 	pkcs11.KindURI:          {validation, "A key id is a PKCS#11 URI such as pkcs11:token=LABEL;object=LABEL (RFC 7512)"},
 	pkcs11.KindConfig:       {validation, "Correct the setting that this names"},
 	pkcs11.KindModule:       {validation, "Give the path of the vendor's PKCS#11 library with module-path in the key URI, with the plugin config module, or with NOTATION_PKCS11_MODULE"},
+	pkcs11.KindUnsafe:       {validation, "The library was not loaded, since it would see the PIN; close those places to others first, as on GitHub-hosted runners, where /opt and /usr/share are open to all, or move the library"},
 	pkcs11.KindNoToken:      {validation, "Check that the token is plugged in or its server reachable, and that token=… in the key URI is its label"},
 	pkcs11.KindTokens:       {validation, "Add serial=… or another attribute to the key URI, so that it selects one token"},
 	pkcs11.KindNoKey:        {validation, "Check object=… and id=… in the key URI against the keys on the token"},

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action"
@@ -49,10 +48,7 @@ func (b *builtIn) Check(keyID string, config map[string]string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(c.Module); err != nil {
-		return fmt.Errorf("the PKCS#11 module: %w", err)
-	}
-	return nil
+	return pkcs11.CheckModule(c.Module)
 }
 
 // Close implements action.BuiltIn.

@@ -4,6 +4,9 @@ package main
 
 import (
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -106,6 +109,10 @@ func TestWrongInputsTouchNothing(t *testing.T) {
 	}
 	w.env = append(w.env, module.Env()...)
 	w.inputs["module"] = module.Path
+	open := filepath.Join(t.TempDir(), "module.so")
+	if err := errors.Join(os.WriteFile(open, nil, 0o644), os.Chmod(filepath.Dir(open), 0o777)); err != nil {
+		t.Fatal(err)
+	}
 	before := len(w.registry.Requests())
 	for _, wrong := range []struct {
 		name    string
@@ -118,6 +125,7 @@ func TestWrongInputsTouchNothing(t *testing.T) {
 		{"several at once", image, map[string]string{"mode": "singing", "concurrency": "0"}, []string{"mode:", "concurrency:"}},
 		{"malformed key", image, map[string]string{"key_id": "pkcs11:label=release"}, []string{"label"}},
 		{"no such module", image, map[string]string{"module": "/absent.so"}, []string{"/absent.so", "no such file"}},
+		{"a module that others can replace", image, map[string]string{"module": open}, []string{"chmod o-w '" + filepath.Dir(open) + "'"}},
 		{"two PINs", image, map[string]string{"plugin_config": "pin_source=env:X"}, []string{"pin_source"}},
 		{"unknown setting", image, map[string]string{"plugin_config": "speed=high"}, []string{`"speed"`}},
 		{"no trust", image, map[string]string{"trusted_certificates": "", "trusted_identities": ""}, []string{"nobody to trust"}},
