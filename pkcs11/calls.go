@@ -37,10 +37,11 @@ type binding interface {
 }
 
 // Trace is told of every PKCS#11 call before it is made, and then, by the
-// function it returned, of the CKR that came back. The loading and unloading of
-// the library count as the calls "dlopen" and "dlclose". It is called from
-// every goroutine that uses the module and must not call the module itself.
-type Trace func(call string) (done func(rv uint))
+// function it returned, of the CKR that came back, and of what can't be about
+// the answer that came with it. The loading and unloading of the library count as
+// the calls "dlopen" and "dlclose". It is called from every goroutine that uses
+// the module and must not call the module itself.
+type Trace func(call string) (done func(rv uint, wrong error))
 
 // callError is the failure of one PKCS#11 function.
 type callError struct {
@@ -84,15 +85,19 @@ func (c *calls) do(call string, f func() error) error {
 	}
 	done := c.begin(call)
 	err := wrapCall(call, f())
+	if c := (*callError)(nil); errors.As(err, &c) && c.why != nil {
+		done(pkcs11.CKR_OK, c.why)
+		return err
+	}
 	_, rv := returned(err)
-	done(rv)
+	done(rv, nil)
 	return err
 }
 
 // begin tells the trace of a call.
-func (c *calls) begin(call string) (done func(rv uint)) {
+func (c *calls) begin(call string) (done func(rv uint, wrong error)) {
 	if c.trace == nil {
-		return func(uint) {}
+		return func(uint, error) {}
 	}
 	return c.trace(call)
 }
@@ -101,7 +106,7 @@ func (c *calls) begin(call string) (done func(rv uint)) {
 func (c *calls) destroy() {
 	done := c.begin("dlclose")
 	c.module.Destroy()
-	done(pkcs11.CKR_OK)
+	done(pkcs11.CKR_OK, nil)
 }
 
 func wrapCall(call string, err error) error {

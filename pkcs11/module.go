@@ -46,12 +46,12 @@ func Load(path string, o Options) (*Module, error) {
 	done := c.begin("dlopen")
 	library, unload, err := probe(path)
 	if err != nil {
-		done(pkcs11.CKR_OK)
+		done(pkcs11.CKR_OK, nil)
 		return nil, newError(KindModule, "the PKCS#11 module %q %v", path, err)
 	}
 	defer unload() // the binding holds it too by then
 	ctx := pkcs11.New(path)
-	done(pkcs11.CKR_OK)
+	done(pkcs11.CKR_OK, nil)
 	if ctx == nil {
 		return nil, newError(KindModule, "the PKCS#11 module %q can't be loaded", path)
 	}

@@ -246,18 +246,21 @@ func (c *child) askPIN(_ context.Context, token pkcs11.TokenInfo) (pkcs11.PIN, e
 }
 
 // record is the pkcs11.Trace that tells the parent where a module died.
-func (c *child) record(call string) (done func(rv uint)) {
+func (c *child) record(call string) (done func(rv uint, wrong error)) {
 	slot := c.recorder.enter(call)
-	return func(uint) { c.recorder.leave(slot) }
+	return func(uint, error) { c.recorder.leave(slot) }
 }
 
 // report is record for a parent that logs each call.
-func (c *child) report(call string) (done func(rv uint)) {
+func (c *child) report(call string) (done func(rv uint, wrong error)) {
 	leave, start := c.record(call), time.Now()
-	return func(rv uint) {
-		took := time.Since(start)
-		leave(rv)
-		c.send(frameCall, finishedCall{call, rv, took.Nanoseconds()})
+	return func(rv uint, wrong error) {
+		finished := finishedCall{Call: call, RV: rv, Nanoseconds: time.Since(start).Nanoseconds()}
+		leave(rv, wrong)
+		if wrong != nil {
+			finished.Wrong = wrong.Error()
+		}
+		c.send(frameCall, finished)
 	}
 }
 

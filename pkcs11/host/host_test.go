@@ -437,3 +437,17 @@ func TestCrashShowsNoRegisters(t *testing.T) {
 		}
 	}
 }
+
+// The log says of an answer that can't be what the error says.
+func TestLogNamesAnAnswerThatCanNotBe(t *testing.T) {
+	f := newFixture(t, "C_Sign#2 long 8")
+	var log bytes.Buffer
+	c := config(f.Path)
+	c.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if err := sign(t.Context(), c); !pkcs11.IsKind(err, pkcs11.KindAnswer) {
+		t.Errorf("error %v", err)
+	}
+	if said := log.String(); !strings.Contains(said, `wrong="the module says that its answer has a length of`) || strings.Contains(said, "CKR_GENERAL_ERROR") {
+		t.Errorf("the log says:\n%s", said)
+	}
+}

@@ -144,6 +144,7 @@ type finishedCall struct {
 	Call        string `json:"call"`
 	RV          uint   `json:"rv"`
 	Nanoseconds int64  `json:"ns"`
+	Wrong       string `json:"wrong,omitempty"` // about the answer, where it can't be
 }
 
 // pipe sends and receives frames. Frames may be sent from several goroutines,

@@ -145,7 +145,11 @@ func (p *process) handle(t frameType, body []byte) error {
 		if err := json.Unmarshal(body, &c); err != nil {
 			return err
 		}
-		p.log.Debug("call", "function", c.Call, "rv", pkcs11.RVName(c.RV), "duration", time.Duration(c.Nanoseconds))
+		attributes := []any{"function", c.Call, "rv", pkcs11.RVName(c.RV), "duration", time.Duration(c.Nanoseconds)}
+		if c.Wrong != "" {
+			attributes = append(attributes, "wrong", c.Wrong)
+		}
+		p.log.Debug("call", attributes...)
 	case frameAsk:
 		var token pkcs11.TokenInfo
 		if err := json.Unmarshal(body, &token); err != nil {
