@@ -23,7 +23,7 @@ struct attribute {
 #pragma pack(pop)
 #endif
 
-enum { GET_SLOT_LIST = 4, GET_MECHANISM_LIST = 7, GET_ATTRIBUTE_VALUE = 24, FIND_OBJECTS = 27, SIGN = 43 };
+enum { GET_SLOT_LIST = 4, GET_MECHANISM_LIST = 7, LOGIN = 18, GET_ATTRIBUTE_VALUE = 24, FIND_OBJECTS = 27, SIGN = 43 };
 
 static unsigned long getSlotList(void *module, unsigned char present, unsigned long *slots, unsigned long *count)
 {
@@ -37,6 +37,13 @@ static unsigned long getMechanismList(void *module, unsigned long slot, unsigned
 	unsigned long (*f)(unsigned long, unsigned long *, unsigned long *) = ((struct functions *)module)->list[GET_MECHANISM_LIST];
 
 	return f(slot, mechanisms, count);
+}
+
+static unsigned long login(void *module, unsigned long session, unsigned long user, const unsigned char *pin, unsigned long length)
+{
+	unsigned long (*f)(unsigned long, unsigned long, const unsigned char *, unsigned long) = ((struct functions *)module)->list[LOGIN];
+
+	return f(session, user, pin, length);
 }
 
 static unsigned long findObjects(void *module, unsigned long session, unsigned long *objects, unsigned long most, unsigned long *count)
@@ -93,7 +100,8 @@ import (
 // value of an attribute.
 const maxAnswer = 1 << 20
 
-// checked is the binding, but for the calls whose answer has a length. The
+// checked is the binding, but for the login, of which it would leave a copy of the
+// PIN in memory that it has freed, and for the calls whose answer has a length. The
 // binding believes that length: where it is more than was asked for it reads,
 // and hands on, memory that lies behind, and where it is very large or missing
 // the process dies.
@@ -195,6 +203,16 @@ func (c *checked) GetMechanismList(slot uint) ([]*pkcs11.Mechanism, error) {
 		mechanisms[i] = pkcs11.NewMechanism(uint(t), nil)
 	}
 	return mechanisms, err
+}
+
+// Login is that of the binding, with the PIN's own bytes. No PIN is NULL, which
+// means the token's own keypad.
+func (c *checked) Login(s pkcs11.SessionHandle, user uint, pin []byte) error {
+	var start *C.uchar
+	if len(pin) > 0 {
+		start = (*C.uchar)(unsafe.SliceData(pin))
+	}
+	return failure(C.login(c.functions, C.ulong(s), C.ulong(user), start, C.ulong(len(pin))))
 }
 
 // FindObjects is that of the binding. Its second result says nothing.

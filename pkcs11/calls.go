@@ -5,7 +5,6 @@ package pkcs11
 import (
 	"errors"
 	"sync"
-	"unsafe"
 
 	"github.com/miekg/pkcs11"
 )
@@ -23,7 +22,7 @@ type binding interface {
 	GetMechanismList(slot uint) ([]*pkcs11.Mechanism, error)
 	OpenSession(slot, flags uint) (pkcs11.SessionHandle, error)
 	CloseSession(pkcs11.SessionHandle) error
-	Login(s pkcs11.SessionHandle, user uint, pin string) error
+	Login(s pkcs11.SessionHandle, user uint, pin []byte) error
 	Logout(pkcs11.SessionHandle) error
 	FindObjectsInit(pkcs11.SessionHandle, []*pkcs11.Attribute) error
 	FindObjects(s pkcs11.SessionHandle, most int) ([]pkcs11.ObjectHandle, bool, error)
@@ -165,10 +164,8 @@ func (c *calls) closeSession(s pkcs11.SessionHandle) error {
 	return c.do("C_CloseSession", func() error { return c.module.CloseSession(s) })
 }
 
-// login gives the binding, which wants a string, one that shares the PIN's bytes
-// and is not a copy that nobody could wipe.
 func (c *calls) login(s pkcs11.SessionHandle, user uint, pin []byte) error {
-	return c.do("C_Login", func() error { return c.module.Login(s, user, unsafe.String(unsafe.SliceData(pin), len(pin))) })
+	return c.do("C_Login", func() error { return c.module.Login(s, user, pin) })
 }
 
 func (c *calls) logout(s pkcs11.SessionHandle) error {
