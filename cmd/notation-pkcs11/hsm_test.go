@@ -6,7 +6,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"crypto"
 	"crypto/rsa"
 	"crypto/x509"
@@ -20,10 +19,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
+	"golang.org/x/sys/unix"
 
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv/faults"
@@ -99,7 +100,6 @@ type attempt struct {
 	*faults.Module
 	command        *exec.Cmd
 	dir            string // with all that it writes
-	marker         string // NAME=value in the environment of all its processes
 	begun          time.Time
 	took           time.Duration
 	stdout, stderr bytes.Buffer
@@ -116,10 +116,10 @@ func (h *hsm) start(o order) (*attempt, error) {
 	if r.Module, err = faults.New(r.dir, h.token.Store.Module, o.rules...); err != nil {
 		return nil, err
 	}
-	r.marker = "HSM_TEST_RUN=" + r.dir
 	r.command = exec.Command(h.executable, o.args...)
+	r.command.Args[0] = r.executable()
 	r.command.Dir = r.dir
-	r.command.Env = append(append(r.Env(), h.token.Env()...), r.marker,
+	r.command.Env = append(append(r.Env(), h.token.Env()...),
 		"PATH="+os.Getenv("PATH"), "HOME="+r.dir, "TMPDIR="+r.dir,
 		"NOTATION_PKCS11_PIN="+h.token.PIN, "NOTATION_PKCS11_MODULE="+r.Path, "NOTATION_PKCS11_CERT_CHAIN="+h.chain,
 		"NOTATION_PKCS11_LOG="+filepath.Join(r.dir, "log"), "NOTATION_PKCS11_TIMEOUT="+o.timeout.String())
@@ -232,54 +232,76 @@ func formsOf(secret string) []string {
 	return forms
 }
 
-// checkNobodyIsLeft checks that the command's processes are gone, or go at once.
-func (r *attempt) checkNobodyIsLeft(ctx context.Context) error {
+// executable is what the command takes its executable for, and so does its module
+// host: by the first of their arguments the run's processes are known, which all
+// users may read in /proc. Their environment nobody but root can.
+func (r *attempt) executable() string { return filepath.Join(r.dir, "notation-pkcs11") }
+
+// isGone waits until the processes are gone.
+func (r *attempt) isGone() error {
+	var left []int
 	for range 500 {
-		left, err := r.processes()
-		if err != nil || len(left) == 0 {
+		var err error
+		if left, err = processesOf(r.dir); err != nil || len(left) == 0 {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("processes are left: %v", left)
-		case <-time.After(20 * time.Millisecond):
-		}
+		time.Sleep(20 * time.Millisecond)
 	}
-	return errors.New("processes are left")
+	return fmt.Errorf("processes are left: %v", left)
 }
 
-// processes lists those of the command that are there: the executable's, and all
-// that have ever loaded the module. Those that have ended and wait for their
-// parent have no environment.
-func (r *attempt) processes() ([]int, error) {
-	journal, err := r.Journal()
+// checkNobodyIsLeft checks that no process of any run is left.
+func (h *hsm) checkNobodyIsLeft(t *testing.T) {
+	t.Helper()
+	if left, err := processesOf(h.dir); err != nil || len(left) > 0 {
+		t.Errorf("processes are left: %v, %v", left, err)
+	}
+}
+
+// processesOf lists the processes whose executable they take to be below a
+// directory. Those that have ended and wait for their parent have no arguments.
+func processesOf(dir string) ([]int, error) {
+	arguments, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		return nil, err
 	}
-	pids := []int{r.command.Process.Pid}
-	for _, call := range journal {
-		if !slices.Contains(pids, call.PID) {
-			pids = append(pids, call.PID)
+	var pids []int
+	self := false
+	for _, path := range arguments {
+		content, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // it has ended
+		}
+		pid, numberErr := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err := errors.Join(err, numberErr); err != nil {
+			return nil, fmt.Errorf("who is there can't be known: %w", err)
+		}
+		self = self || pid == os.Getpid()
+		if bytes.HasPrefix(content, []byte(dir+"/")) {
+			pids = append(pids, pid)
 		}
 	}
-	return slices.DeleteFunc(pids, func(pid int) bool {
-		environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		return err != nil || !bytes.Contains(environ, []byte(r.marker)) // ended, or another one by now
-	}), nil
+	if !self {
+		return nil, errors.New("who is there can't be known: /proc does not even have this process")
+	}
+	return pids, nil
 }
 
-// checkNobodyIsLeft checks that no process of any run is left, such as one that
-// did not come to loading the module.
-func (h *hsm) checkNobodyIsLeft(t *testing.T) {
-	t.Helper()
-	environs, err := filepath.Glob("/proc/[0-9]*/environ")
-	if err != nil || len(environs) == 0 {
-		t.Fatalf("no list of processes: %v", err)
+// A command that hangs, and its module host, are seen to be there, whoever looks.
+func TestProcessesThatAreLeftAreSeen(t *testing.T) {
+	h := newHSM(t, buildPlugin(t))
+	r, err := h.start(order{args: []string{"generate-signature"}, request: generate(), rules: []string{"C_Login#1 hang"}, timeout: timeout})
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, path := range environs {
-		environ, err := os.ReadFile(path)
-		if err == nil && bytes.Contains(environ, []byte("HSM_TEST_RUN="+h.dir)) {
-			t.Errorf("the process of %s is left", path)
-		}
+	defer r.wait()
+	defer r.command.Process.Kill()
+	host, err := r.hangsIn("C_Login#1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := processesOf(r.dir)
+	if want := []int{r.command.Process.Pid, host}; err != nil || len(left) != 2 || !slices.Contains(left, want[0]) || !slices.Contains(left, want[1]) {
+		t.Errorf("processes %v are seen, want %v: %v", left, want, err)
 	}
 }

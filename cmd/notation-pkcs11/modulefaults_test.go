@@ -6,7 +6,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -123,7 +122,7 @@ func TestModuleFaults(t *testing.T) {
 	executable := buildPlugin(t)
 	trials := planTrials(t, newHSM(t, executable))
 	held := tryAll(t, executable, trials, func(h *hsm, one trial, done *attempt) error {
-		result, err := judge(t.Context(), h, one, done)
+		result, err := judge(h, one, done)
 		if err != nil {
 			return err
 		}
@@ -252,7 +251,7 @@ const (
 
 // judge checks what must hold of a run whatever the fault was, and returns what
 // the command did.
-func judge(ctx context.Context, h *hsm, t trial, done *attempt) (outcome, error) {
+func judge(h *hsm, t trial, done *attempt) (outcome, error) {
 	var result outcome
 	var err error
 	switch status := done.command.ProcessState.ExitCode(); {
@@ -274,7 +273,7 @@ func judge(ctx context.Context, h *hsm, t trial, done *attempt) (outcome, error)
 	}
 	journal, journalErr := done.Journal()
 	return result, errors.Join(err, journalErr, checkLogins(journal),
-		h.checkNothingLeaks(done), done.checkNobodyIsLeft(ctx))
+		h.checkNothingLeaks(done), done.isGone())
 }
 
 // readRefusal reads what must be one error of the contract and nothing else.

@@ -226,18 +226,6 @@ func (h *hsm) reports(k kill, r *attempt) error {
 	return nil
 }
 
-// isGone waits until the processes are gone.
-func (r *attempt) isGone() error {
-	for range 500 {
-		left, err := r.processes()
-		if err != nil || len(left) == 0 {
-			return err
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	return errors.New("processes are left")
-}
-
 // signs checks that the next run signs.
 func (h *hsm) signs() error {
 	r, err := h.do(order{args: []string{"generate-signature"}, request: generate(), timeout: timeout})
