@@ -11,6 +11,7 @@ import (
 	"crypto"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -38,6 +39,7 @@ var roles = map[string]func(args []string){
 	"parent":   beParent,
 	"intruder": beIntruder,
 	"scanner":  beScanner,
+	"lister":   beLister,
 }
 
 // beParent opens a key, says so, and keeps it until stdin ends. What it does
@@ -190,10 +192,10 @@ func TestHostHasNothingButItsPipes(t *testing.T) {
 	p.awaits(t, "open")
 	pid := p.host(t)
 
-	files := openFilesOf(t, pid)
+	files := allOpenFiles(t)
 	allowed := []string{"/dev/null", "pipe:", "/memfd:calls", "anon_inode:[eventpoll]", "anon_inode:[eventfd]", "/sys/fs/cgroup/" /* of the Go runtime */, filepath.Dir(f.Path)}
 	var pipes []string
-	for fd, file := range files {
+	for fd, file := range files[pid] {
 		if !slices.ContainsFunc(allowed, func(prefix string) bool { return strings.HasPrefix(file, prefix) }) {
 			t.Errorf("the host has %s open, as %d", file, fd)
 		}
@@ -206,41 +208,80 @@ func TestHostHasNothingButItsPipes(t *testing.T) {
 		t.Errorf("pipes %v", pipes)
 	}
 	// Nobody else on this machine has an end of them.
-	all, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, process := range all {
-		other, err := strconv.Atoi(filepath.Base(process))
-		if err != nil || other == pid || other == p.Process.Pid {
+	for other, open := range files {
+		if other == pid || other == p.Process.Pid {
 			continue
 		}
-		for _, file := range openFilesOf(t, other) {
+		for _, file := range open {
 			if slices.Contains(pipes, file) {
 				t.Errorf("process %d has an end of the host's pipe", other)
 			}
 		}
 	}
-	if !slices.ContainsFunc(slices.Collect(maps.Values(openFilesOf(t, p.Process.Pid))), func(file string) bool { return strings.HasPrefix(file, "socket:") }) {
+	if !slices.ContainsFunc(slices.Collect(maps.Values(files[p.Process.Pid])), func(file string) bool { return strings.HasPrefix(file, "socket:") }) {
 		t.Error("the parent was left no socket, so that nothing was tested")
 	}
 }
 
-// openFilesOf returns what a process has open. Of another user's it is nothing.
-func openFilesOf(t *testing.T, pid int) map[int]string {
+// allOpenFiles returns what each process of this machine has open.
+func allOpenFiles(t *testing.T) (files map[int]map[int]string) {
 	t.Helper()
-	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	if err := json.Unmarshal([]byte(asRoot(t, "", self(t), "lister")), &files); err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// beLister says what each process has open.
+func beLister([]string) {
+	links, err := filepath.Glob("/proc/[0-9]*/fd/*")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	files := map[int]map[int]string{}
+	for _, link := range links {
+		var pid, fd int
+		if _, err := fmt.Sscanf(link, "/proc/%d/fd/%d", &pid, &fd); err != nil {
+			fmt.Println(err)
+			return
+		}
+		file, err := os.Readlink(link)
+		if err != nil {
+			continue // it has been closed
+		}
+		if files[pid] == nil {
+			files[pid] = map[int]string{}
+		}
+		files[pid][fd] = file
+	}
+	json.NewEncoder(os.Stdout).Encode(files)
+}
+
+// self is the path of this binary.
+func self(t *testing.T) string {
+	t.Helper()
+	path, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := map[int]string{}
-	for _, link := range links {
-		fd, _ := strconv.Atoi(filepath.Base(link))
-		if file, err := os.Readlink(link); err == nil {
-			files[fd] = file
-		}
+	return path
+}
+
+// asRoot runs a command as root, and returns what it says: the guard keeps even
+// the same user out of the product's processes.
+func asRoot(t *testing.T, stdin string, command ...string) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		command = append([]string{"sudo", "-n"}, command...)
 	}
-	return files
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Stdin = strings.NewReader(stdin)
+	output, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%q failed, for which this must be root, or sudo must work without a password: %v\n%s", command, err, output)
+	}
+	return string(output)
 }
 
 // The ways into another process, each with an error that says it is closed.
@@ -454,19 +495,9 @@ func TestCopiesOfThePINInMemory(t *testing.T) {
 // scan counts the PIN in a process's memory.
 func scan(t *testing.T, pid int) (plain, encoded int) {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	command := []string{self, "scanner", strconv.Itoa(pid)}
-	if os.Getuid() != 0 { // the guard keeps even the same user out
-		command = append([]string{"sudo", "-n"}, command...)
-	}
-	scanner := exec.Command(command[0], command[1:]...)
-	scanner.Stdin = strings.NewReader(testenv.UserPIN)
-	output, err := scanner.CombinedOutput()
-	if _, scanErr := fmt.Sscanf(string(output), "counts: %d %d", &plain, &encoded); err != nil || scanErr != nil {
-		t.Fatalf("the scan of process %d failed, for which it must be root, or sudo must work: %v\n%s", pid, err, output)
+	output := asRoot(t, testenv.UserPIN, self(t), "scanner", strconv.Itoa(pid))
+	if _, err := fmt.Sscanf(output, "counts: %d %d", &plain, &encoded); err != nil {
+		t.Fatalf("the scan of process %d failed: %v\n%s", pid, err, output)
 	}
 	return plain, encoded
 }
