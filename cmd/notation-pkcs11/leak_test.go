@@ -202,6 +202,7 @@ func (w *leakWorld) try(t *testing.T, run leakRun) {
 	}
 	settings := map[string]string{"cert_chain": w.chains}
 	var terminal *os.File
+	var terminalName string
 	channels := []string{}
 	switch run.pin {
 	case fromFile:
@@ -214,8 +215,7 @@ func (w *leakWorld) try(t *testing.T, run leakRun) {
 		var end *os.File
 		terminal, end = newTerminal(t)
 		defer end.Close()
-		cmd.ExtraFiles = []*os.File{end}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 3}
+		terminalName = end.Name()
 	case fromVariable:
 		settings["pin_source"] = "env:LEAK_TEST_PIN"
 		cmd.Env = append(cmd.Env, "LEAK_TEST_PIN="+pin)
@@ -228,6 +228,9 @@ func (w *leakWorld) try(t *testing.T, run leakRun) {
 		channels = append(channels, "pipe")
 	}
 	w.arguments(t, cmd, run.args, settings)
+	if terminal != nil {
+		onTerminal(t, cmd, terminalName)
+	}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 
@@ -358,6 +361,19 @@ func newTerminal(t *testing.T) (person, end *os.File) {
 		t.Fatal(err)
 	}
 	return person, end
+}
+
+// onTerminal has a command run on a terminal: it becomes that of a session whose
+// leader opens it. What is done to the command before strace is undone by sudo,
+// which runs strace on a terminal of its own, in the background.
+func onTerminal(t *testing.T, cmd *exec.Cmd, name string) {
+	t.Helper()
+	setsid, err := exec.LookPath("setsid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Args = slices.Concat([]string{setsid, "sh", "-c", `: <"$0"; exec "$@"`, name, cmd.Path}, cmd.Args[1:])
+	cmd.Path = setsid
 }
 
 // typePIN waits for the question, and answers.

@@ -149,7 +149,7 @@ func under(ctx context.Context, cmd *exec.Cmd, log string) (*exec.Cmd, error) {
 	}
 	command = slices.Concat(command, []string{"--", cmd.Path}, cmd.Args[1:])
 	traced := exec.CommandContext(ctx, command[0], command[1:]...)
-	traced.Env, traced.Dir, traced.SysProcAttr, traced.ExtraFiles = cmd.Env, cmd.Dir, cmd.SysProcAttr, cmd.ExtraFiles
+	traced.Env, traced.Dir = cmd.Env, cmd.Dir
 	traced.Stdin, traced.Stdout, traced.Stderr = cmd.Stdin, cmd.Stdout, cmd.Stderr
 	return traced, nil
 }
