@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -84,36 +85,42 @@ func TestKilledAtEachStep(t *testing.T) {
 		}
 	}
 	held := 0
-	next := make(chan kill)
+	type killing struct {
+		kill
+		on *hsm // nil: the worker's own
+	}
+	next := make(chan killing)
 	var group sync.WaitGroup
 	var mu sync.Mutex
+	finish := sync.OnceFunc(func() {
+		close(next)
+		group.Wait()
+	})
 	for range 3 {
 		h := newHSM(t, executable)
 		defer h.checkNobodyIsLeft(t)
 		group.Go(func() {
 			for k := range next {
-				on := h
-				if k.work.bare {
-					mu.Lock() // a test's cleanups are not for several goroutines
-					on = newHSM(t, executable, bare)
-					mu.Unlock()
-				}
-				err := on.survives(k)
+				err := cmp.Or(k.on, h).survives(k.kill)
 				mu.Lock()
 				if err == nil {
 					held++
 				} else {
-					t.Errorf("%v: %v", k, err)
+					t.Errorf("%v: %v", k.kill, err)
 				}
 				mu.Unlock()
 			}
 		})
 	}
+	defer finish()
 	for _, k := range kills {
-		next <- k
+		one := killing{k, nil}
+		if k.work.bare {
+			one.on = newHSM(t, executable, bare) // here, since only the test's own goroutine may end it
+		}
+		next <- one
 	}
-	close(next)
-	group.Wait()
+	finish()
 	testenv.Tally(t, testenv.Kills, len(kills), held)
 }
 
