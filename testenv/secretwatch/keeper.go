@@ -62,6 +62,19 @@ func (k *keeper) stop() error {
 	return errors.Join(err, k.events.Close())
 }
 
+// markAgain writes the marker once more, if it has been: its event may be among
+// those that were lost.
+func (k *keeper) markAgain() error {
+	f, err := os.OpenFile(filepath.Join(k.tree, endMarker), os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 // endMarker is the name of a file after which there is nothing to be seen.
 const endMarker = ".secretwatch-end"
 
@@ -92,7 +105,7 @@ func (k *keeper) handle(fd int, wd int32, mask uint32, name string) error {
 	path := filepath.Join(k.dirs[wd], name)
 	switch {
 	case mask&unix.IN_Q_OVERFLOW != 0:
-		return k.add(fd, k.tree) // what is still there of what was missed
+		return errors.Join(k.add(fd, k.tree), k.markAgain()) // what is still there of what was missed
 	case mask&unix.IN_IGNORED != 0:
 		delete(k.dirs, wd)
 		return nil
