@@ -38,9 +38,9 @@ func main() {
 	}
 	w := watch{
 		finder: leak.NewFinder(
-			leak.Secret{Name: "the PIN", Value: testenv.UserPIN},
-			leak.Secret{Name: "the security officer's PIN", Value: testenv.SOPIN},
-			leak.Secret{Name: "the registry's password", Value: testenv.RegistryPassword},
+			leak.Secret{Name: thePIN, Value: testenv.UserPIN},
+			leak.Secret{Name: theSOPIN, Value: testenv.SOPIN},
+			leak.Secret{Name: thePassword, Value: testenv.RegistryPassword},
 		),
 		allowed: allowed,
 		command: flag.Args(),

@@ -129,7 +129,7 @@ func (w *watch) run() (code int, err error) {
 // note notes what is found in data, unless it may be there.
 func (w *watch) note(at place, data []byte) {
 	for _, hit := range w.finder.Find(data) {
-		if slices.ContainsFunc(w.allowed, func(r rule) bool { return r.allows(at) }) {
+		if slices.ContainsFunc(w.allowed, func(r rule) bool { return r.allows(at, hit.Secret) }) {
 			continue
 		}
 		if at.kind == inOutput {
