@@ -4,15 +4,19 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/notation-pkcs11/notation-pkcs11/testenv/leak"
 )
@@ -78,6 +82,8 @@ func (w *watch) main(out io.Writer) int {
 // run runs the command to its end, with a temporary directory of its own, and
 // collects findings.
 func (w *watch) run() (code int, err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	w.findings = map[finding]int{}
 	base, err := os.MkdirTemp("", "watch-") // short: sockets below it have names of a hundred bytes at most
 	if err != nil {
@@ -99,7 +105,9 @@ func (w *watch) run() (code int, err error) {
 	}
 	defer keeper.stop()
 
-	cmd := exec.Command(w.command[0], w.command[1:]...)
+	cmd := exec.CommandContext(ctx, w.command[0], w.command[1:]...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = time.Minute // then it is killed
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), "TMPDIR="+temp, "GOTMPDIR=") // the latter would be that of tests, too
 	if err := cmd.Start(); err != nil {
@@ -108,6 +116,9 @@ func (w *watch) run() (code int, err error) {
 	observer := observe(cmd.Process.Pid, "TMPDIR="+temp, w.searchProgram)
 	err = cmd.Wait()
 	observer.stop()
+	if ctx.Err() != nil {
+		return 0, errors.New("interrupted, so that not all was looked at")
+	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		return 0, err

@@ -66,3 +66,17 @@ func TestPlantedLeaksAreFound(t *testing.T) {
 		})
 	}
 }
+
+// Who interrupts it is left no files of the tests.
+func TestInterruptLeavesNothing(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	w := watch{finder: leak.NewFinder(), command: []string{"sh", "-c", `echo >$TMPDIR/x; kill -INT $PPID; exec sleep 600`}}
+	var out bytes.Buffer
+	if code := w.main(&out); code != 1 || !strings.Contains(out.String(), "interrupted") {
+		t.Errorf("exit code %d:\n%s", code, &out)
+	}
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+		t.Errorf("%v is left, %v", left, err)
+	}
+}
