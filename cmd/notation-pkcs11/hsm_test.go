@@ -9,8 +9,6 @@ import (
 	"crypto"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +26,7 @@ import (
 
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv/faults"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/leak"
 )
 
 // hsm is a token that commands are run on while its module misbehaves, one
@@ -211,25 +210,13 @@ func (h *hsm) checkNothingLeaks(r *attempt) error {
 	if len(written[filepath.Join(r.dir, "log")]) == 0 && r.Calls("C_Initialize") > 0 {
 		return errors.New("there is no debug log")
 	}
+	finder := leak.NewFinder(leak.Secret{Name: "the PIN", Value: h.token.PIN})
 	for name, content := range written {
-		for _, form := range formsOf(h.token.PIN) {
-			if bytes.Contains(bytes.ToLower(content), bytes.ToLower([]byte(form))) {
-				return fmt.Errorf("the PIN is in %s, as %s", name, form)
-			}
+		if hits := finder.Find(content); len(hits) > 0 {
+			return fmt.Errorf("%s has %v", name, hits)
 		}
 	}
 	return nil
-}
-
-// formsOf are a secret, in hexadecimal, and in base64 with up to two bytes before
-// it.
-func formsOf(secret string) []string {
-	forms := []string{secret, hex.EncodeToString([]byte(secret))}
-	for before := range 3 {
-		encoded := base64.RawStdEncoding.EncodeToString([]byte("\x00\x00"[:before] + secret))
-		forms = append(forms, encoded[before+1:len(encoded)-1]) // its ends depend on its neighbours
-	}
-	return forms
 }
 
 // executable is what the command takes its executable for, and so does its module

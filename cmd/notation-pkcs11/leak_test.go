@@ -255,6 +255,9 @@ func (w *leakWorld) try(t *testing.T, run leakRun) {
 	if !slices.Equal(taken, channels) {
 		t.Errorf("the PIN took the ways %q, want %q", taken, channels)
 	}
+	if run.pipe && !slices.ContainsFunc(result.Processes, (*leak.Process).IsHost) {
+		t.Error("no module host is known as one")
+	}
 	for _, p := range result.Unguarded("notation-pkcs11") {
 		t.Errorf("%v is open to others", p)
 	}

@@ -17,8 +17,8 @@ type Channel struct {
 	is   func(Leak) bool
 }
 
-// hostArgument is the argument of a module host.
-const hostArgument = "module-host"
+// HostArgument is the argument of a module host, by which it is known.
+const HostArgument = "module-host"
 
 // channels are all the ways that a secret may take when the plugin or the action
 // runs. What takes another one has leaked.
@@ -26,14 +26,14 @@ var channels = []Channel{
 	{
 		"environment", "the user put it there; notation hands its own on to the plugin",
 		func(l Leak) bool {
-			return strings.HasPrefix(l.Place, "environment ") && !l.Process.isHost() &&
+			return strings.HasPrefix(l.Place, "environment ") && !l.Process.IsHost() &&
 				(l.Process.Parent == nil || l.Process.Parent.Parent == nil && l.Process.Parent.is("notation"))
 		},
 	},
 	{
 		"pipe", "the module host needs the PIN; both ends are inherited, and nobody else has them",
 		func(l Leak) bool {
-			return l.Call == "write" && strings.HasPrefix(l.Place, "pipe:") && !l.Process.isHost() && l.Form == "as it is" && isPINFrame(l.Data)
+			return l.Call == "write" && strings.HasPrefix(l.Place, "pipe:") && !l.Process.IsHost() && l.Form == "as it is" && isPINFrame(l.Data)
 		},
 	},
 	{
@@ -59,7 +59,8 @@ var channels = []Channel{
 	},
 }
 
-func (p *Process) isHost() bool { return len(p.Arguments) == 2 && p.Arguments[1] == hostArgument }
+// IsHost reports whether it is a module host.
+func (p *Process) IsHost() bool { return len(p.Arguments) == 2 && p.Arguments[1] == HostArgument }
 
 func (p *Process) is(executable string) bool {
 	return len(p.Arguments) > 0 && filepath.Base(p.Arguments[0]) == executable

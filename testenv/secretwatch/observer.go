@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/leak"
 )
 
 // program is what a process shows of itself at one time.
@@ -138,11 +140,8 @@ func (o *observer) compare(pid int, s *seen) {
 func nameOf(arguments []byte) string {
 	words := bytes.SplitN(arguments, []byte{0}, 3)
 	name := filepath.Base(string(words[0]))
-	if len(words) > 1 && string(words[1]) == hostArgument {
-		name += " " + hostArgument
+	if len(words) > 1 && string(words[1]) == leak.HostArgument {
+		name += " " + leak.HostArgument
 	}
 	return name
 }
-
-// hostArgument is the argument of a module host.
-const hostArgument = "module-host"
