@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -124,12 +125,12 @@ func (k *keeper) handle(fd int, wd int32, mask uint32, name string) error {
 }
 
 // compilers is how the names of the directories begin where the go command
-// compiles. Tests' constants are in what it makes.
-const compilers = "go-build"
+// compiles and links. Tests' constants are in what it makes.
+var compilers = regexp.MustCompile(`^go-(?:build|link)`)
 
 // add watches a directory and what is below it, and keeps what is there already.
 func (k *keeper) add(fd int, dir string) error {
-	if filepath.Dir(dir) == k.tree && strings.HasPrefix(filepath.Base(dir), compilers) {
+	if filepath.Dir(dir) == k.tree && compilers.MatchString(filepath.Base(dir)) {
 		return nil
 	}
 	wd, err := unix.InotifyAddWatch(fd, dir, watched)

@@ -33,6 +33,7 @@ func TestPlantedLeaksAreFound(t *testing.T) {
 		"an encoded one":                   {`printf $0 | base64 >$TMPDIR/x`, "(base64) in file x", 1},
 		"a core dump":                      {`{ printf '\177ELF\002\001\001\0\0\0\0\0\0\0\0\0\004\0'; printf $0; } >$TMPDIR/core`, "in file core", 1},
 		"a program":                        {`{ printf '\177ELF\002\001\001\0\0\0\0\0\0\0\0\0\003\0'; printf $0; } >$TMPDIR/program`, "", 0},
+		"what is linked":                   {`mkdir $TMPDIR/go-link-1; sleep 0.5; printf $0 >$TMPDIR/go-link-1/go.o; sleep 0.5`, "", 0},
 		"an argument":                      {`sh -c 'sleep 2; :' "$(printf $0)"`, "in arguments sh", 1},
 		"an environment":                   {`NAME=$(printf $0) sleep 2`, "in environment sleep NAME", 1},
 		"a process without parents":        {`(NAME=$(printf $0) setsid sleep 2 &) ; sleep 2`, "in environment sleep NAME", 1},
