@@ -122,14 +122,14 @@ func sendManifest(repo *remote.Repository, req *http.Request, mediaType string, 
 	return manifestAnswer{}, refusal(resp)
 }
 
-// manifestRequest asks for one set of rights, to pull and to push, in all
-// requests, so that no token has to be fetched between a read and a write.
+// manifestRequest asks for the right to pull, which all need; who writes asks for
+// more, see [toPush].
 func manifestRequest(ctx context.Context, method string, repo *remote.Repository, reference string, content []byte) (*http.Request, error) {
 	scheme := "https"
 	if repo.PlainHTTP {
 		scheme = "http"
 	}
-	ctx = auth.AppendRepositoryScope(ctx, repo.Reference, auth.ActionPull, auth.ActionPush)
+	ctx = auth.AppendRepositoryScope(ctx, repo.Reference, auth.ActionPull)
 	url := fmt.Sprintf("%s://%s/v2/%s/manifests/%s", scheme, repo.Reference.Host(), repo.Reference.Repository, reference)
 	return http.NewRequestWithContext(ctx, method, url, bytes.NewReader(content))
 }

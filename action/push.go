@@ -129,7 +129,7 @@ func newPusher(options pushOptions) *pusher {
 // stored; what comes after that is finished. An error of type *unlistedError says
 // that the signature is stored, but not listed.
 func (p *pusher) push(ctx context.Context, t target, envelope []byte, mediaType string, annotations map[string]string) (pushed, error) {
-	ctx, requests := counting(ctx)
+	ctx, requests := counting(toPush(ctx, t.repo))
 	result, err := p.store(ctx, t, envelope, mediaType, annotations)
 	result.requests = int(requests.Load())
 	if err == nil {
@@ -217,6 +217,7 @@ func (p *pusher) settle(ctx context.Context) []error {
 }
 
 func (p *pusher) settleIndex(ctx context.Context, index *subjectIndex) error {
+	ctx = toPush(ctx, index.target.repo)
 	missing, err := index.writer.settle(ctx)
 	if err == nil {
 		if ctx.Err() != nil {
@@ -303,14 +304,19 @@ func (x *subjectIndex) adoptOrphans(ctx context.Context, j *journal) (said []str
 	return said
 }
 
-// storeBlobs stores what a signature manifest refers to.
+// toPush makes all requests of a context ask for one set of rights, to pull and to
+// push, so that no token has to be fetched between a read and a write.
+func toPush(ctx context.Context, repo *remote.Repository) context.Context {
+	return auth.AppendRepositoryScope(ctx, repo.Reference, auth.ActionPull, auth.ActionPush)
+}
+
+// storeBlobs stores what a signature manifest refers to: the config first, so that
+// one request fetches the token that all others have.
 func (s *signatureStore) storeBlobs(ctx context.Context, repo *remote.Repository, desc ocispec.Descriptor, envelope []byte) error {
-	// One set of rights for all requests, as in manifestRequest.
-	ctx = auth.AppendRepositoryScope(ctx, repo.Reference, auth.ActionPull, auth.ActionPush)
-	blobs, blobsCtx := errgroup.WithContext(ctx)
-	blobs.Go(func() error { return s.storeConfig(blobsCtx, repo) })
-	blobs.Go(func() error { return pushBlob(blobsCtx, repo, desc, envelope) })
-	if err := blobs.Wait(); err != nil {
+	if err := s.storeConfig(ctx, repo); err != nil {
+		return err
+	}
+	if err := pushBlob(ctx, repo, desc, envelope); err != nil {
 		return err
 	}
 	return ctx.Err()

@@ -45,6 +45,7 @@ type faultStep struct {
 // kind of registry or another.
 var faultSteps = []faultStep{
 	{modeSign, "token", registryfaults.GetToken, 1, false},
+	{modeSign, "token to push", registryfaults.GetToken, 2, false},
 	{modeSign, "artifact", registryfaults.GetManifest, 1, false},
 	{modeSign, "look for config", registryfaults.HeadBlob, 1, false},
 	{modeSign, "begin an upload", registryfaults.PostUpload, 1, false},
@@ -66,7 +67,7 @@ var faultSteps = []faultStep{
 }
 
 // anotherOf are the steps that are of a kind with an earlier one.
-var anotherOf = []string{"begin another upload", "upload another"}
+var anotherOf = []string{"token to push", "begin another upload", "upload another"}
 
 // lastLook is the one step that takes its time, whatever the timeout is.
 const lastLook = "last look"
