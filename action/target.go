@@ -100,20 +100,41 @@ func readDescriptor(ctx context.Context, repo *remote.Repository, reference stri
 			return ocispec.Descriptor{}, fmt.Errorf("%s: the registry sent something else", want)
 		}
 	}
-	var said struct {
-		SchemaVersion int    `json:"schemaVersion"`
-		MediaType     string `json:"mediaType"`
-	}
-	if err := json.Unmarshal(answer.body, &said); err != nil {
-		return ocispec.Descriptor{}, fmt.Errorf("%s is no manifest: %w", desc.Digest, err)
-	}
-	if said.MediaType == "" && said.SchemaVersion != 2 {
-		return ocispec.Descriptor{}, fmt.Errorf("%s is no manifest: it has neither a mediaType nor the schemaVersion 2", desc.Digest)
-	}
-	if said.MediaType != "" && said.MediaType != desc.MediaType {
-		return ocispec.Descriptor{}, fmt.Errorf("the registry calls %s a %q, but it is a %q", desc.Digest, desc.MediaType, said.MediaType)
+	if err := checkMembers(desc.MediaType, answer.body); err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("%s: %w", desc.Digest, err)
 	}
 	return desc, nil
+}
+
+// checkMembers checks that a manifest is what the registry calls it. Where it does not
+// say itself, its members do. One that has the members of an index and of an image
+// means one thing to some and another to others, whatever it is called
+// (GHSA-77vh-xpmg-72qh).
+func checkMembers(called string, body []byte) error {
+	var said struct {
+		SchemaVersion int             `json:"schemaVersion"`
+		MediaType     string          `json:"mediaType"`
+		Manifests     json.RawMessage `json:"manifests"`
+		Config        json.RawMessage `json:"config"`
+		Layers        json.RawMessage `json:"layers"`
+	}
+	if err := json.Unmarshal(body, &said); err != nil {
+		return fmt.Errorf("it is no manifest: %w", err)
+	}
+	isIndex, isImage := said.Manifests != nil, said.Config != nil || said.Layers != nil
+	switch {
+	case isIndex && isImage:
+		return errors.New("it is an index and an image at once: it has manifests, and config or layers")
+	case said.MediaType != "" && said.MediaType != called:
+		return fmt.Errorf("the registry calls it a %q, but it is a %q", called, said.MediaType)
+	case said.MediaType != "":
+		return nil
+	case said.SchemaVersion != 2:
+		return errors.New("it is no manifest: it has neither a mediaType nor the schemaVersion 2")
+	case isIndex == isImage || isIndex != isIndexType(called):
+		return fmt.Errorf("the registry calls it a %q, but its members are those of something else", called)
+	}
+	return nil
 }
 
 // children returns all manifests below an index: those of indexes within it too,

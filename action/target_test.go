@@ -48,6 +48,39 @@ func TestReferenceIsResolvedOnce(t *testing.T) {
 	}
 }
 
+// What is signed is what the manifest is, with or without a mediaType in it.
+func TestManifestToSignIsWhatItsMembersSay(t *testing.T) {
+	const image, index = ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex
+	for _, c := range []struct {
+		body, called string
+		good         bool
+	}{
+		{`{"schemaVersion":2,"config":{},"layers":[]}`, image, true},
+		{`{"schemaVersion":2,"config":{},"layers":[]}`, mediaTypeDockerManifest, true},
+		{`{"schemaVersion":2,"config":{},"layers":[]}`, index, false},
+		{`{"schemaVersion":2,"manifests":[]}`, index, true},
+		{`{"schemaVersion":2,"manifests":[]}`, mediaTypeDockerList, true},
+		{`{"schemaVersion":2,"manifests":[]}`, image, false},
+		{`{"schemaVersion":2}`, image, false},
+		{`{"config":{},"layers":[]}`, image, false},
+		{`{"schemaVersion":2,"manifests":[],"layers":[]}`, index, false},
+		{`{"schemaVersion":2,"mediaType":"` + index + `","manifests":[],"config":{}}`, index, false},
+		{`{"schemaVersion":2,"mediaType":"` + image + `","manifests":[],"config":{},"layers":[]}`, image, false},
+		{`{"schemaVersion":2,"mediaType":"` + image + `","config":{},"layers":[]}`, index, false},
+		{`{"schemaVersion":2,"mediaType":"` + mediaTypeArtifactManifest + `","blobs":[]}`, mediaTypeArtifactManifest, true},
+	} {
+		host := serveRegistry(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", c.called)
+			fmt.Fprint(w, c.body)
+		}))
+		r := newRegistries(registryOptions{credentialsFile: os.DevNull, signing: true})
+		found, err := r.resolve(t.Context(), host+"/app:v1")
+		if (err == nil) != c.good || c.good && found.desc.MediaType != c.called {
+			t.Errorf("%s, called a %s: %s, %v", c.body, c.called, found.desc.MediaType, err)
+		}
+	}
+}
+
 // pushIndex pushes an index of manifests.
 func pushIndex(t *testing.T, to target, tag string, manifests ...ocispec.Descriptor) ocispec.Descriptor {
 	t.Helper()
