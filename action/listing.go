@@ -14,6 +14,9 @@ import (
 // oras-go decodes such a page whole, and bounds its bytes alone.
 const maxListed = 40_000
 
+// errTooLong says that a list is too long, now and when it is asked for again.
+var errTooLong = fmt.Errorf("it lists more than %d manifests, which nobody reads: delete those that are not needed", maxListed)
+
 // lists reports whether what is at a path lists referrers.
 func lists(path string) bool {
 	return strings.Contains(path, "/referrers/") || strings.Contains(path, "/manifests/sha256-") || strings.Contains(path, "/manifests/sha512-")
@@ -36,7 +39,7 @@ func (b *listingBody) Read(p []byte) (int, error) {
 		b.take(c)
 	}
 	if b.left < 0 {
-		return 0, fmt.Errorf("it lists more than %d manifests", maxListed)
+		return 0, errTooLong
 	}
 	return n, err
 }

@@ -7,10 +7,13 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
 
 // A page within the limit of bytes can be one of a million entries that say
@@ -37,6 +40,27 @@ func TestListingOfNothingTakesNoMemory(t *testing.T) {
 				t.Errorf("it took %d MiB", took)
 			}
 		})
+	}
+}
+
+// An index that is too long is as long the next time: a push that needs it fails at
+// once, and says what to do.
+func TestIndexThatIsTooLongIsAskedForOnce(t *testing.T) {
+	registry := testenv.Start(t, testenv.NewTagSchemaRegistry)
+	var asked atomic.Int64
+	host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+		if !isIndex(r) || r.Method != http.MethodGet {
+			return false
+		}
+		asked.Add(1)
+		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+		io.WriteString(w, `{"schemaVersion":2,"manifests":[`+strings.Repeat("{},", maxListed+1)+`{}]}`)
+		return true
+	})
+	r, app := image(t, host, "v1", registry.PushImage)
+	_, err := newPusher(pushOptions{registries: r}).push(t.Context(), app, []byte("envelope"), mediaTypeCOSE, thumbprints)
+	if n := asked.Load(); n != 1 || err == nil || !strings.Contains(err.Error(), "more than 40000 manifests, which nobody reads: delete") || strings.Contains(err.Error(), "run again") {
+		t.Errorf("asked %d times: %v", n, err)
 	}
 }
 

@@ -76,6 +76,9 @@ func getManifest(ctx context.Context, repo *remote.Repository, reference, accept
 		return manifestAnswer{}, fmt.Errorf("GET %s: Content-Type: %w", req.URL, err)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxManifestBytes+1))
+	if errors.Is(err, errTooLong) {
+		return manifestAnswer{}, fmt.Errorf("GET %s: %w", req.URL, err)
+	}
 	if err != nil {
 		return manifestAnswer{}, &busyError{err: fmt.Errorf("GET %s: %w", req.URL, err)}
 	}
