@@ -4,6 +4,7 @@ package action
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,39 +14,60 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
-// advice says what to do about an answer that a registry should not have given;
-// what to do about 401 and 403 is for [accessError] to say.
+// advice says what to do about a status that a registry should not have answered;
+// what to do about 401 and 403 is for [accessError] to say. The first row counts.
 var advice = []struct {
 	from, to int // statuses
 	text     string
 }{
+	{http.StatusBadRequest, http.StatusBadRequest, notTaken},
 	{http.StatusNotFound, http.StatusNotFound, "make sure that the names are right and the artifact is there"},
+	{http.StatusMethodNotAllowed, http.StatusMethodNotAllowed, notTaken},
 	{http.StatusConflict, http.StatusConflict, "somebody changes the same thing; run again"},
 	{http.StatusRequestEntityTooLarge, http.StatusRequestEntityTooLarge, "raise the limit of the registry, or of the gateway before it"},
+	{http.StatusUnsupportedMediaType, http.StatusUnsupportedMediaType, notTaken},
 	{http.StatusTooManyRequests, http.StatusTooManyRequests, "the registry limits how often it is asked; run again later, or with a lower concurrency"},
 	{http.StatusInternalServerError, 599, "the registry is in trouble; run again later"},
 	{0, 999, "make sure that this is a registry, then run again"},
 }
 
-// advise adds what to do to a registry's error.
-func advise(err error) error {
-	status := 0
+const (
+	notTaken    = "this registry does not take such manifests, or not such requests"
+	untrusted   = "the registry's certificate is not trusted here; make sure that the name is right, and this machine trusts its authority"
+	unreachable = "the registry gave no good answer; run again, and make sure that it can be reached"
+)
+
+// advise adds what to do to a registry's error. Other errors are left alone: they
+// say themselves what is wrong.
+func advise(ctx context.Context, err error) error {
 	var response *errcode.ErrorResponse
+	var certificate *tls.CertificateVerificationError
 	var network *url.Error
+	var busy *busyError
+	text := ""
 	switch {
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return err // that the run has ended is said elsewhere
 	case errors.As(err, &response):
-		status = response.StatusCode
+		text = adviceOn(response.StatusCode)
 	case errors.Is(err, errdef.ErrNotFound):
-		status = http.StatusNotFound
-	case errors.As(err, &network):
-		return fmt.Errorf("the registry gave no good answer; run again, and make sure that it can be reached: %w", err)
+		text = adviceOn(http.StatusNotFound)
+	case ctx.Err() != nil: // that the run has ended is said elsewhere
+	case errors.As(err, new(gateError)):
+	case errors.As(err, &certificate):
+		text = untrusted
+	case errors.As(err, &network), errors.As(err, &busy):
+		text = unreachable
 	}
+	if text == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", text, err)
+}
+
+func adviceOn(status int) string {
 	for _, a := range advice {
 		if status >= a.from && status <= a.to {
-			return fmt.Errorf("%s: %w", a.text, err)
+			return a.text
 		}
 	}
-	return err
+	return ""
 }

@@ -30,6 +30,13 @@ type gate struct {
 	reach map[string]reach // of hosts that were dialled, by host:port
 }
 
+// gateError is the gate's word, not that of a network.
+type gateError string
+
+func (e gateError) Error() string { return string(e) }
+
+func refused(format string, args ...any) error { return gateError(fmt.Sprintf(format, args...)) }
+
 // dial tells the dialer who is dialled, and who redirected us there.
 type dial struct {
 	to, from string // host:port; from is empty where nobody did
@@ -41,7 +48,7 @@ func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
 		counter.Add(1)
 	}
 	if req.URL.Scheme != "https" && !g.plain(req.URL.Host) {
-		return nil, fmt.Errorf("refused to send a request to %s over plain HTTP: if that is meant, name the host in insecure_registries", req.URL.Host)
+		return nil, refused("refused to send a request to %s over plain HTTP: if that is meant, name the host in insecure_registries", req.URL.Host)
 	}
 	d := dial{to: hostPort(req.URL), from: redirectedBy(req)}
 	through := g.direct
@@ -86,7 +93,7 @@ func (g *gate) dialled(ctx context.Context, _, address string, _ syscall.RawConn
 // there.
 func (d dial) admit(to netip.Addr) error {
 	if r := reachOf(to); r > d.reach || r == local {
-		return fmt.Errorf("refused the redirect of %s to %s: the address %s is %s", d.from, d.to, to, r)
+		return refused("refused the redirect of %s to %s: the address %s is %s", d.from, d.to, to, r)
 	}
 	return nil
 }

@@ -135,7 +135,7 @@ func (p *pusher) push(ctx context.Context, t target, envelope []byte, mediaType 
 	if err == nil {
 		return result, nil
 	}
-	err = p.registries.explain(t.ref, true, err)
+	err = p.registries.explain(ctx, t.ref, true, err)
 	var unlisted *unlistedError
 	if !errors.As(err, &unlisted) {
 		err = fmt.Errorf("push the signature of %s: %w", t, err)
@@ -231,7 +231,7 @@ func (p *pusher) settleIndex(ctx context.Context, index *subjectIndex) error {
 		index.notes = nil
 		return nil
 	}
-	unlisted := &unlistedError{artifact: index.target, err: p.registries.explain(index.target.ref, true, err)}
+	unlisted := &unlistedError{artifact: index.target, err: p.registries.explain(ctx, index.target.ref, true, err)}
 	for _, entry := range missing {
 		unlisted.signatures = append(unlisted.signatures, entry.Digest)
 	}

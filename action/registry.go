@@ -256,7 +256,7 @@ func (e *accessError) Unwrap() error { return e.err }
 
 // explain adds to a registry's error what to do, and to a refusal where the
 // credentials came from.
-func (r *registries) explain(repository registry.Reference, pushing bool, err error) error {
+func (r *registries) explain(ctx context.Context, repository registry.Reference, pushing bool, err error) error {
 	status := http.StatusUnauthorized
 	var response *errcode.ErrorResponse
 	var explained *accessError
@@ -267,7 +267,7 @@ func (r *registries) explain(repository registry.Reference, pushing bool, err er
 	case errors.As(err, &response) && (response.StatusCode == http.StatusUnauthorized || response.StatusCode == http.StatusForbidden):
 		status = response.StatusCode
 	default:
-		return advise(err)
+		return advise(ctx, err)
 	}
 	repository.Reference = ""
 	l := r.login(repository.Host())

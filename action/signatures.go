@@ -42,7 +42,7 @@ func (r *registries) signatures(ctx context.Context, t target, max int) ([]ocisp
 	})
 	var tooMany *tooManySignaturesError
 	if err != nil && !errors.As(err, &tooMany) {
-		return found, fmt.Errorf("list the signatures of %s: %w", t, r.explain(t.ref, false, err))
+		return found, fmt.Errorf("list the signatures of %s: %w", t, r.explain(ctx, t.ref, false, err))
 	}
 	return found, err
 }
@@ -58,7 +58,7 @@ func (r *registries) envelope(ctx context.Context, t target, manifest ocispec.De
 		err = r.open.Acquire(ctx, size)
 	}
 	if err != nil {
-		return fmt.Errorf("fetch the signature %s of %s: %w", manifest.Digest, t, r.explain(t.ref, false, err))
+		return fmt.Errorf("fetch the signature %s of %s: %w", manifest.Digest, t, r.explain(ctx, t.ref, false, err))
 	}
 	defer r.open.Release(size)
 	use(blob, mediaType)

@@ -60,7 +60,7 @@ func (r *registries) resolve(ctx context.Context, text string) (target, error) {
 		return target{}, fmt.Errorf("artifact %q: %w", text, err)
 	}
 	if err := r.pin(ctx, &t); err != nil {
-		return target{}, fmt.Errorf("resolve %s: %w", text, r.explain(ref, false, err))
+		return target{}, fmt.Errorf("resolve %s: %w", text, r.explain(ctx, ref, false, err))
 	}
 	return t, nil
 }
@@ -180,7 +180,7 @@ func (w *walk) below(ctx context.Context, level []target) ([]target, error) {
 	errs := make([]error, len(level))
 	each(len(level), func(i int) {
 		if lists[i], errs[i] = w.list(ctx, level[i]); errs[i] != nil {
-			errs[i] = fmt.Errorf("look for manifests in %s: %w", level[i], w.registries.explain(level[i].ref, false, errs[i]))
+			errs[i] = fmt.Errorf("look for manifests in %s: %w", level[i], w.registries.explain(ctx, level[i].ref, false, errs[i]))
 		}
 	})
 	var next []target
@@ -208,7 +208,7 @@ func (w *walk) below(ctx context.Context, level []target) ([]target, error) {
 	each(len(next), func(i int) { missing[i] = w.registries.pin(ctx, &next[i]) })
 	for i, child := range next {
 		if missing[i] != nil {
-			errs = append(errs, fmt.Errorf("%s, which index %s lists: %w", child, child.parent, w.registries.explain(child.ref, false, missing[i])))
+			errs = append(errs, fmt.Errorf("%s, which index %s lists: %w", child, child.parent, w.registries.explain(ctx, child.ref, false, missing[i])))
 			continue
 		}
 		found = append(found, child)
