@@ -24,12 +24,12 @@ func TestAdviceFits(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		answer http.HandlerFunc
-		begins string // of the error, behind what was done; of one without advice, its own words
+		begins string // the error, behind what was done; of one without advice, its own words
 	}{
 		{"400", status(400), notTaken},
 		{"405", status(405), notTaken},
 		{"415", status(415), notTaken},
-		{"404", status(404), adviceOn(404)},
+		{"404", status(404), adviceOn(404) + ": GET http://HOST/v2/app/manifests/v1: not found (and the 404 is not in a registry's form, so it may come from a proxy)"},
 		{"413", status(413), adviceOn(413)},
 		{"418", status(418), "make sure that this is a registry, then run again"},
 		{"to plain HTTP", func(w http.ResponseWriter, r *http.Request) {
@@ -44,10 +44,11 @@ func TestAdviceFits(t *testing.T) {
 		}, "sha256:"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			text := serveRegistry(t, c.answer) + "/app:v1"
+			host := serveRegistry(t, c.answer)
+			text, begins := host+"/app:v1", strings.ReplaceAll(c.begins, "HOST", host)
 			r := newRegistries(registryOptions{credentialsFile: os.DevNull, signing: true})
 			_, err := r.resolve(t.Context(), text)
-			if err == nil || !strings.HasPrefix(err.Error(), "resolve "+text+": "+c.begins) {
+			if err == nil || !strings.HasPrefix(err.Error(), "resolve "+text+": "+begins) {
 				t.Errorf("error: %v", err)
 			}
 		})

@@ -171,10 +171,10 @@ func (t *registryTag) read(ctx context.Context) (indexVersion, error) {
 		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but names a %q: move that away", t.name(), t.repo.Reference, answer.mediaType)
 	}
 	if err := json.Unmarshal(answer.body, &version.index); err != nil {
-		return indexVersion{}, fmt.Errorf("read referrers index %s of %s: %w: mend or delete it, or, if it is none of the registry's, run again", t.name(), t.repo.Reference, err)
+		return indexVersion{}, fmt.Errorf("read referrers index %s of %s: %w: mend or delete it, or, if a proxy sent this, run again", t.name(), t.repo.Reference, err)
 	}
 	if version.index.SchemaVersion != 2 { // whatever that is, it would be lost
-		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but what it names is none (schemaVersion %d): move that away, or, if it is none of the registry's, run again", t.name(), t.repo.Reference, version.index.SchemaVersion)
+		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but what it names is none (schemaVersion %d): move that away, or, if a proxy sent this, run again", t.name(), t.repo.Reference, version.index.SchemaVersion)
 	}
 	return version, nil
 }

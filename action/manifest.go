@@ -44,7 +44,7 @@ func (e *busyError) Unwrap() error { return e.err }
 
 // errHearsay says that a 404 did not come with a reason, as registries give one:
 // it may be the word of a gateway, which knows nothing of manifests.
-var errHearsay = errors.New("nor does the answer say so in the words of a registry")
+var errHearsay = errors.New("and the 404 is not in a registry's form, so it may come from a proxy")
 
 // getManifest fetches a manifest by tag or digest. Without one, the error is an
 // errdef.ErrNotFound.
@@ -65,7 +65,7 @@ func getManifest(ctx context.Context, repo *remote.Repository, reference, accept
 	case http.StatusNotFound:
 		var said errcode.Errors
 		if !errors.As(refusal(resp), &said) {
-			return manifestAnswer{}, fmt.Errorf("GET %s: %w: %w", req.URL, errdef.ErrNotFound, errHearsay)
+			return manifestAnswer{}, fmt.Errorf("GET %s: %w (%w)", req.URL, errdef.ErrNotFound, errHearsay)
 		}
 		return manifestAnswer{}, fmt.Errorf("GET %s: %w", req.URL, errdef.ErrNotFound)
 	default:

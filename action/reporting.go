@@ -9,7 +9,7 @@ import (
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
-// reportOf turns what a run found into what is reported.
+// reportArtifact turns what a run found of an artifact into what is reported.
 func reportArtifact(a *artifact) report.Artifact {
 	r := report.Artifact{
 		Reference:     a.text,

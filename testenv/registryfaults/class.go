@@ -27,7 +27,7 @@ const (
 	PostUpload   Class = "POST upload"
 	PatchUpload  Class = "PATCH upload"
 	PutUpload    Class = "PUT upload"
-	Other        Class = "other"
+	other        Class = "other"
 )
 
 // pathClasses has the classes by method and path; the first that matches counts.
@@ -64,5 +64,5 @@ func classOf(r *http.Request) Class {
 			return c.class
 		}
 	}
-	return Other
+	return other
 }

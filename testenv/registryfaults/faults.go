@@ -65,13 +65,13 @@ var Faults = []Fault{
 	{"503", "the registry is not available", everywhere, 503, false, refuse(503)},
 
 	{"reset before", "the connection is reset, and the request is not carried out", everywhere, 0, false,
-		func(x *Exchange) { x.Drop(true) }},
+		func(x *Exchange) { x.drop(true) }},
 	{"reset after", "the request is carried out, and the connection is reset before the answer", writes, 0, false,
-		func(x *Exchange) { x.Forward(); x.Drop(true) }},
+		func(x *Exchange) { x.Forward(); x.drop(true) }},
 	{"closed before", "the connection is closed, and the request is not carried out", everywhere, 0, false,
-		func(x *Exchange) { x.Drop(false) }},
+		func(x *Exchange) { x.drop(false) }},
 	{"closed after", "the request is carried out, and the connection is closed before the answer", writes, 0, false,
-		func(x *Exchange) { x.Forward(); x.Drop(false) }},
+		func(x *Exchange) { x.Forward(); x.drop(false) }},
 	{"504 after", "the request is carried out, and a gateway has not waited for the answer", writes, 504, false,
 		func(x *Exchange) { x.Forward(); page(504)(x) }},
 	{"hang before", "nothing is answered, ever, and the request is not carried out", everywhere, 0, true,
@@ -247,8 +247,8 @@ func (x *Exchange) redirect(to string) {
 	x.Send(Answer{Status: http.StatusTemporaryRedirect, Header: http.Header{"Location": {to}}})
 }
 
-// AnotherType is the artifact type of the entry that another writer adds.
-const AnotherType = "application/vnd.example.another"
+// anotherType is the artifact type of the entry that another writer adds.
+const anotherType = "application/vnd.example.another"
 
 // addEntry adds an entry to the referrers index, as another client does that
 // found it as it is. The entry is for a manifest that is there: the subject.
@@ -264,7 +264,7 @@ func (x *Exchange) addEntry() {
 		MediaType:    subject.Header.Get("Content-Type"),
 		Digest:       digest.FromBytes(subject.Body),
 		Size:         int64(len(subject.Body)),
-		ArtifactType: AnotherType,
+		ArtifactType: anotherType,
 	})
 	content, err := json.Marshal(index)
 	x.must(err)

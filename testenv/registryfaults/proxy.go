@@ -284,9 +284,9 @@ func (x *Exchange) Wait() {
 	}
 }
 
-// Drop closes the connection; with reset, so that the client's system says
+// drop closes the connection; with reset, so that the client's system says
 // "connection reset by peer".
-func (x *Exchange) Drop(reset bool) {
+func (x *Exchange) drop(reset bool) {
 	conn, _, err := http.NewResponseController(x.writer).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler) // the connection is closed, too
