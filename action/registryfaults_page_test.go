@@ -130,7 +130,7 @@ func (p *faultPage) render(whole int) string {
 	b.WriteString(`*Survived* means, for signing:
 
 - What the run calls signed is in the registry, is listed, and verifies with notation's own library.
-- What is not is reported: exit status 1, no signature in the outputs, and an error that names the registry, its status, and what to do.
+- What is not is reported: exit status 1, no signature in the outputs, and an error that names the registry, its status, and what to do, or what is wrong with the answer.
 - The next run, without the fault, goes well. Whatever the failed run had stored is then listed, each signature once, beside that of the next run.
 - An SBOM that was attached before is still listed, byte for byte.
 - The run ends: at the input ` + "`timeout`" + ` and 5 s to finish what is half done. Only the last look at a referrers index has a time of its own, see [Guarantees](guarantees.md).
@@ -149,7 +149,7 @@ And always: the password and the tokens are in no output, and no other host gets
 | ✗ | fails, says why, and leaves nothing that the next run does not finish | 1 |
 | ✓ ✗ | goes well if it happens once, and fails if it goes on for ever | |
 
-An empty place is one where the fault can't happen. The outcome is the same on all kinds of registries. Of the two uploads of a signature, the columns show one.
+An empty place is one where the fault can't happen. The outcome is the same on all kinds of registries. Of the two tokens that signing takes, and of the two uploads, the columns show one.
 
 `)
 	for _, m := range []mode{modeSign, modeVerify} {

@@ -271,11 +271,53 @@ func (w *faultWorld) verifying(t *testing.T, c faultCase) (well bool) {
 	return well
 }
 
-// whatToDo are the ways in which errors say what to do.
-var whatToDo = regexp.MustCompile(`run again|sign again|sign the artifact|what usually lacks|make sure|mend|move that away|raise`)
+// faultWords are what the error of a run says that a fault made fail, by the fault's
+// name or its status: what to do, or what is wrong with the answer.
+var faultWords = map[string]string{
+	"401": `what usually lacks is the right to (read it|push)`,
+	"403": `what usually lacks is the right to (read it|push)`,
+	"404": `make sure that the names are right|` + signIt,
+	"409": `somebody changes the same thing; run again`,
+	"413": `raise the limit of the registry`,
+	"429": `the registry limits how often it is asked; run again later`,
+	"500": `the registry is in trouble; run again later`,
+	"502": `the registry is in trouble; run again later`,
+	"503": `the registry is in trouble; run again later`,
+	"504": `the registry is in trouble; run again later`,
 
-// checkExplained checks that the error of a run that failed names the registry, the
-// status, and what to do.
+	"reset before":   noGoodAnswer,
+	"reset after":    noGoodAnswer,
+	"closed before":  noGoodAnswer,
+	"closed after":   noGoodAnswer,
+	"hang before":    `took longer than the timeout of .*; raise it, or run again|` + noGoodAnswer,
+	"hang after":     `took longer than the timeout of .*; raise it, or run again|` + noGoodAnswer,
+	"endless drip":   `took longer than the timeout of .*; raise it, or run again|` + noGoodAnswer,
+	"half an answer": noGoodAnswer + `|unexpected EOF`,
+	"flood":          `more than 4194304 bytes|failed to decode response: EOF|trailing data|sent something else`,
+	"huge headers":   noGoodAnswer + `.* headers exceeded`,
+
+	"altered":      `sent something else|mismatched digest|what usually lacks|make sure that the names are right`,
+	"longer":       `sent something else|mismatch`,
+	"wrong digest": `sent something else|mismatch`,
+	"wrong type":   `the registry calls it|move that away|mismatch|` + signIt,
+	"no type":      `Content-Type|` + signIt,
+	"empty answer": `make sure that this is a registry|failed to decode response: EOF|Content-(Type|Length)|` + signIt,
+	"garbage":      `unexpected (EOF|end of JSON input)|mismatch Content-Length`,
+	"empty JSON":   `empty token|is no manifest|move that away|mismatch Content-Length|` + signIt,
+
+	"redirect elsewhere": `what usually lacks is the right to (read it|push)`,
+	"redirect loop":      noGoodAnswer + `.* stopped after 10 redirects`,
+	"upload elsewhere":   `is on a different host than the registry`,
+	"a careless writer":  `other writers keep dropping it`,
+}
+
+const (
+	noGoodAnswer = `the registry gave no good answer; run again, and make sure that it can be reached`
+	signIt       = `sign it, or, if it is signed|sign the artifact itself`
+)
+
+// checkExplained checks that the error of a run that failed names the registry and
+// the status, and has the fault's words.
 func (c faultCase) checkExplained(t *testing.T, proxy *registryfaults.Proxy, r ran) {
 	t.Helper()
 	text := r.artifact.Error
@@ -286,7 +328,11 @@ func (c faultCase) checkExplained(t *testing.T, proxy *registryfaults.Proxy, r r
 			}
 		}
 	}
-	if r.artifact.Succeeded || !strings.Contains(r.artifact.Reference+text, proxy.Host) || !whatToDo.MatchString(text) {
+	words, ok := faultWords[c.fault.Name]
+	if !ok {
+		words, ok = faultWords[strconv.Itoa(c.fault.Status)]
+	}
+	if r.artifact.Succeeded || !strings.Contains(r.artifact.Reference+text, proxy.Host) || !ok || !regexp.MustCompile(words).MatchString(text) {
 		t.Errorf("unexplained: %q", text)
 	}
 	if c.fault.Status >= 400 && !strings.Contains(text, strconv.Itoa(c.fault.Status)) && !strings.Contains(text, "not found") && !strings.Contains(text, "no signature") {
