@@ -123,12 +123,13 @@ Exit status: 0 all good, 1 something failed to sign or verify, 2 wrong inputs.`,
 // inputs.
 func (a *Action) run(ctx context.Context, in inputs) (code int, err error) {
 	console := newConsole(a)
-	pins, err := a.holdPINs(in)
+	key := a.chooseKey(in)
+	pins, err := a.holdPINs(in, key)
 	console.mask(append(pins.reveal(), in.registryPassword.reveal())...)
 	if err != nil {
 		return 0, err
 	}
-	p, err := a.prepare(ctx, in, pins)
+	p, err := a.prepare(ctx, in, key, pins)
 	if err != nil {
 		return 0, err
 	}

@@ -15,12 +15,12 @@ const variablePIN = "NOTATION_PKCS11_PIN"
 // variables that it reads them from.
 type heldPINs map[string]secret
 
-// holdPINs reads them and takes them out of the environment, where credential
-// helpers and other people's plugins would get them.
-func (a *Action) holdPINs(in inputs) (heldPINs, error) {
+// holdPINs reads those that a key needs and takes them out of the environment, where
+// credential helpers and other people's plugins would get them.
+func (a *Action) holdPINs(in inputs, key chosenKey) (heldPINs, error) {
 	names := []string{variablePIN}
-	if in.pluginName == builtInPlugin {
-		for _, source := range []string{pinSourceOf(in.keyID), in.pluginConfig["pin_source"], a.Getenv("NOTATION_PKCS11_PIN_SOURCE")} {
+	if key.plugin == builtInPlugin {
+		for _, source := range []string{pinSourceOf(key.id), key.config["pin_source"], a.Getenv("NOTATION_PKCS11_PIN_SOURCE")} {
 			if name, ok := strings.CutPrefix(source, "env:"); ok {
 				names = append(names, name)
 			}

@@ -20,6 +20,7 @@ import (
 // no token was touched. Close it when done.
 type preparation struct {
 	inputs       inputs
+	chosen       chosenKey
 	pins         heldPINs
 	action       *Action
 	folder       string // the run's own directory, which goes with it
@@ -32,8 +33,8 @@ type preparation struct {
 
 // prepare checks what can be checked beforehand. Its errors are mistakes in the
 // inputs.
-func (a *Action) prepare(ctx context.Context, in inputs, pins heldPINs) (_ *preparation, err error) {
-	p := &preparation{inputs: in, action: a, pins: pins}
+func (a *Action) prepare(ctx context.Context, in inputs, key chosenKey, pins heldPINs) (_ *preparation, err error) {
+	p := &preparation{inputs: in, chosen: key, action: a, pins: pins}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close())
@@ -123,8 +124,15 @@ func (p *preparation) prepareKey(ctx context.Context) error {
 	switch {
 	case !in.mode.signs():
 		return nil
-	case in.keyName != "":
-		return p.prepareNamedKey(ctx)
+	case p.chosen.err != nil:
+		return p.chosen.err
+	case p.chosen.files != nil:
+		key, err := openFileKey(p.chosen.files)
+		if err != nil {
+			return fmt.Errorf("key_name: key %s: %w", quote(in.keyName), err)
+		}
+		p.setKey(key)
+		return nil
 	case in.pluginURL != "":
 		source := pluginSource{in.pluginName, in.pluginURL, in.pluginChecksum}
 		p.key = func(ctx context.Context) (signingKey, error) {
@@ -136,30 +144,8 @@ func (p *preparation) prepareKey(ctx context.Context) error {
 		}
 		return nil
 	default:
-		return p.preparePluginKey(ctx, in.pluginName, in.keyID, in.pluginConfig)
+		return p.preparePluginKey(ctx, p.chosen.plugin, p.chosen.id, p.chosen.config)
 	}
-}
-
-// prepareNamedKey finds a key in notation's signingkeys.json.
-func (p *preparation) prepareNamedKey(ctx context.Context) error {
-	entry, err := namedKey(p.action.notationDir(), p.inputs.keyName)
-	if err != nil {
-		return err
-	}
-	if entry.X509KeyPair != nil {
-		key, err := openFileKey(entry.X509KeyPair)
-		if err != nil {
-			return fmt.Errorf("key_name: key %s: %w", quote(p.inputs.keyName), err)
-		}
-		p.setKey(key)
-		return nil
-	}
-	config := maps.Clone(entry.PluginConfig)
-	if config == nil {
-		config = map[string]string{}
-	}
-	maps.Copy(config, p.inputs.pluginConfig)
-	return p.preparePluginKey(ctx, entry.PluginName, entry.ID, config)
 }
 
 func (p *preparation) preparePluginKey(ctx context.Context, name, id string, config map[string]string) error {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -58,6 +59,34 @@ func openFileKey(files *config.X509KeyPair) (fileKey, error) {
 	}
 	shared, err := notationsigner.NewGenericSignerFromFiles(files.KeyPath, files.CertificatePath)
 	return fileKey{shared}, err
+}
+
+// chosenKey is the key that the inputs mean: one of a plugin, or one in files.
+type chosenKey struct {
+	files  *config.X509KeyPair // nil: a plugin's
+	plugin string
+	id     string
+	config map[string]string
+	err    error // why it can't be told
+}
+
+// chooseKey looks up which key the inputs mean. What they say of a plugin's config
+// goes before what notation's signingkeys.json says.
+func (a *Action) chooseKey(in inputs) chosenKey {
+	if in.keyName == "" {
+		return chosenKey{plugin: in.pluginName, id: in.keyID, config: in.pluginConfig}
+	}
+	entry, err := namedKey(a.notationDir(), in.keyName)
+	if err != nil {
+		return chosenKey{err: err}
+	}
+	if entry.X509KeyPair != nil {
+		return chosenKey{files: entry.X509KeyPair}
+	}
+	merged := map[string]string{}
+	maps.Copy(merged, entry.PluginConfig)
+	maps.Copy(merged, in.pluginConfig)
+	return chosenKey{plugin: entry.PluginName, id: entry.ID, config: merged}
 }
 
 // maxSigningKeys is far more than notation's signingkeys.json has.

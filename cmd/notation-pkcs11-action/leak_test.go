@@ -94,6 +94,7 @@ var leakRuns = []leakRun{
 
 	{name: "credential helper", inputs: without(noPassword, nil), env: []string{"DOCKER_CONFIG=helper"}, ways: "environment helper mask pipe registry"},
 	{name: "login in Docker's configuration", inputs: without(noPassword, nil), env: []string{"DOCKER_CONFIG=auths"}, ways: allWays},
+	{name: "PIN in a variable that signingkeys.json names", inputs: without("-pin -key_id "+noPassword, map[string]string{"key_name": "release"}), env: []string{"MY_PIN=" + leakPIN, "DOCKER_CONFIG=helper"}, ways: "environment helper mask pipe registry"},
 	{name: "another plugin", inputs: without(otherPlugin, map[string]string{"plugin_name": "other", "key_id": "any"}), env: []string{"NOTATION_PKCS11_PIN=" + leakPIN}, code: 1, ways: "environment mask registry"},
 }
 
@@ -148,6 +149,9 @@ func newLeakWorld(t *testing.T) *leakWorld {
 	w.write(t, "auths/config.json", string(marshal(t, map[string]any{"auths": map[string]any{w.front: map[string]string{"username": leakUser, "password": leakPassword}}})))
 	w.write(t, "answer", string(marshal(t, map[string]string{"Username": leakUser, "Secret": leakPassword}))+"\n")
 	w.write(t, "bin/docker-credential-leaktest", "#!/bin/sh\nread -r _\nread -r answer <"+w.path("answer")+"\nprintf '%s\\n' \"$answer\"\n")
+	w.write(t, ".config/notation/signingkeys.json", string(marshal(t, map[string]any{"keys": []map[string]any{
+		{"name": "release", "id": w.key.URI() + "?pin-source=env:MY_PIN", "pluginName": "pkcs11"},
+	}})))
 	w.write(t, ".config/notation/plugins/other/notation-other", "#!/bin/sh\n"+
 		`echo '{"name":"other","description":"d","version":"1.0.0","url":"https://localhost","supportedContractVersions":["1.0"],"capabilities":["SIGNATURE_GENERATOR.RAW"]}'`+"\n"+
 		"env >&2\n[ $1 = get-plugin-metadata ]\n")
