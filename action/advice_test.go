@@ -61,7 +61,7 @@ func TestAdviceOnCertificateNamesTrust(t *testing.T) {
 	server.StartTLS()
 	defer server.Close()
 	r := newRegistries(registryOptions{credentialsFile: os.DevNull})
-	r.client.Client.Transport.(*transport).once.(redacting).RoundTripper.(*gate).plain = func(string) bool { return false }
+	r.client.Client.Transport.(*transport).once.(noting).RoundTripper.(*gate).plain = func(string) bool { return false }
 	_, err := r.client.Client.Get(server.URL)
 	if err = advise(t.Context(), err); err == nil || !strings.HasPrefix(err.Error(), untrusted) || !strings.Contains(err.Error(), "x509:") {
 		t.Errorf("error: %v", err)

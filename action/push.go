@@ -179,7 +179,7 @@ func (p *pusher) store(ctx context.Context, t target, envelope []byte, mediaType
 	}
 	index := p.index(t)
 	result.index = index.name()
-	result.warnings = append(result.warnings, index.adoptOrphans(ctx, p.journal)...)
+	result.warnings = append(result.warnings, index.adoptOrphans(ctx, p)...)
 	if err := index.add(ctx, entry, note); err != nil {
 		return result, &unlistedError{t, []digest.Digest{entry.Digest}, err}
 	}
@@ -282,22 +282,22 @@ func (x *subjectIndex) keep(note string) {
 
 // adoptOrphans finishes, once, what runs that were killed have left undone: their
 // signatures get listed together with ours. It returns what to say of that.
-func (x *subjectIndex) adoptOrphans(ctx context.Context, j *journal) (said []string) {
+func (x *subjectIndex) adoptOrphans(ctx context.Context, p *pusher) (said []string) {
 	x.adopt.Do(func() {
-		orphans, err := j.orphans(x.target)
+		orphans, err := p.journal.orphans(x.target)
 		if err != nil {
 			said = append(said, fmt.Sprintf("look for signatures that an earlier run did not finish: %v", err))
 		}
 		for _, orphan := range orphans {
 			switch stored, err := isStored(ctx, x.target, orphan.entry); {
 			case err != nil:
-				said = append(said, fmt.Sprintf("an earlier run ended before it listed the signature %s, which can't be read now: %v", orphan.entry.Digest, err))
+				said = append(said, fmt.Sprintf("an earlier run ended before it listed the signature %s, which can't be read now: %v", orphan.entry.Digest, p.registries.explain(ctx, x.target.ref, false, err)))
 			case stored:
 				x.writer.also(orphan.entry)
 				x.keep(orphan.note)
 				said = append(said, fmt.Sprintf("an earlier run ended before it listed the signature %s of %s: it gets listed with the new one", orphan.entry.Digest, x.target))
 			default:
-				j.strike(orphan.note)
+				p.journal.strike(orphan.note)
 			}
 		}
 	})

@@ -3,95 +3,84 @@
 package action
 
 import (
-	"bytes"
-	"encoding/json"
-	"io"
+	"cmp"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 )
 
-// redacting keeps the credentials of a request out of what is told of its answer.
-// Some registries, and what stands before them, repeat the request when they refuse
-// it; that would go into the log, the summary and the report.
-type redacting struct{ http.RoundTripper }
-
-// RoundTrip implements [http.RoundTripper].
-func (r redacting) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := r.RoundTripper.RoundTrip(req)
-	if err != nil || resp.StatusCode < 400 {
-		return resp, err
-	}
-	secrets := credentialsOf(req)
-	if len(secrets) == 0 {
-		return resp, nil
-	}
-	replacer := redactor(secrets)
-	for _, values := range resp.Header {
-		for i := range values {
-			values[i] = replacer.Replace(values[i])
-		}
-	}
-	resp.Body, resp.ContentLength = &redactedBody{ReadCloser: resp.Body, replacer: replacer}, -1
-	return resp, nil
+// sentSecrets are what a run has proved to registries who it is with. Some of them,
+// and what stands before them, repeat the request when they refuse it; that would go
+// into the log, the summary and the report. Its methods may be called concurrently.
+type sentSecrets struct {
+	mu  sync.Mutex
+	all map[string]bool
 }
 
-// credentialsOf returns what a request is authorized with: the header's value, and
-// with Basic authentication the password.
-func credentialsOf(req *http.Request) []string {
-	_, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
-	if token == "" {
+func (s *sentSecrets) add(secrets ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		s.all = map[string]bool{}
+	}
+	for _, secret := range secrets {
+		if secret != "" {
+			s.all[secret] = true
+		}
+	}
+}
+
+// redact takes the secrets out of the text of an error, which is decoded, so that it
+// doesn't matter which escapes a server used.
+func (s *sentSecrets) redact(err error) error {
+	if err == nil {
 		return nil
 	}
-	secrets := []string{token}
-	if _, password, ok := req.BasicAuth(); ok && password != "" {
-		secrets = append(secrets, password)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	spelled := map[string]bool{}
+	for secret := range s.all {
+		quoted := strconv.Quote(secret)
+		spelled[secret] = true
+		spelled[quoted[1:len(quoted)-1]] = true
+		spelled[url.QueryEscape(secret)] = true                               // in the form of a token request
+		spelled[strings.ToLower(strings.ReplaceAll(secret, "_", " "))] = true // as oras-go shows an error's code
 	}
-	return secrets
-}
-
-// redactor replaces secrets, however a server may have written them.
-func redactor(secrets []string) *strings.Replacer {
 	var pairs []string
-	for _, secret := range secrets {
-		escaped, _ := json.Marshal(secret) // which never fails for a string
-		var plain bytes.Buffer
-		encoder := json.NewEncoder(&plain)
-		encoder.SetEscapeHTML(false)
-		_ = encoder.Encode(secret) // likewise
-		for _, text := range []string{
-			unquoted(string(escaped)), unquoted(strings.TrimSuffix(plain.String(), "\n")),
-			url.QueryEscape(secret), url.PathEscape(secret), secret,
-		} {
-			pairs = append(pairs, text, "REDACTED")
-		}
+	longestFirst := func(a, b string) int { return cmp.Or(len(b)-len(a), cmp.Compare(a, b)) }
+	for _, text := range slices.SortedFunc(maps.Keys(spelled), longestFirst) {
+		pairs = append(pairs, text, "REDACTED")
 	}
-	return strings.NewReplacer(pairs...)
+	text := err.Error()
+	if redacted := strings.NewReplacer(pairs...).Replace(text); redacted != text {
+		return &redactedError{redacted, err}
+	}
+	return err
 }
 
-func unquoted(s string) string { return s[1 : len(s)-1] }
-
-// maxErrorBody bounds what is kept of an error's body, in bytes. A quarter of it is
-// ever looked at.
-const maxErrorBody = 32 << 10
-
-// redactedBody is an error's body without secrets. It is read when it is asked for,
-// and not before: a server may be slow with it.
-type redactedBody struct {
-	io.ReadCloser
-	replacer *strings.Replacer
-	rest     *strings.Reader // nil: nothing was read yet
-	end      error
+// redactedError is an error of which the text is shown without secrets.
+type redactedError struct {
+	text string
+	err  error
 }
 
-func (b *redactedBody) Read(p []byte) (int, error) {
-	if b.rest == nil {
-		body, err := io.ReadAll(io.LimitReader(b.ReadCloser, maxErrorBody))
-		b.rest, b.end = strings.NewReader(b.replacer.Replace(string(body))), err
-	}
-	n, err := b.rest.Read(p)
-	if err == io.EOF && b.end != nil {
-		err = b.end
-	}
-	return n, err
+func (e *redactedError) Error() string { return e.text }
+func (e *redactedError) Unwrap() error { return e.err }
+
+// noting notes the secrets that requests are authorized with: tokens are fetched by
+// oras-go, and known nowhere else.
+type noting struct {
+	http.RoundTripper
+	sent *sentSecrets
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (n noting) RoundTrip(req *http.Request) (*http.Response, error) {
+	_, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	n.sent.add(token)
+	return n.RoundTripper.RoundTrip(req)
 }

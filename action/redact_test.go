@@ -4,68 +4,94 @@ package action
 
 import (
 	"encoding/base64"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
-// A server that repeats what it was sent doesn't get a password into an error.
-func TestCredentialsAreTakenOutOfErrors(t *testing.T) {
-	const user, password = "robot", `p%7"ä<&+\ /9-q`
-	basic := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
-	escaped, err := json.Marshal(password)
-	if err != nil {
-		t.Fatal(err)
+// escapeAll writes a text in JSON with an escape for every character.
+func escapeAll(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		fmt.Fprintf(&b, `\u%04X`, r)
 	}
-	written := []string{password, basic, string(escaped[1 : len(escaped)-1]), url.QueryEscape(password), url.PathEscape(password)}
-	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusInternalServerError} {
-		for _, secret := range written {
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("X-Sent", secret)
-				w.WriteHeader(status)
-				fmt.Fprintf(w, "you sent <%s>, user %s", secret, user)
-			}))
-			defer server.Close()
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			req.SetBasicAuth(user, password)
-			resp, err := redacting{http.DefaultTransport}.RoundTrip(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer resp.Body.Close()
-			body, err := io.ReadAll(resp.Body)
-			if want := "you sent <REDACTED>, user robot"; err != nil || string(body) != want || strings.Contains(resp.Header.Get("X-Sent"), secret) {
-				t.Errorf("%d: %q, header %q, %v", status, body, resp.Header.Get("X-Sent"), err)
-			}
-		}
-	}
+	return b.String()
 }
 
-func TestBearerTokenIsTakenOutOfErrors(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.Error(w, r.Header.Get("Authorization")+strings.Repeat("x", 2*maxErrorBody), http.StatusForbidden)
-	}))
-	defer server.Close()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
-	if err != nil {
-		t.Fatal(err)
+// escapeSlash does what PHP does.
+func escapeSlash(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "/", `\/`).Replace(text)
+}
+
+// A server that repeats what it was sent, however it writes it, doesn't get a
+// password or a token into an error.
+func TestCredentialsAreTakenOutOfErrors(t *testing.T) {
+	const user, password, refresh, access = "robot", `p%7"ä<&+\ /9-q`, "refresh/5rQ1+==", "access_5rQ1/+=="
+	basic := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
+	echo := func(w http.ResponseWriter, status int, sent string) {
+		w.WriteHeader(status)
+		fmt.Fprintf(w, `{"errors":[{"code":"DENIED","message":"%s","detail":{"sent":["%s"]}},{"code":"%[1]s"}]}`, escapeSlash(sent), escapeAll(sent))
 	}
-	req.Header.Set("Authorization", "Bearer token-5rQ1")
-	resp, err := redacting{http.DefaultTransport}.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || !strings.HasPrefix(string(body), "Bearer REDACTEDx") || len(body) > maxErrorBody+len("REDACTED") {
-		t.Errorf("%.40q of %d bytes, %v", body, len(body), err)
+	for _, c := range []struct {
+		name    string
+		config  string // Docker's
+		serve   func(w http.ResponseWriter, r *http.Request, status int)
+		secrets []string
+	}{
+		{"Basic", `{"auth":"` + basic + `"}`, func(w http.ResponseWriter, r *http.Request, status int) {
+			if _, sent, _ := r.BasicAuth(); sent == password {
+				echo(w, status, r.Header.Get("Authorization")+" "+password+" "+url.QueryEscape(password))
+				return
+			}
+			w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}, []string{password, basic, url.QueryEscape(password), `p%7\"ä<&+\\ /9-q`}},
+		{"Bearer", `{"registrytoken":"` + access + `"}`, func(w http.ResponseWriter, r *http.Request, status int) {
+			if r.Header.Get("Authorization") != "" {
+				echo(w, status, r.Header.Get("Authorization"))
+				return
+			}
+			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+r.Host+`/token"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}, []string{access, "access 5rq1"}},
+		{"token request", `{"identitytoken":"` + refresh + `"}`, func(w http.ResponseWriter, r *http.Request, status int) {
+			if r.URL.Path == "/token" {
+				form, _ := io.ReadAll(r.Body) // what came of it is seen below
+				echo(w, status, string(form)+" "+refresh)
+				return
+			}
+			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+r.Host+`/token"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}, []string{refresh, url.QueryEscape(refresh)}},
+	} {
+		for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusBadRequest} {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.serve(w, r, status) }))
+			defer server.Close()
+			host := strings.Replace(server.Listener.Addr().String(), "127.0.0.1", "localhost", 1)
+			config := filepath.Join(t.TempDir(), "config.json")
+			if err := os.WriteFile(config, []byte(`{"auths":{"`+host+`":`+c.config+`}}`), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := newRegistries(registryOptions{credentialsFile: config, signing: true}).resolve(t.Context(), host+"/app:v1")
+			var response *errcode.ErrorResponse
+			if !errors.As(err, &response) || response.StatusCode != status || strings.Count(err.Error(), "REDACTED") < 3 {
+				t.Errorf("%s, %d: %v", c.name, status, err)
+				continue
+			}
+			for _, secret := range c.secrets {
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("%s, %d: %q is in: %v", c.name, status, secret, err)
+				}
+			}
+		}
 	}
 }

@@ -69,6 +69,7 @@ type registries struct {
 	client  *auth.Client
 	store   func() (*credentials.DynamicStore, error)
 	open    *semaphore.Weighted // bytes of envelopes that are parsed
+	sent    sentSecrets
 
 	mu           sync.Mutex
 	repositories map[string]*remote.Repository // by registry/repository
@@ -94,7 +95,7 @@ func newRegistries(options registryOptions) *registries {
 	}
 	r.store = sync.OnceValues(r.openStore)
 	r.client = &auth.Client{
-		Client:     &http.Client{Transport: newTransport(options, r.plain)},
+		Client:     &http.Client{Transport: newTransport(options, r.plain, &r.sent)},
 		Cache:      auth.NewCache(),
 		Credential: r.credential,
 		ClientID:   "notation-pkcs11",
@@ -182,6 +183,7 @@ func (r *registries) credential(ctx context.Context, host string) (auth.Credenti
 	if !l.known {
 		l.credential, l.source, l.err = r.lookUp(ctx, host)
 		l.known = true
+		r.sent.add(l.credential.Password, l.credential.RefreshToken, l.credential.AccessToken)
 	}
 	return l.credential, l.err
 }
@@ -254,9 +256,10 @@ func (e *accessError) Error() string {
 
 func (e *accessError) Unwrap() error { return e.err }
 
-// explain adds to a registry's error what to do, and to a refusal where the
-// credentials came from.
+// explain takes secrets out of a registry's error, and adds what to do, and to a
+// refusal where the credentials came from.
 func (r *registries) explain(ctx context.Context, repository registry.Reference, pushing bool, err error) error {
+	err = r.sent.redact(err)
 	status := http.StatusUnauthorized
 	var response *errcode.ErrorResponse
 	var explained *accessError

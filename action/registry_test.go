@@ -268,7 +268,7 @@ func TestRedirectToThisMachineIsRefused(t *testing.T) {
 			return redirect
 		})
 		r, _ := image(t, host, "v1", registry.PushImage)
-		gate := r.client.Client.Transport.(*transport).once.(redacting).RoundTripper.(*gate)
+		gate := r.client.Client.Transport.(*transport).once.(noting).RoundTripper.(*gate)
 		gate.reach[host] = public
 		redirect = true
 		if _, err := r.resolve(t.Context(), host+"/app:v1"); err == nil || !strings.Contains(err.Error(), "on loopback") {
@@ -300,7 +300,7 @@ func TestRedirectDoesNotUseAConnectionThatIsKept(t *testing.T) {
 	if err := resp.Body.Close(); err != nil {
 		t.Fatal(err)
 	}
-	r.client.Client.Transport.(*transport).once.(redacting).RoundTripper.(*gate).reach[host] = public
+	r.client.Client.Transport.(*transport).once.(noting).RoundTripper.(*gate).reach[host] = public
 	redirect = true
 	if _, err := r.resolve(t.Context(), host+"/app:v1"); err == nil || !strings.Contains(err.Error(), "on loopback") || asked.Load() != 1 {
 		t.Errorf("asked %d times, %v", asked.Load(), err)

@@ -56,8 +56,8 @@ func requestsOf(ctx context.Context) int64 {
 }
 
 // newTransport makes the transport. plain says which hosts may be spoken to over
-// plain HTTP.
-func newTransport(options registryOptions, plain func(host string) bool) *transport {
+// plain HTTP; what requests are authorized with goes to sent.
+func newTransport(options registryOptions, plain func(host string) bool, sent *sentSecrets) *transport {
 	gate := &gate{plain: plain, reach: map[string]reach{}}
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, ControlContext: gate.dialled}
 	pool := func() *http.Transport {
@@ -75,7 +75,7 @@ func newTransport(options registryOptions, plain func(host string) bool) *transp
 	for from := range gate.redirected {
 		gate.redirected[from] = pool()
 	}
-	return &transport{once: redacting{gate}}
+	return &transport{once: noting{gate, sent}}
 }
 
 // RoundTrip implements [http.RoundTripper].
