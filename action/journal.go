@@ -185,11 +185,14 @@ func isStored(ctx context.Context, t target, entry ocispec.Descriptor) (bool, er
 	if err != nil {
 		return false, err
 	}
+	if digest.FromBytes(answer.body) != entry.Digest { // and of what it is then, nothing is decoded
+		return false, fmt.Errorf("%s: the registry sent something else", entry.Digest)
+	}
 	var manifest ocispec.Manifest
 	if err := json.Unmarshal(answer.body, &manifest); err != nil {
 		return false, err
 	}
-	if digest.FromBytes(answer.body) != entry.Digest || manifest.Config.MediaType != artifactTypeNotation || manifest.Subject == nil || manifest.Subject.Digest != t.desc.Digest {
+	if manifest.Config.MediaType != artifactTypeNotation || manifest.Subject == nil || manifest.Subject.Digest != t.desc.Digest {
 		return false, errors.New("the manifest is not a signature of this artifact")
 	}
 	return true, nil

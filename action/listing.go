@@ -17,6 +17,18 @@ const maxListed = 40_000
 // errTooLong says that a list is too long, now and when it is asked for again.
 var errTooLong = fmt.Errorf("it lists more than %d manifests, which nobody reads: delete those that are not needed", maxListed)
 
+// checkListing is for a text that was read already.
+func checkListing(text []byte) error {
+	b := listingBody{left: maxListed}
+	for _, c := range text {
+		b.take(c)
+	}
+	if b.left < 0 {
+		return errTooLong
+	}
+	return nil
+}
+
 // lists reports whether what is at a path lists referrers.
 func lists(path string) bool {
 	return strings.Contains(path, "/referrers/") || strings.Contains(path, "/manifests/sha256-") || strings.Contains(path, "/manifests/sha512-")

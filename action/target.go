@@ -240,6 +240,9 @@ func listings(mediaType string, body []byte) ([]listing, error) {
 		MediaType string    `json:"mediaType"`
 		Manifests []listing `json:"manifests"`
 	}
+	if err := checkListing(body); err != nil {
+		return nil, err
+	}
 	if err := json.Unmarshal(body, &content); err != nil {
 		return nil, err
 	}
