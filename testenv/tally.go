@@ -27,6 +27,17 @@ func Tally(tb testing.TB, what Count, tried, held int) {
 	tb.Logf("tally: %s: %d tried, %d held", what, tried, held)
 }
 
+// Holds runs a subtest and reports whether it was run and passed. Of one that -run
+// leaves out, t.Run says that it passed.
+func Holds(t *testing.T, name string, test func(*testing.T)) bool {
+	ran := false
+	passed := t.Run(name, func(t *testing.T) {
+		ran = true
+		test(t)
+	})
+	return ran && passed
+}
+
 // Soak reports whether tests should take their long form: more positions, more
 // combinations, more writers. "make soak" sets the variable SOAK for that.
 func Soak() bool { return os.Getenv("SOAK") != "" }

@@ -75,7 +75,7 @@ func TestBadInputs(t *testing.T) {
 	tried, held := 0, 0
 	for _, bad := range badInputs() {
 		tried++
-		ok := t.Run(bad.name, func(t *testing.T) {
+		ok := testenv.Holds(t, bad.name, func(t *testing.T) {
 			before := []map[string]string{contents(t, store, bad.login), contents(t, files, false), contents(t, home, false)}
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
