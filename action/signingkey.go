@@ -3,15 +3,14 @@
 package action
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strings"
 
 	"github.com/notaryproject/notation-go"
 	"github.com/notaryproject/notation-go/config"
@@ -46,20 +45,31 @@ func (k fileKey) signer() (notation.Signer, error) { return k.shared, nil }
 // openFileKey reads a key in files. One that every user of the machine can read is
 // no secret, so signatures by it would mean nothing.
 func openFileKey(files *config.X509KeyPair) (fileKey, error) {
-	if err := errors.Join(checkRegular(files.KeyPath), checkRegular(files.CertificatePath)); err != nil {
-		return fileKey{}, err
-	}
-	const readableByOthers = 0o004
-	info, err := os.Stat(files.KeyPath)
+	chain, err := readFile(files.CertificatePath, maxKeyFile)
 	if err != nil {
 		return fileKey{}, err
 	}
-	if runtime.GOOS != "windows" && info.Mode().Perm()&readableByOthers != 0 {
-		return fileKey{}, fmt.Errorf("every user of this machine can read the private key; type: chmod 600 '%s'", strings.ReplaceAll(files.KeyPath, "'", `'\''`))
+	key, err := readPrivate(files.KeyPath, maxKeyFile)
+	if err != nil {
+		return fileKey{}, err
 	}
-	shared, err := notationsigner.NewGenericSignerFromFiles(files.KeyPath, files.CertificatePath)
+	defer clear(key)
+	pair, err := tls.X509KeyPair(chain, key)
+	if err != nil {
+		return fileKey{}, err
+	}
+	certs := make([]*x509.Certificate, len(pair.Certificate))
+	for i, der := range pair.Certificate {
+		if certs[i], err = x509.ParseCertificate(der); err != nil {
+			return fileKey{}, err
+		}
+	}
+	shared, err := notationsigner.NewGenericSigner(pair.PrivateKey, certs)
 	return fileKey{shared}, err
 }
+
+// maxKeyFile is far more than a private key or a chain has.
+const maxKeyFile = 1 << 20
 
 // chosenKey is the key that the inputs mean: one of a plugin, or one in files.
 type chosenKey struct {
