@@ -222,7 +222,12 @@ func (r *run) settle(ctx context.Context, artifacts []*artifact) error {
 			others = append(others, err)
 			continue
 		}
-		artifacts[i].err, artifacts[i].signed = err, nil
+		a := artifacts[i]
+		a.err = err
+		// It may be that of an earlier run alone that is lost.
+		if a.signed != nil && slices.Contains(unlisted.signatures, a.signed.pushed.manifest.Digest) {
+			a.signed = nil
+		}
 	}
 	return errors.Join(others...)
 }
