@@ -3,6 +3,7 @@
 package action
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -63,11 +64,11 @@ var indexMembers = []string{"schemaVersion", "mediaType", "artifactType", "manif
 
 // MarshalJSON implements json.Marshaler.
 func (x referrersIndex) MarshalJSON() ([]byte, error) {
-	text, err := json.Marshal(knownMembers(x))
+	text, err := marshal(knownMembers(x))
 	if err != nil || len(x.later) == 0 {
 		return text, err
 	}
-	later, err := json.Marshal(x.later)
+	later, err := marshal(x.later)
 	if err != nil {
 		return nil, err
 	}
@@ -101,13 +102,23 @@ func (x *referrersIndex) with(more []ocispec.Descriptor) ([]byte, error) {
 	next.MediaType = ocispec.MediaTypeImageIndex
 	next.Manifests = append(make([]json.RawMessage, 0, len(x.Manifests)+len(more)), x.Manifests...)
 	for _, desc := range more {
-		entry, err := json.Marshal(desc)
+		entry, err := marshal(desc)
 		if err != nil {
 			return nil, err
 		}
 		next.Manifests = append(next.Manifests, entry)
 	}
-	return json.Marshal(next)
+	return marshal(next)
+}
+
+// marshal is json.Marshal that writes <, > and & as they are: what others wrote stays
+// as it is, but for the blanks between.
+func marshal(value any) ([]byte, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(value)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
 }
 
 // indexVersion is a referrers index as it was read at one moment.

@@ -5,7 +5,6 @@ package action
 import (
 	"bytes"
 	"encoding/json"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +18,7 @@ import (
 // and lists the new one in the end.
 func FuzzReferrersIndex(f *testing.F) {
 	for _, seed := range []string{
-		`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"digest":"sha256:1","size":1,"annotations":{"a":"<&>"},"x":1e400}]}`,
+		`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"digest":"sha256:1","size":1,"annotations":{"a": "<&>\u003c"},"x":1e400}],"later":{"<&>": "<&>"},"annotations":{"a":"<&>"}}`,
 		`{}`, `null`, `{"manifests":null}`, `{"manifests":[null,5,"x",[],{}]}`, `{"manifests":[],"annotations":{"a":"b"},"subject":{"digest":"sha256:2"},"artifactType":"a/b"}`,
 		`{"manifests":[],"org.example.later":{"deep":[1,2.50]}}`, `{"schemaVersion":1,"manifests":[{"digest":"sha256:1"},{"digest":"sha256:1"}]}`, `{"annotations":null}`,
 	} {
@@ -43,7 +42,7 @@ func FuzzReferrersIndex(f *testing.F) {
 			t.Fatalf("%s became %s", body, content)
 		}
 		for i, before := range index.Manifests {
-			if !sameJSON(t, before, next.Manifests[i]) {
+			if !sameText(t, before, next.Manifests[i]) {
 				t.Errorf("entry %s became %s", before, next.Manifests[i])
 			}
 		}
@@ -56,12 +55,12 @@ func FuzzReferrersIndex(f *testing.F) {
 		}
 		for name, value := range was {
 			isMember := func(member string) bool { return strings.EqualFold(name, member) }
-			if !slices.ContainsFunc(indexMembers, isMember) && !sameJSON(t, value, is[name]) {
+			if !slices.ContainsFunc(indexMembers, isMember) && (is[name] == nil || !sameText(t, value, is[name])) {
 				t.Errorf("%s: %s became %s", name, value, is[name])
 			}
 		}
 		for _, member := range [][2]json.RawMessage{{index.Subject, next.Subject}, {index.Annotations, next.Annotations}} {
-			if len(member[0]) > 0 && !sameJSON(t, member[0], member[1]) {
+			if len(member[0]) > 0 && !sameText(t, member[0], member[1]) {
 				t.Errorf("%s became %s", member[0], member[1])
 			}
 		}
@@ -71,16 +70,14 @@ func FuzzReferrersIndex(f *testing.F) {
 	})
 }
 
-// sameJSON compares the meaning, numbers by their digits.
-func sameJSON(t *testing.T, a, b []byte) bool {
+// sameText compares JSON texts, all but the blanks between.
+func sameText(t *testing.T, a, b []byte) bool {
 	t.Helper()
-	var values [2]any
+	var texts [2]bytes.Buffer
 	for i, text := range [][]byte{a, b} {
-		decoder := json.NewDecoder(bytes.NewReader(text))
-		decoder.UseNumber()
-		if err := decoder.Decode(&values[i]); err != nil {
-			return false
+		if err := json.Compact(&texts[i], text); err != nil {
+			t.Fatal(err)
 		}
 	}
-	return reflect.DeepEqual(values[0], values[1])
+	return texts[0].String() == texts[1].String()
 }
