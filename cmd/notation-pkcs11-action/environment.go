@@ -5,22 +5,32 @@ package main
 import (
 	"errors"
 	"os"
+	"runtime"
 	"strings"
-
-	"github.com/notation-pkcs11/notation-pkcs11/pkcs11/host"
 )
 
-// environment is that which the run was started with. Inputs and tokens are here
-// alone, and no longer in the process's: credential helpers and other people's
-// plugins get what is left there.
+// environment is that which the run was started with. Some of it is here alone, and
+// no longer in the process's: credential helpers and other people's plugins get what
+// is left there.
 type environment map[string]string
 
-// withhold takes the secrets out of the process's environment.
+// isForRunAlone reports whether the name of a variable is that of an input, of the
+// PIN, or of what the runner gives its own actions. Other tokens of the job are left
+// to credential helpers and plugins, some of which log in with them; modules get none,
+// see package host.
+func isForRunAlone(name string) bool {
+	if runtime.GOOS == "windows" { // where the case of names doesn't matter
+		name = strings.ToUpper(name)
+	}
+	return name == "NOTATION_PKCS11_PIN" || strings.HasPrefix(name, "INPUT_") || strings.HasPrefix(name, "ACTIONS_RUNTIME_")
+}
+
+// withhold takes what is for the run alone out of the process's environment.
 func withhold() (environment, error) {
 	e := environment{}
 	var errs []error
 	for _, variable := range os.Environ() {
-		if name, value, _ := strings.Cut(variable, "="); host.IsSecret(name) {
+		if name, value, _ := strings.Cut(variable, "="); isForRunAlone(name) {
 			e[name] = value
 			errs = append(errs, os.Unsetenv(name))
 		}

@@ -33,6 +33,7 @@ const (
 	leakWrongPIN = `w%25"<&+\ä-8Hm2xd`
 	leakPassword = `q%25"<&+\ö-7Tn3wr`
 	leakToken    = "ghs_6Rk2yMfT9wQz"
+	leakJobToken = "ghs_3Zp8vLcD5xYb"
 	leakUser     = "robot"
 )
 
@@ -92,14 +93,15 @@ var leakRuns = []leakRun{
 	{name: "SIGABRT", rules: []string{"C_Login hang"}, env: []string{"GOTRACEBACK=all"}, signal: syscall.SIGABRT, code: 2, ways: allWays},
 	{name: "SIGTERM", rules: []string{"C_Login hang"}, signal: syscall.SIGTERM, code: 1, ways: allWays},
 
-	{name: "credential helper", inputs: without(noPassword, nil), env: []string{"DOCKER_CONFIG=helper"}, ways: "environment helper mask pipe registry"},
+	{name: "credential helper", inputs: without(noPassword, nil), env: []string{"DOCKER_CONFIG=helper"}, ways: "environment helper job mask pipe registry"},
 	{name: "login in Docker's configuration", inputs: without(noPassword, nil), env: []string{"DOCKER_CONFIG=auths"}, ways: allWays},
-	{name: "PIN in a variable that signingkeys.json names", inputs: without("-pin -key_id "+noPassword, map[string]string{"key_name": "release"}), env: []string{"MY_PIN=" + leakPIN, "DOCKER_CONFIG=helper"}, ways: "environment helper mask pipe registry"},
-	{name: "another plugin", inputs: without(otherPlugin, map[string]string{"plugin_name": "other", "key_id": "any"}), env: []string{"NOTATION_PKCS11_PIN=" + leakPIN}, code: 1, ways: "environment mask registry"},
+	{name: "PIN in a variable that signingkeys.json names", inputs: without("-pin -key_id "+noPassword, map[string]string{"key_name": "release"}), env: []string{"MY_PIN=" + leakPIN, "DOCKER_CONFIG=helper"}, ways: "environment helper job mask pipe registry"},
+	{name: "another plugin", inputs: without(otherPlugin, map[string]string{"plugin_name": "other", "key_id": "any"}), env: []string{"NOTATION_PKCS11_PIN=" + leakPIN}, code: 1, ways: "environment job mask registry"},
 }
 
-// The PIN goes to the module host, the password to the registry, and neither, nor
-// the runner's tokens, goes anywhere else: no file, no output, no other process.
+// The PIN goes to the module host, the password to the registry, the job's tokens to
+// credential helpers and other plugins, and none of them, nor the runner's token, goes
+// anywhere else: no file, no output, no other process.
 func TestSecretsLeaveNoOtherWay(t *testing.T) {
 	w := newLeakWorld(t)
 	for _, run := range leakRuns {
@@ -132,6 +134,7 @@ func newLeakWorld(t *testing.T) *leakWorld {
 	w.finder = leak.NewFinder(
 		leak.Secret{Name: "the PIN", Value: leakPIN}, leak.Secret{Name: "the wrong PIN", Value: leakWrongPIN},
 		leak.Secret{Name: "the password", Value: leakPassword}, leak.Secret{Name: "the runner's token", Value: leakToken},
+		leak.Secret{Name: "the job's token", Value: leakJobToken},
 	)
 	other := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(other.Close)
@@ -154,7 +157,7 @@ func newLeakWorld(t *testing.T) *leakWorld {
 	}})))
 	w.write(t, ".config/notation/plugins/other/notation-other", "#!/bin/sh\n"+
 		`echo '{"name":"other","description":"d","version":"1.0.0","url":"https://localhost","supportedContractVersions":["1.0"],"capabilities":["SIGNATURE_GENERATOR.RAW"]}'`+"\n"+
-		"env >&2\n[ $1 = get-plugin-metadata ]\n")
+		"unset GITHUB_TOKEN ACTIONS_ID_TOKEN_REQUEST_TOKEN\nenv >&2\n[ $1 = get-plugin-metadata ]\n")
 	return w
 }
 
@@ -221,7 +224,7 @@ func (w *leakWorld) try(t *testing.T, run leakRun) {
 	cmd := w.command(t.Context(), []string{w.image}, inputs)
 	cmd = &exec.Cmd{Path: w.executable, Args: []string{w.executable}, Dir: w.dir, Env: slices.Concat(cmd.Env, module.Env(), []string{
 		"PATH=" + w.path("bin") + ":" + os.Getenv("PATH"), "DOCKER_CONFIG=" + w.path("none"),
-		"GITHUB_TOKEN=" + leakToken, "ACTIONS_RUNTIME_TOKEN=" + leakToken, "ACTIONS_ID_TOKEN_REQUEST_TOKEN=" + leakToken,
+		"GITHUB_TOKEN=" + leakJobToken, "ACTIONS_RUNTIME_TOKEN=" + leakToken, "ACTIONS_ID_TOKEN_REQUEST_TOKEN=" + leakJobToken,
 	})}
 	for _, variable := range run.env {
 		if dir, ok := strings.CutPrefix(variable, "DOCKER_CONFIG="); ok {
