@@ -129,7 +129,7 @@ func newPusher(options pushOptions) *pusher {
 // stored; what comes after that is finished. An error of type *unlistedError says
 // that the signature is stored, but not listed.
 func (p *pusher) push(ctx context.Context, t target, envelope []byte, mediaType string, annotations map[string]string) (pushed, error) {
-	ctx, requests := counting(toPush(ctx, t.repo))
+	ctx, requests := counting(toPush(ctx, t.ref))
 	result, err := p.store(ctx, t, envelope, mediaType, annotations)
 	result.requests = int(requests.Load())
 	if err == nil {
@@ -217,7 +217,7 @@ func (p *pusher) settle(ctx context.Context) []error {
 }
 
 func (p *pusher) settleIndex(ctx context.Context, index *subjectIndex) error {
-	ctx = toPush(ctx, index.target.repo)
+	ctx = toPush(ctx, index.target.ref)
 	missing, err := index.writer.settle(ctx)
 	if err == nil {
 		if ctx.Err() != nil {
@@ -306,8 +306,8 @@ func (x *subjectIndex) adoptOrphans(ctx context.Context, p *pusher) (said []stri
 
 // toPush makes all requests of a context ask for one set of rights, to pull and to
 // push, so that no token has to be fetched between a read and a write.
-func toPush(ctx context.Context, repo *remote.Repository) context.Context {
-	return auth.AppendRepositoryScope(ctx, repo.Reference, auth.ActionPull, auth.ActionPush)
+func toPush(ctx context.Context, ref registry.Reference) context.Context {
+	return auth.AppendRepositoryScope(ctx, ref, auth.ActionPull, auth.ActionPush)
 }
 
 // storeBlobs stores what a signature manifest refers to: the config first, so that
