@@ -16,6 +16,8 @@ import (
 	"github.com/olareg/olareg"
 	"github.com/olareg/olareg/config"
 	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/retry"
 )
 
 // Registry is an OCI registry on a port of loopback, empty at the start, plain
@@ -27,6 +29,10 @@ type Registry struct {
 
 	server  *httptest.Server
 	storage io.Closer
+
+	// Not the standard one, of which any test that closes a server closes all
+	// connections.
+	transport *http.Transport
 
 	mu      sync.Mutex
 	journal []Request
@@ -83,8 +89,9 @@ func serveRegistry(handler http.Handler, storage io.Closer) (*Registry, error) {
 		return nil, errors.Join(fmt.Errorf("start registry: %w", err), storage.Close())
 	}
 	r := &Registry{
-		Host:    fmt.Sprintf("localhost:%d", listener.Addr().(*net.TCPAddr).Port),
-		storage: storage,
+		Host:      fmt.Sprintf("localhost:%d", listener.Addr().(*net.TCPAddr).Port),
+		storage:   storage,
+		transport: http.DefaultTransport.(*http.Transport).Clone(),
 	}
 	r.server = &httptest.Server{
 		Listener: listener,
@@ -150,11 +157,13 @@ func (r *Registry) Repository(name string) (*remote.Repository, error) {
 		return nil, fmt.Errorf("repository %s/%s: %w", r.Host, name, err)
 	}
 	repository.PlainHTTP = true
+	repository.Client = &auth.Client{Client: &http.Client{Transport: retry.NewTransport(r.transport)}}
 	return repository, nil
 }
 
 // Close stops the registry and drops what is in it.
 func (r *Registry) Close() error {
+	r.transport.CloseIdleConnections()
 	r.server.Close()
 	if err := r.storage.Close(); err != nil {
 		return fmt.Errorf("stop registry: %w", err)
