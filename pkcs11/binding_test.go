@@ -10,7 +10,7 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
-// newChecked takes the function list out of the binding, where it is private: a
+// newCheckedContext takes the function list out of the binding, where it is private: a
 // version of the binding that has it elsewhere must not get as far as a release.
 func TestBindingHasItsFunctionListWhereItIsTakenFrom(t *testing.T) {
 	ctx := reflect.TypeFor[pkcs11.Ctx]()

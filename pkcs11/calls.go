@@ -10,7 +10,7 @@ import (
 )
 
 // binding is the part of *pkcs11.Ctx that is in use: all that this project
-// ever asks of a module. Some of it is checked's.
+// ever asks of a module. Some of it is checkedContext's.
 type binding interface {
 	Initialize(...pkcs11.InitializeOption) error
 	Finalize() error

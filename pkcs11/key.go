@@ -127,7 +127,7 @@ func (k *Key) peek(s pkcs11.SessionHandle) (crypto.PublicKey, error) {
 	if private, err := calls.find(s, pkcs11.CKO_PRIVATE_KEY, k.uri); err != nil || len(private) > 1 {
 		return nil, err // enter says what is wrong
 	} else if len(private) == 1 {
-		public, _, err := k.learn(s, private[0])
+		public, _, err := k.findPublicKey(s, private[0])
 		return public, err
 	}
 	for _, source := range []func(pkcs11.SessionHandle, URI) ([]crypto.PublicKey, error){calls.publicKeys, calls.certifiedKeys} {
@@ -144,7 +144,7 @@ func (k *Key) peek(s pkcs11.SessionHandle) (crypto.PublicKey, error) {
 
 // enter logs in and settles on the key.
 func (k *Key) enter(ctx context.Context, s pkcs11.SessionHandle) error {
-	noPIN := k.login.in(ctx, s)
+	noPIN := k.login.logIn(ctx, s)
 	if noPIN != nil && !IsKind(noPIN, KindNoPIN) { // some keys can be used without
 		return noPIN
 	}
@@ -161,7 +161,7 @@ func (k *Key) settle(ctx context.Context, s pkcs11.SessionHandle) error {
 	if err != nil {
 		return err
 	}
-	public, values, err := k.learn(s, o)
+	public, values, err := k.findPublicKey(s, o)
 	if err != nil {
 		return err
 	}
@@ -193,7 +193,7 @@ func notForSigning(key URI) *Error {
 // resume does again what a new session needs after the old ones were lost, or
 // the last one closed and its login with it.
 func (k *Key) resume(s pkcs11.SessionHandle) error {
-	if err := k.login.in(context.Background(), s); err != nil && !IsKind(err, KindNoPIN) {
+	if err := k.login.logIn(context.Background(), s); err != nil && !IsKind(err, KindNoPIN) {
 		return err
 	}
 	o, err := k.findOne(s)

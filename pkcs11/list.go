@@ -131,11 +131,11 @@ type KeyInfo struct {
 // CheckMechanism reports, as an error of KindMechanism or KindKey, whether the
 // key is restricted so that no such signature can be made.
 func (k KeyInfo) CheckMechanism(opts crypto.SignerOpts) error {
-	ways, err := plan(k.Public, opts)
+	candidates, err := plan(k.Public, opts)
 	if err != nil {
 		return newError(KindKey, "the key %s can't sign like this: %v", k.URI, err)
 	}
-	return checkAllowed(k.URI, ways, k.Mechanisms)
+	return checkAllowed(k.URI, candidates, k.Mechanisms)
 }
 
 // Keys describes the private keys that the session sees and the URI selects by
@@ -168,7 +168,7 @@ func (s *Session) describe(o object, uri URI, certificates []*x509.Certificate) 
 	if info.Type, err = calls.keyType(s.handle, o); err != nil {
 		return info, failed(err, "the key %s can't be read", uri)
 	}
-	public, values, err := (&Key{token: s.token, certificates: certificates}).learn(s.handle, o)
+	public, values, err := (&Key{token: s.token, certificates: certificates}).findPublicKey(s.handle, o)
 	if err != nil && (!errors.As(err, &info.Problem) || info.Problem.Kind == KindCall) {
 		return info, err
 	}

@@ -73,13 +73,13 @@ func (l *login) askPIN(ctx context.Context) (PIN, error) {
 	return pin, err
 }
 
-// in logs in to the token, if it wants that, on any of its sessions: the login
+// logIn logs in to the token, if it wants that, on any of its sessions: the login
 // holds for all of them (section 5.6).
-func (l *login) in(ctx context.Context, s pkcs11.SessionHandle) error {
+func (l *login) logIn(ctx context.Context, s pkcs11.SessionHandle) error {
 	if !l.wanted() {
 		return nil
 	}
-	err := l.as(ctx, s, l.user)
+	err := l.loginAs(ctx, s, l.user)
 	l.done = l.done || err == nil
 	return err
 }
@@ -93,14 +93,14 @@ func (l *login) out(s pkcs11.SessionHandle) error {
 	return l.token.calls.logout(s)
 }
 
-// again makes the context-specific login of CKA_ALWAYS_AUTHENTICATE, which
+// logInForSignature makes the context-specific login of CKA_ALWAYS_AUTHENTICATE, which
 // belongs between C_SignInit and C_Sign (section 5.6). The PIN must have been
 // obtained before, since no other call may stand between them.
-func (l *login) again(ctx context.Context, s pkcs11.SessionHandle) error {
-	return l.as(ctx, s, pkcs11.CKU_CONTEXT_SPECIFIC)
+func (l *login) logInForSignature(ctx context.Context, s pkcs11.SessionHandle) error {
+	return l.loginAs(ctx, s, pkcs11.CKU_CONTEXT_SPECIFIC)
 }
 
-func (l *login) as(ctx context.Context, s pkcs11.SessionHandle, user uint) error {
+func (l *login) loginAs(ctx context.Context, s pkcs11.SessionHandle, user uint) error {
 	if l.failed != nil {
 		return l.failed
 	}

@@ -55,7 +55,7 @@ func Load(path string, o Options) (*Module, error) {
 	if ctx == nil {
 		return nil, newError(KindModule, "the PKCS#11 module %q can't be loaded", path)
 	}
-	if c.module, err = newChecked(ctx, library); err != nil {
+	if c.module, err = newCheckedContext(ctx, library); err != nil {
 		ctx.Destroy()
 		return nil, newError(KindModule, "the PKCS#11 module %q %v", path, err)
 	}

@@ -47,7 +47,7 @@ func (t *Token) Open(ctx context.Context, o SessionOptions) (*Session, error) {
 	if o.NoLogin {
 		return s, nil
 	}
-	if err := s.login.in(ctx, s.handle); err != nil {
+	if err := s.login.logIn(ctx, s.handle); err != nil {
 		t.calls.postpone(s.Close)
 		return nil, err
 	}

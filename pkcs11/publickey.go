@@ -166,11 +166,11 @@ next:
 	return d
 }
 
-// learn finds the public half of a private key: in its own attributes, in the
+// findPublicKey finds the public half of a private key: in its own attributes, in the
 // public key object and in the certificate with its CKA_ID or label, or in a
 // certificate from elsewhere. It returns the attributes that it read, too. A
 // wrong guess can't do harm: each signature is verified with the public key.
-func (k *Key) learn(s pkcs11.SessionHandle, o object) (crypto.PublicKey, map[uint][]byte, error) {
+func (k *Key) findPublicKey(s pkcs11.SessionHandle, o object) (crypto.PublicKey, map[uint][]byte, error) {
 	calls, uri := k.token.calls, o.uri(k.token.URI())
 	values, err := calls.read(s, o.handle, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_SIGN)
 	if err != nil {

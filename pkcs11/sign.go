@@ -21,7 +21,7 @@ import (
 // digest is known. Mechanisms are tried in turn, but only a mechanism error
 // leads on to the next one. A lost session is replaced once.
 func (k *Key) sign(message, digest []byte, opts crypto.SignerOpts) (signature []byte, err error) {
-	ways, err := k.ways(message != nil, opts)
+	candidates, err := k.candidateMechanisms(message != nil, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -34,21 +34,21 @@ func (k *Key) sign(message, digest []byte, opts crypto.SignerOpts) (signature []
 
 	var refused []string
 	renewed := false
-	for i := 0; i < len(ways); {
-		raw, err := k.attempt(s, ways[i], message, digest, opts.HashFunc())
+	for i := 0; i < len(candidates); {
+		raw, err := k.attempt(s, candidates[i], message, digest, opts.HashFunc())
 		call, rv := returned(err)
 		switch {
 		case err == nil:
-			k.remember(ways[i])
-			return k.verified(raw, digest, opts, ways[i])
+			k.remember(candidates[i])
+			return k.verified(raw, digest, opts, candidates[i])
 		case isMechanismError(rv):
-			refused = append(refused, refusal(ways[i], opts.HashFunc(), call, rv))
+			refused = append(refused, refusal(candidates[i], opts.HashFunc(), call, rv))
 			i++
 		case isLost(rv) && !renewed:
 			renewed = true
 			k.sessions.lost()
 		default:
-			return nil, asError(err, "the key %s can't sign with %v", k.URI(), ways[i])
+			return nil, asError(err, "the key %s can't sign with %v", k.URI(), candidates[i])
 		}
 		if call != "C_SignInit" || isLost(rv) {
 			if s, err = k.sessions.replace(s); err != nil {
@@ -70,19 +70,19 @@ func refusal(m mechanism, hash crypto.Hash, call string, rv uint) string {
 	return fmt.Sprintf("%s (%s: %s)", name, call, RVName(rv))
 }
 
-// ways lists the mechanisms to try, best first.
-func (k *Key) ways(haveMessage bool, opts crypto.SignerOpts) ([]mechanism, error) {
-	ways, err := plan(k.public, opts)
+// candidateMechanisms lists the mechanisms to try, best first.
+func (k *Key) candidateMechanisms(haveMessage bool, opts crypto.SignerOpts) ([]mechanism, error) {
+	candidates, err := plan(k.public, opts)
 	if err != nil {
 		return nil, newError(KindKey, "the key %s can't sign like this: %v", k.URI(), err)
 	}
-	if err := checkAllowed(k.URI(), ways, k.allowed); err != nil {
+	if err := checkAllowed(k.URI(), candidates, k.allowed); err != nil {
 		return nil, err
 	}
-	ways = allowed(ways, k.allowed)
+	candidates = allowed(candidates, k.allowed)
 	if !haveMessage {
-		ways = slices.DeleteFunc(slices.Clone(ways), func(m mechanism) bool { return m.input == inputMessage })
-		if len(ways) == 0 {
+		candidates = slices.DeleteFunc(slices.Clone(candidates), func(m mechanism) bool { return m.input == inputMessage })
+		if len(candidates) == 0 {
 			return nil, newError(KindMechanism, "the key %s only signs whole messages, not digests; use SignMessage", k.URI())
 		}
 	}
@@ -97,19 +97,19 @@ func (k *Key) ways(haveMessage bool, opts crypto.SignerOpts) ([]mechanism, error
 			k.preferred = append(k.preferred, m.Mechanism)
 		}
 	}
-	return preferred(ways, k.preferred), nil
+	return preferred(candidates, k.preferred), nil
 }
 
 // Mechanisms names the mechanisms with which a message can be signed, such as
 // CKM_ECDSA, in the order in which they are tried. Once there is a signature,
 // the first is the one that made it.
 func (k *Key) Mechanisms(opts crypto.SignerOpts) ([]string, error) {
-	ways, err := k.ways(true, opts)
+	candidates, err := k.candidateMechanisms(true, opts)
 	if err != nil {
 		return nil, err
 	}
-	names := make([]string, len(ways))
-	for i, m := range ways {
+	names := make([]string, len(candidates))
+	for i, m := range candidates {
 		names[i] = m.String()
 	}
 	return names, nil
@@ -141,7 +141,7 @@ func (k *Key) attempt(s pkcs11.SessionHandle, m mechanism, message, digest []byt
 		return nil, err
 	}
 	if k.alwaysAuthenticate {
-		if err := k.login.again(context.Background(), s); err != nil {
+		if err := k.login.logInForSignature(context.Background(), s); err != nil {
 			return nil, err
 		}
 	}

@@ -100,21 +100,21 @@ import (
 // value of an attribute.
 const maxAnswer = 1 << 20
 
-// checked is the binding, but for the login, of which it would leave a copy of the
+// checkedContext is the binding, but for the login, of which it would leave a copy of the
 // PIN in memory that it has freed, and for the calls whose answer has a length. The
 // binding believes that length: where it is more than was asked for it reads,
 // and hands on, memory that lies behind, and where it is very large or missing
 // the process dies.
-type checked struct {
+type checkedContext struct {
 	*pkcs11.Ctx
 	functions unsafe.Pointer // the module's CK_FUNCTION_LIST
 }
 
-// newChecked makes the binding checked. The binding keeps the function list to
+// newCheckedContext makes the binding checked. The binding keeps the function list to
 // itself, and it can't be asked for again: p11-kit's client gives another one
 // each time, each with a C_Initialize of its own. So it is taken out of where the
 // binding has it, behind the library's handle, which is known and must be there.
-func newChecked(ctx *pkcs11.Ctx, library uintptr) (*checked, error) {
+func newCheckedContext(ctx *pkcs11.Ctx, library uintptr) (*checkedContext, error) {
 	held := *(**struct {
 		library   uintptr
 		functions unsafe.Pointer
@@ -125,7 +125,7 @@ func newChecked(ctx *pkcs11.Ctx, library uintptr) (*checked, error) {
 	if held.functions == nil { // the binding would call it
 		return nil, errors.New("gives no function list (C_GetFunctionList)")
 	}
-	return &checked{ctx, held.functions}, nil
+	return &checkedContext{ctx, held.functions}, nil
 }
 
 // lengthError says that an answer can't be as long as the module says.
@@ -154,9 +154,9 @@ func failure(rv C.ulong) error {
 // tries bounds how often an answer is asked for that grew since its length was.
 const tries = 3
 
-// whole asks a function for the length of its answer, and then for the answer
+// queryThenRead asks a function for the length of its answer, and then for the answer
 // (section 5.2).
-func whole[T any](f func(data *T, length *C.ulong) C.ulong) ([]T, error) {
+func queryThenRead[T any](f func(data *T, length *C.ulong) C.ulong) ([]T, error) {
 	var item T
 	const tooSmall = pkcs11.CKR_BUFFER_TOO_SMALL // Gemalto's says so to the question for the length, too
 	for range tries {
@@ -184,18 +184,18 @@ func whole[T any](f func(data *T, length *C.ulong) C.ulong) ([]T, error) {
 }
 
 // GetSlotList is that of the binding.
-func (c *checked) GetSlotList(tokenPresent bool) ([]uint, error) {
+func (c *checkedContext) GetSlotList(tokenPresent bool) ([]uint, error) {
 	present := C.uchar(0)
 	if tokenPresent {
 		present = 1
 	}
-	slots, err := whole(func(data, length *C.ulong) C.ulong { return C.getSlotList(c.functions, present, data, length) })
+	slots, err := queryThenRead(func(data, length *C.ulong) C.ulong { return C.getSlotList(c.functions, present, data, length) })
 	return convert[uint](slots), err
 }
 
 // GetMechanismList is that of the binding.
-func (c *checked) GetMechanismList(slot uint) ([]*pkcs11.Mechanism, error) {
-	types, err := whole(func(data, length *C.ulong) C.ulong {
+func (c *checkedContext) GetMechanismList(slot uint) ([]*pkcs11.Mechanism, error) {
+	types, err := queryThenRead(func(data, length *C.ulong) C.ulong {
 		return C.getMechanismList(c.functions, C.ulong(slot), data, length)
 	})
 	mechanisms := make([]*pkcs11.Mechanism, len(types))
@@ -207,7 +207,7 @@ func (c *checked) GetMechanismList(slot uint) ([]*pkcs11.Mechanism, error) {
 
 // Login is that of the binding, with the PIN's own bytes. No PIN is NULL, which
 // means the token's own keypad.
-func (c *checked) Login(s pkcs11.SessionHandle, user uint, pin []byte) error {
+func (c *checkedContext) Login(s pkcs11.SessionHandle, user uint, pin []byte) error {
 	var start *C.uchar
 	if len(pin) > 0 {
 		start = (*C.uchar)(unsafe.SliceData(pin))
@@ -216,7 +216,7 @@ func (c *checked) Login(s pkcs11.SessionHandle, user uint, pin []byte) error {
 }
 
 // FindObjects is that of the binding. Its second result says nothing.
-func (c *checked) FindObjects(s pkcs11.SessionHandle, most int) ([]pkcs11.ObjectHandle, bool, error) {
+func (c *checkedContext) FindObjects(s pkcs11.SessionHandle, most int) ([]pkcs11.ObjectHandle, bool, error) {
 	objects := make([]C.ulong, most)
 	var count C.ulong
 	err := failure(C.findObjects(c.functions, C.ulong(s), &objects[0], C.ulong(most), &count))
@@ -230,15 +230,15 @@ func (c *checked) FindObjects(s pkcs11.SessionHandle, most int) ([]pkcs11.Object
 }
 
 // Sign is that of the binding.
-func (c *checked) Sign(s pkcs11.SessionHandle, data []byte) ([]byte, error) {
-	return whole(func(signature *byte, length *C.ulong) C.ulong {
+func (c *checkedContext) Sign(s pkcs11.SessionHandle, data []byte) ([]byte, error) {
+	return queryThenRead(func(signature *byte, length *C.ulong) C.ulong {
 		return C.sign(c.functions, C.ulong(s), unsafe.Pointer(unsafe.SliceData(data)), C.ulong(len(data)), (*C.uchar)(signature), length)
 	})
 }
 
 // GetAttributeValue is that of the binding: the values of the attributes, in
 // their order, nil for those that the module doesn't give.
-func (c *checked) GetAttributeValue(s pkcs11.SessionHandle, o pkcs11.ObjectHandle, template []*pkcs11.Attribute) ([]*pkcs11.Attribute, error) {
+func (c *checkedContext) GetAttributeValue(s pkcs11.SessionHandle, o pkcs11.ObjectHandle, template []*pkcs11.Attribute) ([]*pkcs11.Attribute, error) {
 	types := make([]C.ulong, len(template))
 	for i, a := range template {
 		types[i] = C.ulong(a.Type)
