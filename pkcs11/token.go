@@ -195,7 +195,7 @@ func (m *Module) checkLibrary(u URI) error {
 	}
 	if !u.matches(library) {
 		return newError(KindNoToken, "the PKCS#11 module %q is not the library that %s names; it is library-manufacturer=%s;library-description=%s;library-version=%s",
-			m.path, u.selection(), escape(library[AttrLibraryManufacturer], false), escape(library[AttrLibraryDescription], false), version)
+			m.path, u.selection(), escape(library[AttrLibraryManufacturer], pathComponent), escape(library[AttrLibraryDescription], pathComponent), version)
 	}
 	return nil
 }

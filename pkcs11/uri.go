@@ -33,28 +33,43 @@ const (
 // attrPINValue is known so that it can be refused with its own reason.
 const attrPINValue = "pin-value"
 
+// component is one of the two parts of a URI that have attributes (RFC 7512,
+// section 2.3). Where each attribute belongs is in the table below.
+type component struct {
+	name      string // as errors say it
+	separator string
+	plain     string // what may stand unescaped beside letters and digits
+}
+
+// The plain characters are pk11-path-res-avail and pk11-query-res-avail, and
+// those that RFC 3986 calls unreserved.
+var (
+	pathComponent  = &component{"path (before the ?, separated by ;)", ";", "-._~:[]@!$'()*+,=&"}
+	queryComponent = &component{"query (after the ?, separated by &)", "&", "-._~:[]@!$'()*+,=/?|"}
+)
+
 // attributes is the one table of them, in the order in which String writes them.
 var attributes = []struct {
 	name  string
-	query bool
+	in    *component
 	check func(value string) error
 }{
-	{name: AttrLibraryManufacturer},
-	{name: AttrLibraryDescription},
-	{name: AttrLibraryVersion, check: checkVersion},
-	{name: AttrSlotManufacturer},
-	{name: AttrSlotDescription},
-	{name: AttrSlotID, check: checkSlotID},
-	{name: AttrManufacturer},
-	{name: AttrModel},
-	{name: AttrSerial},
-	{name: AttrToken},
-	{name: AttrObject},
-	{name: AttrID},
-	{name: AttrType, check: checkType},
-	{name: AttrModulePath, query: true, check: checkNotEmpty},
-	{name: AttrModuleName, query: true, check: checkModuleName},
-	{name: AttrPINSource, query: true, check: checkNotEmpty},
+	{name: AttrLibraryManufacturer, in: pathComponent},
+	{name: AttrLibraryDescription, in: pathComponent},
+	{name: AttrLibraryVersion, in: pathComponent, check: checkVersion},
+	{name: AttrSlotManufacturer, in: pathComponent},
+	{name: AttrSlotDescription, in: pathComponent},
+	{name: AttrSlotID, in: pathComponent, check: checkSlotID},
+	{name: AttrManufacturer, in: pathComponent},
+	{name: AttrModel, in: pathComponent},
+	{name: AttrSerial, in: pathComponent},
+	{name: AttrToken, in: pathComponent},
+	{name: AttrObject, in: pathComponent},
+	{name: AttrID, in: pathComponent},
+	{name: AttrType, in: pathComponent, check: checkType},
+	{name: AttrModulePath, in: queryComponent, check: checkNotEmpty},
+	{name: AttrModuleName, in: queryComponent, check: checkModuleName},
+	{name: AttrPINSource, in: queryComponent, check: checkNotEmpty},
 }
 
 // maxURI bounds a URI in bytes: far above what labels and paths can need
@@ -87,25 +102,23 @@ func ParseURI(s string) (URI, error) {
 	if !found || !strings.EqualFold(scheme, "pkcs11") {
 		return URI{}, uriError("doesn't begin with \"pkcs11:\"; expected something like pkcs11:token=LABEL;object=LABEL")
 	}
-	path, query, hasQuery := strings.Cut(rest, "?")
+	path, query, _ := strings.Cut(rest, "?")
 	u := URI{values: map[string]string{}}
-	if err := u.parse(path, ";", false); err != nil {
+	if err := u.parse(path, pathComponent); err != nil {
 		return URI{}, err
 	}
-	if hasQuery {
-		if err := u.parse(query, "&", true); err != nil {
-			return URI{}, err
-		}
+	if err := u.parse(query, queryComponent); err != nil {
+		return URI{}, err
 	}
 	return u, nil
 }
 
-// parse reads the attributes of one part, the path or the query.
-func (u URI) parse(part, separator string, query bool) error {
-	if part == "" {
+// parse reads the attributes of one component.
+func (u URI) parse(text string, c *component) error {
+	if text == "" {
 		return nil
 	}
-	for field := range strings.SplitSeq(part, separator) {
+	for field := range strings.SplitSeq(text, c.separator) {
 		name, raw, found := strings.Cut(field, "=")
 		if name == attrPINValue {
 			return uriError("has a pin-value: notation writes key ids into its key file and logs, so a PIN in them is no secret; " +
@@ -114,14 +127,14 @@ func (u URI) parse(part, separator string, query bool) error {
 		if !found {
 			return uriError("has an attribute without a value") // which may be a part of a PIN
 		}
-		check, err := lookUp(name, query)
+		check, err := lookUp(name, c)
 		if err != nil {
 			return err
 		}
 		if _, twice := u.values[name]; twice {
 			return uriError("has the attribute %q twice", name)
 		}
-		value, err := unescape(raw, query)
+		value, err := unescape(raw, c)
 		if err == nil && check != nil {
 			err = check(value)
 		}
@@ -133,25 +146,24 @@ func (u URI) parse(part, separator string, query bool) error {
 	return nil
 }
 
-// lookUp finds an attribute by name in the path or query part.
-func lookUp(name string, query bool) (check func(string) error, err error) {
-	part := map[bool]string{false: "path (before the ?, separated by ;)", true: "query (after the ?, separated by &)"}
+// lookUp finds an attribute by name in a component.
+func lookUp(name string, c *component) (check func(string) error, err error) {
 	for _, a := range attributes {
 		switch {
 		case a.name != name:
-		case a.query != query:
-			return nil, uriError("has the attribute %q in the wrong part; it belongs to the %s", name, part[a.query])
+		case a.in != c:
+			return nil, uriError("has the attribute %q in the wrong part; it belongs to the %s", name, a.in.name)
 		default:
 			return a.check, nil
 		}
 	}
-	return nil, uriError("has the unknown attribute %q; known in the %s: %s", shorten(name), part[query], names(query))
+	return nil, uriError("has the unknown attribute %q; known in the %s: %s", shorten(name), c.name, names(c))
 }
 
-func names(query bool) string {
+func names(c *component) string {
 	var known []string
 	for _, a := range attributes {
-		if a.query == query {
+		if a.in == c {
 			known = append(known, a.name)
 		}
 	}
@@ -167,23 +179,12 @@ func shorten(s string) string {
 	return s
 }
 
-// What may stand unescaped beside letters and digits (RFC 7512, section 2.3:
-// pk11-path-res-avail and pk11-query-res-avail; RFC 3986: unreserved).
-const (
-	plainInPath  = "-._~:[]@!$'()*+,=&"
-	plainInQuery = "-._~:[]@!$'()*+,=/?|"
-)
-
-func isPlain(c byte, query bool) bool {
-	plain := plainInPath
-	if query {
-		plain = plainInQuery
-	}
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte(plain, c) >= 0
+func (c *component) isPlain(b byte) bool {
+	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || strings.IndexByte(c.plain, b) >= 0
 }
 
 // unescape decodes %XX. A + stands for itself: this is not a web form.
-func unescape(s string, query bool) (string, error) {
+func unescape(s string, in *component) (string, error) {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
@@ -197,7 +198,7 @@ func unescape(s string, query bool) (string, error) {
 			}
 			b.WriteByte(byte(n))
 			i += 2
-		case isPlain(c, query):
+		case in.isPlain(c):
 			b.WriteByte(c)
 		default:
 			return "", fmt.Errorf("the character %q must be written %%%02X", c, c)
@@ -206,14 +207,22 @@ func unescape(s string, query bool) (string, error) {
 	return b.String(), nil
 }
 
-func escape(s string, query bool) string {
+func escape(s string, in *component) string {
 	var b strings.Builder
 	for i := range len(s) {
-		if c := s[i]; isPlain(c, query) {
+		if c := s[i]; in.isPlain(c) {
 			b.WriteByte(c)
 		} else {
 			fmt.Fprintf(&b, "%%%02X", c)
 		}
+	}
+	return b.String()
+}
+
+func escapeAll(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		fmt.Fprintf(&b, "%%%02X", s[i])
 	}
 	return b.String()
 }
@@ -292,26 +301,21 @@ func (u URI) Without(names ...string) URI {
 // attributes in one order, all bytes escaped that need it, and CKA_ID escaped
 // whole, as RFC 7512, section 2.3, recommends.
 func (u URI) String() string {
-	var path, query []string
+	attributesIn := map[*component][]string{}
 	for _, a := range attributes {
 		value, present := u.values[a.name]
-		switch {
-		case !present:
-		case a.query:
-			query = append(query, a.name+"="+escape(value, true))
-		case a.name == AttrID:
-			var id strings.Builder
-			for i := range len(value) {
-				fmt.Fprintf(&id, "%%%02X", value[i])
-			}
-			path = append(path, AttrID+"="+id.String())
-		default:
-			path = append(path, a.name+"="+escape(value, false))
+		if !present {
+			continue
 		}
+		escaped := escape(value, a.in)
+		if a.name == AttrID {
+			escaped = escapeAll(value)
+		}
+		attributesIn[a.in] = append(attributesIn[a.in], a.name+"="+escaped)
 	}
-	s := "pkcs11:" + strings.Join(path, ";")
-	if len(query) > 0 {
-		s += "?" + strings.Join(query, "&")
+	s := "pkcs11:" + strings.Join(attributesIn[pathComponent], pathComponent.separator)
+	if query := attributesIn[queryComponent]; len(query) > 0 {
+		s += "?" + strings.Join(query, queryComponent.separator)
 	}
 	return s
 }
