@@ -110,6 +110,15 @@ func ParseSettings(keyID string, config map[string]string, getenv func(string) s
 	return d.Settings, nil
 }
 
+// SecretVariables names the environment variables that may hold the PIN of a key:
+// [envPIN], and those that any PIN source names. Nothing but the plugin and what
+// it starts is to see them. A key id that is no URI names none; ParseSettings
+// refuses it.
+func SecretVariables(keyID string, config map[string]string, getenv func(string) string) []string {
+	uri, _ := pkcs11.ParseURI(keyID)
+	return append([]string{envPIN}, pinVariables(uri, config, getenv)...)
+}
+
 // pinVariables names the environment variables that any PIN source names, those
 // too that another one wins over.
 func pinVariables(uri pkcs11.URI, config map[string]string, getenv func(string) string) []string {

@@ -51,5 +51,10 @@ func (b *builtIn) Check(keyID string, config map[string]string) error {
 	return pkcs11.CheckModule(c.Module)
 }
 
+// SecretVariables implements action.BuiltIn.
+func (b *builtIn) SecretVariables(keyID string, config map[string]string) []string {
+	return plugin.SecretVariables(keyID, config, b.getenv)
+}
+
 // Close implements action.BuiltIn.
 func (b *builtIn) Close() error { return b.pool.Close() }
