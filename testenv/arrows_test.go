@@ -27,6 +27,7 @@ var arrows = map[string][]string{
 	"testenv/faults":             {},
 	"testenv/registryfaults":     {},
 	"testenv/leak":               {},
+	"testenv/runner":             {},
 	"testenv/demo":               {"testenv"},
 	"testenv/generated":          {},
 	"testenv/performance":        {"testenv/generated"},

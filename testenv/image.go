@@ -71,6 +71,23 @@ func (r *Registry) pushImage(ctx context.Context, repository, tag string) (ocisp
 	return oras.TagBytes(ctx, target, ocispec.MediaTypeImageManifest, manifest, tag)
 }
 
+// PushIndex pushes an image index of manifests, and tags it.
+func (r *Registry) PushIndex(ctx context.Context, repository, tag string, manifests ...ocispec.Descriptor) (ocispec.Descriptor, error) {
+	target, err := r.Repository(repository)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	content, err := json.Marshal(ocispec.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: ocispec.MediaTypeImageIndex,
+		Manifests: manifests,
+	})
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	return oras.TagBytes(ctx, target, ocispec.MediaTypeImageIndex, content, tag)
+}
+
 // layer returns a tar archive of one file.
 func layer(name, content string) ([]byte, error) {
 	var archive bytes.Buffer

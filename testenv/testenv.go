@@ -27,6 +27,8 @@ package testenv
 
 import (
 	"io"
+	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -46,4 +48,17 @@ func Start[Part io.Closer](tb testing.TB, make func() (Part, error)) Part {
 		}
 	})
 	return part
+}
+
+// PutFile writes a file that its owner alone can read, with the directories that it
+// is in. It returns the path.
+func PutFile(tb testing.TB, path, content string) string {
+	tb.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return path
 }
