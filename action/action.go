@@ -33,6 +33,10 @@ type BuiltIn interface {
 	// Check finds what is wrong with a key id and the plugin config for it. It
 	// touches no token.
 	Check(keyID string, config map[string]string) error
+	// SecretVariables names the environment variables that may hold secrets of a
+	// key, whatever key id and config are like. The run takes them out of the
+	// environment and hands their values to the plugin alone.
+	SecretVariables(keyID string, config map[string]string) []string
 	// Close lets go of the tokens that the plugin holds.
 	Close() error
 }
@@ -69,7 +73,7 @@ func (a *Action) Main(ctx context.Context, args []string) int {
 	command := a.command(&code)
 	command.SetArgs(append([]string{}, args...)) // without any, nil would mean those of the process
 	if err := command.ExecuteContext(ctx); err != nil {
-		newConsole(a).refuse(err)
+		a.console().Refuse(err)
 		return exitUsage
 	}
 	return code
@@ -122,22 +126,22 @@ Exit status: 0 all good, 1 something failed to sign or verify, 2 wrong inputs.`,
 // run does a run and tells all who want to know. The error is a mistake in the
 // inputs.
 func (a *Action) run(ctx context.Context, in inputs) (code int, err error) {
-	console := newConsole(a)
+	console := a.console()
 	key := a.chooseKey(in)
-	pins, err := a.holdPINs(in, key)
-	console.mask(append(pins.reveal(), in.registryPassword.reveal())...)
+	builtIn, pins, err := a.holdPINs(in, key)
+	console.Mask(append(pins.reveal(), in.registryPassword.reveal())...)
+	if err != nil {
+		return 0, errors.Join(err, builtIn.Close())
+	}
+	p, err := a.prepare(ctx, in, key, builtIn)
 	if err != nil {
 		return 0, err
 	}
-	p, err := a.prepare(ctx, in, key, pins)
-	if err != nil {
-		return 0, err
-	}
-	file, err := openReport(in.report, a.Getenv("RUNNER_TEMP"))
+	file, err := report.OpenFile(in.report, a.Getenv("RUNNER_TEMP"), Name)
 	if err != nil {
 		return 0, errors.Join(err, p.close())
 	}
-	defer file.close()
+	defer file.Close()
 	r := &report.Report{
 		FormatVersion: report.FormatVersion,
 		Tool:          report.Tool{Name: Name, Version: a.Version},
@@ -148,7 +152,7 @@ func (a *Action) run(ctx context.Context, in inputs) (code int, err error) {
 	}
 	p.execute(ctx, console, r)
 	if err := p.close(); err != nil {
-		r.Warnings = append(r.Warnings, message(err))
+		r.Warnings = append(r.Warnings, report.Message(err))
 	}
 	r.Finished = time.Now().UTC()
 	r.Succeeded = len(r.Errors) == 0 && r.Count().Failed == 0
@@ -160,19 +164,23 @@ func (a *Action) run(ctx context.Context, in inputs) (code int, err error) {
 }
 
 // execute does the run, and puts into the report what came of it.
-func (p *preparation) execute(ctx context.Context, console *console, r *report.Report) {
-	run, err := p.start(ctx, console.tell)
+func (p *preparation) execute(ctx context.Context, console *report.Console, r *report.Report) {
+	run, err := p.start(ctx, console.Progress)
 	if err != nil {
-		r.Errors = append(r.Errors, message(err))
+		r.Errors = append(r.Errors, report.Message(err))
 		return
 	}
 	artifacts, err := run.do(ctx)
 	if err != nil {
-		r.Errors = append(r.Errors, message(err))
+		r.Errors = append(r.Errors, report.Message(err))
 	}
 	for _, artifact := range artifacts {
-		r.Artifacts = append(r.Artifacts, reportArtifact(artifact))
+		r.Artifacts = append(r.Artifacts, artifact.report())
 	}
+}
+
+func (a *Action) console() *report.Console {
+	return report.NewConsole(report.ConsoleOptions{Name: Name, Stdout: a.Stdout, Stderr: a.Stderr, Colour: a.Colour, Getenv: a.Getenv})
 }
 
 // notationDir is notation's configuration directory. Its plugins are in there

@@ -32,8 +32,7 @@ type runWorld struct {
 	plugin   *softPlugin
 	dir      string
 	env      map[string]string
-	pin      string              // what the built-in plugin gets as NOTATION_PKCS11_PIN
-	getenv   func(string) string // and as its environment
+	getenv   func(string) string // the environment of the built-in plugin
 
 	notationDir string // empty: none
 }
@@ -98,7 +97,7 @@ func (w *runWorld) run(t *testing.T, inputs map[string]string, args ...string) r
 	a := Action{
 		Version: "1.2.3",
 		BuiltIn: func(getenv func(string) string) BuiltIn {
-			w.pin, w.getenv = getenv(variablePIN), getenv
+			w.getenv = getenv
 			return w.plugin
 		},
 		Stdout:      &log,
@@ -171,14 +170,18 @@ func TestSameArtifactIsTreatedOnce(t *testing.T) {
 // once; and one child without a good signature is a failure.
 func TestRecursive(t *testing.T) {
 	w := newRunWorld(t)
-	reference, amd64 := w.image(t, "app", "amd64")
+	_, amd64 := w.image(t, "app", "amd64")
 	_, arm64 := w.image(t, "app", "arm64")
-	to, err := newRegistries(registryOptions{credentialsFile: os.DevNull}).resolve(t.Context(), reference)
-	if err != nil {
-		t.Fatal(err)
+	index := func(tag string, manifests ...ocispec.Descriptor) ocispec.Descriptor {
+		t.Helper()
+		index, err := w.registry.PushIndex(t.Context(), "app", tag, manifests...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return index
 	}
-	inner := pushIndex(t, to, "inner", arm64, amd64)
-	outer := pushIndex(t, to, "outer", amd64, inner)
+	inner := index("inner", arm64, amd64)
+	outer := index("outer", amd64, inner)
 	targets := map[string]string{"INPUT_TARGET_ARTIFACT_REFERENCE": w.registry.Host + "/app@" + outer.Digest.String(), "INPUT_RECURSIVE": "true"}
 
 	alone := maps.Clone(targets)
@@ -229,31 +232,32 @@ func TestSecretsAreTakenOutOfTheEnvironment(t *testing.T) {
 	w := newRunWorld(t)
 	reference, _ := w.image(t, "app", "v1")
 	r := w.run(t, map[string]string{"INPUT_TARGET_ARTIFACT_REFERENCE": reference, "INPUT_PIN": " pin with blanks \n"})
-	if r.code != 0 || w.pin != " pin with blanks " {
-		t.Fatalf("exit code %d, PIN %q", r.code, w.pin)
+	if pin := w.getenv(variablePIN); r.code != 0 || pin != " pin with blanks " {
+		t.Fatalf("exit code %d, PIN %q", r.code, pin)
 	}
 	if got := strings.Join(r.unset, " "); got != "INPUT_PIN INPUT_REGISTRY_PASSWORD" {
 		t.Errorf("taken out: %s", got)
 	}
 }
 
-// PINs in other variables are held in memory, too: credential helpers get the
-// environment.
+// PINs in variables that the plugin names are held in memory: credential helpers
+// get the environment.
 func TestPINsInVariablesAreTakenOutOfTheEnvironment(t *testing.T) {
 	for name, test := range map[string]struct {
 		inputs map[string]string
 		taken  string
 	}{
 		"the plugin's own":  {map[string]string{variablePIN: "4711"}, variablePIN},
-		"of pin_source":     {map[string]string{"INPUT_PLUGIN_CONFIG": "pin_source=env:MY_PIN", "MY_PIN": "4711"}, "MY_PIN"},
-		"of the key's URI":  {map[string]string{"INPUT_KEY_ID": "pkcs11:token=t?pin-source=env:MY_PIN&module-path=/m.so", "MY_PIN": "4711"}, "MY_PIN"},
-		"with an escape":    {map[string]string{"INPUT_KEY_ID": "pkcs11:object=pin-source=?pin-source=env%3aMY_PIN", "MY_PIN": "4711"}, "MY_PIN"},
-		"of the variable":   {map[string]string{"NOTATION_PKCS11_PIN_SOURCE": "env:MY_PIN", "MY_PIN": "4711"}, "MY_PIN"},
+		"of the key":        {map[string]string{"INPUT_KEY_ID": "env:MY_PIN", "MY_PIN": "4711"}, "MY_PIN"},
+		"of its config":     {map[string]string{"INPUT_PLUGIN_CONFIG": "pin=env:MY_PIN", "MY_PIN": "4711"}, "MY_PIN"},
 		"the input instead": {map[string]string{variablePIN: "0815", "INPUT_PIN": "4711"}, variablePIN},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newRunWorld(t)
 			reference, _ := w.image(t, "app", "v1")
+			w.plugin.secrets = func(keyID string, config map[string]string) []string {
+				return []string{variablePIN, strings.TrimPrefix(keyID, "env:"), strings.TrimPrefix(config["pin"], "env:")}
+			}
 			test.inputs["INPUT_TARGET_ARTIFACT_REFERENCE"] = reference
 			r := w.run(t, test.inputs)
 			if !slices.Contains(r.unset, test.taken) {
@@ -367,6 +371,9 @@ func TestSilentRegistryEndsAtTheTimeout(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 }
+
+// delimiter is what go-githubactions puts around values in the runner's files.
+const delimiter = "_GitHubActionsFileCommandDelimeter_"
 
 // forged is text that would do something in each place that it is shown in.
 const forged = "no\n::add-mask::x\n::set-output name=verified::true\r\n##[error]boo\x1b[2J `| <b> \u202e" + delimiter

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
 
 // Where advice is given, it is the one that fits.
@@ -44,7 +46,7 @@ func TestAdviceFits(t *testing.T) {
 		}, "sha256:"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			host := serveRegistry(t, c.answer)
+			host := testenv.ServeRegistry(t, c.answer)
 			text, begins := host+"/app:v1", strings.ReplaceAll(c.begins, "HOST", host)
 			r := newRegistries(registryOptions{credentialsFile: os.DevNull, signing: true})
 			_, err := r.resolve(t.Context(), text)
@@ -83,7 +85,7 @@ func TestNoAdviceAboutTheRegistryOnDockersConfig(t *testing.T) {
 
 // A timeout is the registry's where the run has not ended.
 func TestAdviceOnTimeoutsIsGivenWhileTheRunLasts(t *testing.T) {
-	host := serveRegistry(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	host := testenv.ServeRegistry(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	client := &http.Client{Timeout: 50 * time.Millisecond}
 	_, err := client.Get("http://" + host)
 	if !errors.Is(err, context.DeadlineExceeded) {

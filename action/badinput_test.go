@@ -19,7 +19,9 @@ import (
 	"github.com/notaryproject/notation-go/dir"
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/runner"
 )
 
 // badInput is inputs that are wrong, with what is said of them. The word DIR in a
@@ -86,7 +88,7 @@ func TestBadInputs(t *testing.T) {
 func (b badInput) name() string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(b.inputs)) {
-		parts = append(parts, fmt.Sprintf("%s=%q", name, bounded(b.inputs[name], 60)))
+		parts = append(parts, fmt.Sprintf("%s=%q", name, report.Bounded(b.inputs[name], 60)))
 	}
 	return strings.Join(append(parts, b.args...), " ")
 }
@@ -101,10 +103,10 @@ func checkLogOfRefusal(t *testing.T, log string) {
 		if strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) || len(line) > 3*8<<10 {
 			t.Errorf("the log has the line %.300q", line)
 		}
-		switch c, isCommand := parseCommand(line); {
-		case isCommand && c.name == "add-mask":
+		switch c, isCommand := runner.ParseCommand(line); {
+		case isCommand && c.Name == "add-mask":
 			continue
-		case isCommand && c.name == "error" && c.data != "":
+		case isCommand && c.Name == "error" && c.Data != "":
 			errors++
 		case isCommand || !strings.HasPrefix(line, "hint: nothing was signed or verified; "):
 			t.Errorf("the log has the line %.300q", line)
@@ -250,7 +252,7 @@ var badPolicies = map[string]string{
 // are wrong in notation's own directory.
 func writeBadFiles(t *testing.T, files string, w *runWorld) []badInput {
 	t.Helper()
-	put := func(name, content string) { putFile(t, filepath.Join(files, name), content) }
+	put := func(name, content string) { testenv.PutFile(t, filepath.Join(files, name), content) }
 	pipe := func(name string) {
 		if err := syscall.Mkfifo(filepath.Join(files, name), 0o600); err != nil {
 			t.Fatal(err)
@@ -275,8 +277,8 @@ func writeBadFiles(t *testing.T, files string, w *runWorld) []badInput {
 	put("two-damaged", root+root[:len(root)/2]+"\n"+root)
 	put("key.pem", root+key)
 	put("leaf.pem", pemOf(w.signer))
-	put("large", strings.Repeat("x", maxCertificateFile+1))
-	put("1001.pem", strings.Repeat(root, maxCertificates+1))
+	put("large", strings.Repeat("x", 1<<20+1))
+	put("1001.pem", strings.Repeat(root, 1000+1))
 	folder("directory")
 	pipe("pipe")
 	link("link-to-no-end", "link-to-no-end")
@@ -292,7 +294,7 @@ func writeBadFiles(t *testing.T, files string, w *runWorld) []badInput {
 	put("policies/good.json", good)
 	folder("policies/directory")
 	pipe("policies/pipe")
-	put("policies/large.json", strings.Repeat(" ", maxPolicySize+1))
+	put("policies/large.json", strings.Repeat(" ", 4<<20+1))
 	for name, content := range map[string]string{
 		"empty": "", "null": "null", "text": "hello", "cut": good[:len(good)/2], "trailing": good + "{}", "types": `{"version":1}`,
 		"version": strings.Replace(good, "1.0", "9.9", 1), "statements": `{"version":"1.0","trustPolicies":[]}`,
@@ -339,7 +341,7 @@ func writeBadFiles(t *testing.T, files string, w *runWorld) []badInput {
 		{"mixed", `{"keys":[{"name":"release","keyPath":"` + files + `/key.pem","certPath":"` + files + `/root.pem"}]}`, "key_name: "},
 		{"swapped", `{"keys":[{"name":"release","keyPath":"` + files + `/root.pem","certPath":"` + files + `/key.pem"}]}`, "key_name: "},
 		{"pipes", `{"keys":[{"name":"release","keyPath":"` + files + `/pipe","certPath":"` + files + `/pipe"}]}`, "not a regular file"},
-		{"large", `{"keys":[` + strings.Repeat(" ", maxSigningKeys) + `]}`, "larger than"},
+		{"large", `{"keys":[` + strings.Repeat(" ", 1<<20) + `]}`, "larger than"},
 	} {
 		if n.keys != "" {
 			put("notation-"+n.name+"/"+dir.PathSigningKeys, strings.TrimPrefix(n.keys, "-"))

@@ -19,68 +19,33 @@ import (
 	"github.com/notaryproject/tspclient-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
-// check is one thing that was looked at in a signature.
-type check struct {
-	kind   checkKind
-	result checkResult
-	// action is what the policy does about a failure. The policy has no say in
-	// the last three kinds of checks: they are enforced.
-	action trustpolicy.ValidationAction
-	// reason is a sentence: what was found, why it failed, or why it was not
-	// looked at. Of a failure it is notation's own.
-	reason string
-	// remedy says what to do about a failure.
-	remedy string
-}
-
-// fatal says whether the check alone makes a signature no good.
-func (c check) fatal() bool {
-	return c.result == checkFailed && c.action == trustpolicy.ActionEnforce
-}
-
-// checkKind is what a check is about. The first five are those of trust
-// policies, see the Notary Project's specification "Trust Store and Trust
-// Policy", section "Signature Verification".
-type checkKind string
-
+// The names of checks. The first five are those of trust policies, see the
+// Notary Project's specification "Trust Store and Trust Policy", section
+// "Signature Verification". The policy has no say in the last three: they are
+// enforced.
 const (
-	checkIntegrity    = checkKind(trustpolicy.TypeIntegrity)
-	checkAuthenticity = checkKind(trustpolicy.TypeAuthenticity)
-	checkTimestamp    = checkKind(trustpolicy.TypeAuthenticTimestamp)
-	checkExpiry       = checkKind(trustpolicy.TypeExpiry)
-	checkRevocation   = checkKind(trustpolicy.TypeRevocation)
-	checkDescriptor   = checkKind("descriptor") // the signature is of this artifact
-	checkUserMetadata = checkKind("userMetadata")
-	checkPlugin       = checkKind("verificationPlugin") // only where the signature asks for one
+	checkIntegrity    = string(trustpolicy.TypeIntegrity)
+	checkAuthenticity = string(trustpolicy.TypeAuthenticity)
+	checkTimestamp    = string(trustpolicy.TypeAuthenticTimestamp)
+	checkExpiry       = string(trustpolicy.TypeExpiry)
+	checkRevocation   = string(trustpolicy.TypeRevocation)
+	checkDescriptor   = "descriptor" // the signature is of this artifact
+	checkUserMetadata = "userMetadata"
+	checkPlugin       = "verificationPlugin" // only where the signature asks for one
 )
 
-// checkResult is how a check went.
-type checkResult string
-
+// What a policy does about a check that failed, as reports say it.
 const (
-	checkPassed  checkResult = "passed"
-	checkFailed  checkResult = "failed"
-	checkSkipped checkResult = "skipped" // nobody wants it
-	// checkNotEvaluated is where an earlier failure leaves nothing to look at.
-	checkNotEvaluated checkResult = "not evaluated"
+	enforced = string(trustpolicy.ActionEnforce)
+	skipped  = string(trustpolicy.ActionSkip)
 )
 
-// certificateRevocation is what is known about the revocation of a certificate.
-type certificateRevocation struct {
-	subject string
-	result  result.Result
-	method  result.RevocationMethod
-	servers []revocationServer
-}
-
-// revocationServer is a server that was asked, or the place of a CRL.
-type revocationServer struct {
-	url    string
-	method result.RevocationMethod
-	err    error // why it has no good answer
-}
+// fatal says whether a check alone makes a signature no good.
+func fatal(c report.Check) bool { return c.Result == report.CheckFailed && c.Action == enforced }
 
 // evaluation is what there is to explain a signature with.
 type evaluation struct {
@@ -88,7 +53,7 @@ type evaluation struct {
 	statement *statement
 	artifact  ocispec.Descriptor
 	wanted    map[string]string // user metadata
-	claims    *claims
+	claims    *report.Claims
 	content   *signature.EnvelopeContent           // nil: the envelope has no integrity
 	results   map[trustpolicy.ValidationType]error // of the checks that notation-go made
 	err       error                                // notation-go's verdict
@@ -136,9 +101,9 @@ func (e *evaluation) lookUp(signers, stamps *revocationMemory) {
 // the statement trusts it.
 func (e *evaluation) trustedStamp() []*x509.Certificate {
 	info := e.content.SignerInfo
-	stamp := e.claims.timestamp
+	stamp := e.claims.Timestamp
 	anchors, err := e.trust.anchors(e.statement, truststore.TypeTSA)
-	if err != nil || len(anchors) == 0 || stamp == nil || stamp.err != nil {
+	if err != nil || len(anchors) == 0 || stamp == nil || stamp.Time == nil {
 		return nil
 	}
 	token, err := tspclient.ParseSignedToken(info.UnsignedAttributes.TimestampSignature)
@@ -149,7 +114,7 @@ func (e *evaluation) trustedStamp() []*x509.Certificate {
 	for _, anchor := range anchors {
 		roots.AddCert(anchor)
 	}
-	chain, err := token.Verify(context.Background(), x509.VerifyOptions{CurrentTime: stamp.time, Roots: roots})
+	chain, err := token.Verify(context.Background(), x509.VerifyOptions{CurrentTime: *stamp.Time, Roots: roots})
 	if err != nil {
 		return nil
 	}
@@ -157,37 +122,37 @@ func (e *evaluation) trustedStamp() []*x509.Certificate {
 }
 
 // checks returns the checks of the signature, all kinds in their order.
-func (e *evaluation) checks() []check {
-	var checks []check
+func (e *evaluation) checks() []report.Check {
+	var checks []report.Check
 	for _, x := range explanations {
 		checks = append(checks, e.policyCheck(x))
 	}
 	checks = append(checks, e.descriptorCheck(), e.metadataCheck())
-	if e.claims.plugin != "" {
+	if e.claims.Plugin != "" {
 		checks = append(checks, e.pluginCheck(checks))
 	}
 	return checks
 }
 
 // policyCheck explains one of the checks of trust policies.
-func (e *evaluation) policyCheck(x explanation) check {
-	c := check{kind: checkKind(x.kind), action: e.statement.level.Enforcement[x.kind]}
+func (e *evaluation) policyCheck(x explanation) report.Check {
+	c := report.Check{Name: string(x.kind), Action: string(e.statement.level.Enforcement[x.kind])}
 	err, made := e.results[x.kind]
 	switch {
-	case c.action == trustpolicy.ActionSkip:
-		c.result, c.reason = checkSkipped, "the policy wants this check skipped"
+	case c.Action == skipped:
+		c.Result, c.Reason = report.CheckSkipped, "the policy wants this check skipped"
 	case !made && e.content == nil:
-		c.result, c.reason = checkNotEvaluated, "the envelope has no integrity, so what it says means nothing"
-	case !made && e.claims.plugin != "":
-		c.result, c.reason = checkNotEvaluated, fmt.Sprintf("this is up to the verification plugin %q, and the signature did not get that far", e.claims.plugin)
+		c.Result, c.Reason = report.CheckNotEvaluated, "the envelope has no integrity, so what it says means nothing"
+	case !made && e.claims.Plugin != "":
+		c.Result, c.Reason = report.CheckNotEvaluated, fmt.Sprintf("this is up to the verification plugin %q, and the signature did not get that far", e.claims.Plugin)
 	case !made:
-		c.result, c.reason = checkNotEvaluated, "the verification ended before"
+		c.Result, c.Reason = report.CheckNotEvaluated, "the verification ended before"
 	case x.kind == trustpolicy.TypeRevocation && err != nil && e.notAsked():
-		c.result, c.reason = checkNotEvaluated, errNotAsked.Error()
+		c.Result, c.Reason = report.CheckNotEvaluated, errNotAsked.Error()
 	case err != nil:
-		c.result, c.reason, c.remedy = checkFailed, clip(err.Error()), x.remedy(e)
+		c.Result, c.Reason, c.Remedy = report.CheckFailed, clip(err.Error()), x.remedy(e)
 	default:
-		c.result, c.reason = checkPassed, x.found(e)
+		c.Result, c.Reason = report.CheckPassed, x.found(e)
 	}
 	return c
 }
@@ -198,55 +163,55 @@ func (e *evaluation) notAsked() bool {
 }
 
 // pluginCheck explains the verification plugin's part, given all other checks.
-func (e *evaluation) pluginCheck(others []check) check {
-	c := check{kind: checkPlugin, action: trustpolicy.ActionEnforce}
+func (e *evaluation) pluginCheck(others []report.Check) report.Check {
+	c := report.Check{Name: checkPlugin, Action: enforced}
 	switch {
 	case e.err == nil:
-		c.result, c.reason = checkPassed, fmt.Sprintf("plugin %q accepts the signature", e.claims.plugin)
-	case e.content == nil || slices.ContainsFunc(others, check.fatal):
-		c.result, c.reason = checkNotEvaluated, "the signature is not valid for another reason"
+		c.Result, c.Reason = report.CheckPassed, fmt.Sprintf("plugin %q accepts the signature", e.claims.Plugin)
+	case e.content == nil || slices.ContainsFunc(others, fatal):
+		c.Result, c.Reason = report.CheckNotEvaluated, "the signature is not valid for another reason"
 	default:
-		c.result, c.reason = checkFailed, clip(e.err.Error())
-		c.remedy = fmt.Sprintf("the signature asks for the verification plugin %q: install it on this runner, "+
-			"and set plugin_config to what it needs", e.claims.plugin)
+		c.Result, c.Reason = report.CheckFailed, clip(e.err.Error())
+		c.Remedy = fmt.Sprintf("the signature asks for the verification plugin %q: install it on this runner, "+
+			"and set plugin_config to what it needs", e.claims.Plugin)
 	}
 	return c
 }
 
 // descriptorCheck compares what was signed with the artifact.
-func (e *evaluation) descriptorCheck() check {
-	c := check{kind: checkDescriptor, action: trustpolicy.ActionEnforce}
+func (e *evaluation) descriptorCheck() report.Check {
+	c := report.Check{Name: checkDescriptor, Action: enforced}
 	if e.content == nil {
-		c.result, c.reason = checkNotEvaluated, "the envelope has no integrity, so what it says means nothing"
+		c.Result, c.Reason = report.CheckNotEvaluated, "the envelope has no integrity, so what it says means nothing"
 		return c
 	}
 	signed, err := signedArtifact(e.content)
 	switch {
 	case err != nil:
-		c.result, c.reason = checkFailed, err.Error()
+		c.Result, c.Reason = report.CheckFailed, err.Error()
 	case content.Equal(signed, e.artifact):
-		c.result, c.reason = checkPassed, "it is the signature of "+e.artifact.Digest.String()
+		c.Result, c.Reason = report.CheckPassed, "it is the signature of "+e.artifact.Digest.String()
 		return c
 	case signed.Digest != e.artifact.Digest:
-		c.result, c.reason = checkFailed, "it is the signature of another artifact, "+clip(signed.Digest.String())
+		c.Result, c.Reason = report.CheckFailed, "it is the signature of another artifact, "+clip(signed.Digest.String())
 	default:
-		c.result = checkFailed
-		c.reason = fmt.Sprintf("it is the signature of %q with %d bytes, and the artifact is %q with %d bytes",
+		c.Result = report.CheckFailed
+		c.Reason = fmt.Sprintf("it is the signature of %q with %d bytes, and the artifact is %q with %d bytes",
 			clip(signed.MediaType), signed.Size, e.artifact.MediaType, e.artifact.Size)
 	}
-	c.remedy = "somebody attached a signature that does not belong here; sign the artifact itself"
+	c.Remedy = "somebody attached a signature that does not belong here; sign the artifact itself"
 	return c
 }
 
 // metadataCheck looks for the user metadata that a signature must have.
-func (e *evaluation) metadataCheck() check {
-	c := check{kind: checkUserMetadata, action: trustpolicy.ActionEnforce}
+func (e *evaluation) metadataCheck() report.Check {
+	c := report.Check{Name: checkUserMetadata, Action: enforced}
 	if len(e.wanted) == 0 {
-		c.result, c.action, c.reason = checkSkipped, trustpolicy.ActionSkip, "user_metadata wants none"
+		c.Result, c.Action, c.Reason = report.CheckSkipped, skipped, "user_metadata wants none"
 		return c
 	}
 	if e.content == nil {
-		c.result, c.reason = checkNotEvaluated, "the envelope has no integrity, so what it says means nothing"
+		c.Result, c.Reason = report.CheckNotEvaluated, "the envelope has no integrity, so what it says means nothing"
 		return c
 	}
 	signed, _ := signedArtifact(e.content) // the descriptor's check says so
@@ -260,10 +225,10 @@ func (e *evaluation) metadataCheck() check {
 		}
 	}
 	if faults == nil {
-		c.result, c.reason = checkPassed, "the signature has all that user_metadata wants"
+		c.Result, c.Reason = report.CheckPassed, "the signature has all that user_metadata wants"
 		return c
 	}
-	c.result, c.reason = checkFailed, strings.Join(faults, "; ")
-	c.remedy = "sign the artifact with this user_metadata, or correct what is wanted"
+	c.Result, c.Reason = report.CheckFailed, strings.Join(faults, "; ")
+	c.Remedy = "sign the artifact with this user_metadata, or correct what is wanted"
 	return c
 }

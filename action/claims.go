@@ -20,39 +20,9 @@ import (
 	notationverifier "github.com/notaryproject/notation-go/verifier"
 	"github.com/notaryproject/tspclient-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
-
-// claims are what a signature envelope says of itself. They are worth as much
-// as the checks of the signature say: anybody can write an envelope. Texts are
-// cut to a bounded length, and are not escaped.
-type claims struct {
-	format       string // "cose", "jws", or the media type
-	scheme       string // such as "notary.x509"
-	algorithm    string // such as "PS256"
-	chain        []certificate
-	signingTime  time.Time
-	expiry       time.Time // zero: none
-	agent        string
-	plugin       string // the verification plugin that the envelope asks for
-	artifact     ocispec.Descriptor
-	userMetadata map[string]string
-	timestamp    *timestamp // nil: none
-}
-
-// certificate describes an X.509 certificate.
-type certificate struct {
-	subject, issuer, serial string    // the serial number is hexadecimal
-	thumbprint              string    // SHA-256 of the DER, hexadecimal
-	notBefore, notAfter     time.Time // the first and last moment of its validity
-}
-
-// timestamp describes an RFC 3161 countersignature.
-type timestamp struct {
-	time      time.Time
-	accuracy  time.Duration // the time may be off by this, either way
-	authority string        // subject of the certificate of the timestamping authority
-	err       error         // why the countersignature can't be read; then the rest is empty
-}
 
 // Bounds of what is kept of an envelope, which can be megabytes of anything.
 const (
@@ -78,11 +48,12 @@ var formats = map[string]string{
 }
 
 // readClaims reads an envelope, of which the content is known if it has
-// integrity. What can't be read stays empty.
-func readClaims(mediaType string, envelope []byte, content *signature.EnvelopeContent) claims {
-	c := claims{format: formats[mediaType]}
-	if c.format == "" {
-		c.format = clip(mediaType)
+// integrity. What can't be read stays empty. Texts are cut to a bounded length,
+// and are not escaped.
+func readClaims(mediaType string, envelope []byte, content *signature.EnvelopeContent) report.Claims {
+	c := report.Claims{Format: formats[mediaType]}
+	if c.Format == "" {
+		c.Format = clip(mediaType)
 	}
 	if content == nil {
 		parsed, err := signature.ParseEnvelope(mediaType, envelope)
@@ -93,29 +64,31 @@ func readClaims(mediaType string, envelope []byte, content *signature.EnvelopeCo
 			return c
 		}
 	}
-	c.read(content)
+	signer := content.SignerInfo
+	c.Scheme = clip(string(signer.SignedAttributes.SigningScheme))
+	c.Algorithm = algorithms[signer.SignatureAlgorithm]
+	c.SigningTime = timeOrNil(signer.SignedAttributes.SigningTime)
+	c.Expiry = timeOrNil(signer.SignedAttributes.Expiry)
+	c.Agent = clip(signer.UnsignedAttributes.SigningAgent)
+	if attribute, err := signer.ExtendedAttribute(notationverifier.HeaderVerificationPlugin); err == nil {
+		c.Plugin = clip(fmt.Sprint(attribute.Value))
+	}
+	c.Certificates = describeChain(signer.CertificateChain)
+	c.Timestamp = readTimestamp(signer)
+	if signed, err := signedArtifact(content); err == nil {
+		c.UserMetadata = clipMetadata(signed.Annotations)
+	}
 	return c
 }
 
-// read takes over the content of an envelope.
-func (c *claims) read(content *signature.EnvelopeContent) {
-	signer := content.SignerInfo
-	c.scheme = clip(string(signer.SignedAttributes.SigningScheme))
-	c.algorithm = algorithms[signer.SignatureAlgorithm]
-	c.signingTime = signer.SignedAttributes.SigningTime
-	c.expiry = signer.SignedAttributes.Expiry
-	c.agent = clip(signer.UnsignedAttributes.SigningAgent)
-	if attribute, err := signer.ExtendedAttribute(notationverifier.HeaderVerificationPlugin); err == nil {
-		c.plugin = clip(fmt.Sprint(attribute.Value))
+// readIntact returns what is in an envelope whose signature is that of the
+// certificate in it.
+func readIntact(mediaType string, blob []byte) (*signature.EnvelopeContent, error) {
+	envelope, err := signature.ParseEnvelope(mediaType, blob)
+	if err != nil {
+		return nil, err
 	}
-	for _, cert := range signer.CertificateChain[:min(maxChain, len(signer.CertificateChain))] {
-		c.chain = append(c.chain, describe(cert))
-	}
-	c.timestamp = readTimestamp(signer)
-	if signed, err := signedArtifact(content); err == nil {
-		c.artifact = ocispec.Descriptor{MediaType: clip(signed.MediaType), Digest: signed.Digest, Size: signed.Size}
-		c.userMetadata = clipMetadata(signed.Annotations)
-	}
+	return envelope.Verify()
 }
 
 // signedArtifact returns the descriptor that an envelope is the signature of.
@@ -131,43 +104,61 @@ func signedArtifact(content *signature.EnvelopeContent) (ocispec.Descriptor, err
 }
 
 // describe describes a certificate.
-func describe(cert *x509.Certificate) certificate {
+func describe(cert *x509.Certificate) report.Certificate {
 	thumbprint := sha256.Sum256(cert.Raw)
-	return certificate{
-		subject:    clip(cert.Subject.String()),
-		issuer:     clip(cert.Issuer.String()),
-		serial:     clip(cert.SerialNumber.Text(16)),
-		thumbprint: hex.EncodeToString(thumbprint[:]),
-		notBefore:  cert.NotBefore,
-		notAfter:   cert.NotAfter,
+	return report.Certificate{
+		Subject:    clip(cert.Subject.String()),
+		Issuer:     clip(cert.Issuer.String()),
+		Serial:     clip(cert.SerialNumber.Text(16)),
+		Thumbprint: hex.EncodeToString(thumbprint[:]),
+		NotBefore:  report.Time(cert.NotBefore),
+		NotAfter:   report.Time(cert.NotAfter),
 	}
 }
 
+// describeChain describes the first certificates of a chain.
+func describeChain(chain []*x509.Certificate) []report.Certificate {
+	list := make([]report.Certificate, 0, min(maxChain, len(chain)))
+	for _, cert := range chain[:cap(list)] {
+		list = append(list, describe(cert))
+	}
+	return list
+}
+
 // readTimestamp reads a signature's countersignature. It does not verify it.
-func readTimestamp(signer signature.SignerInfo) *timestamp {
+func readTimestamp(signer signature.SignerInfo) *report.Timestamp {
 	if len(signer.UnsignedAttributes.TimestampSignature) == 0 {
 		return nil
 	}
 	token, err := tspclient.ParseSignedToken(signer.UnsignedAttributes.TimestampSignature)
 	if err != nil {
-		return &timestamp{err: err}
+		return &report.Timestamp{Error: report.Message(err)}
 	}
 	info, err := token.Info()
 	if err != nil {
-		return &timestamp{err: err}
+		return &report.Timestamp{Error: report.Message(err)}
 	}
 	stamped, err := info.Validate(signer.Signature)
 	if err != nil {
-		return &timestamp{err: err}
+		return &report.Timestamp{Error: report.Message(err)}
 	}
-	t := &timestamp{time: stamped.Value, accuracy: stamped.Accuracy}
+	t := &report.Timestamp{Time: timeOrNil(stamped.Value), Accuracy: stamped.Accuracy.String()}
 	for i := range token.SignerInfos {
 		if cert, err := token.SigningCertificate(&token.SignerInfos[i]); err == nil {
-			t.authority = clip(cert.Subject.String())
+			t.Authority = clip(cert.Subject.String())
 			break
 		}
 	}
 	return t
+}
+
+// timeOrNil is a time that an envelope has, nil if it has none.
+func timeOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = report.Time(t)
+	return &t
 }
 
 // clip bounds a text. It copies it, so that the envelope can be forgotten.

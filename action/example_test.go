@@ -57,17 +57,20 @@ func exampleReport() *report.Report {
 					Digest: signature, Size: 723, Format: "cose", Envelope: "sha256:" + strings.Repeat("c3", 32), EnvelopeSize: 2021,
 					IndexTag: "sha256-" + strings.Repeat("a1", 32),
 					Annotations: map[string]string{
-						"org.opencontainers.image.created": "2026-03-14T09:26:53Z",
-						annotationThumbprints:              `["` + chain[0].Thumbprint + `","` + chain[1].Thumbprint + `"]`,
+						"org.opencontainers.image.created":         "2026-03-14T09:26:53Z",
+						"io.cncf.notary.x509chain.thumbprint#S256": `["` + chain[0].Thumbprint + `","` + chain[1].Thumbprint + `"]`,
 					},
 					Certificates: chain,
 				},
 				Verification: &report.Verification{
 					Verdict: report.Verified, Statement: statement,
 					Signatures: []report.Signature{{
-						Digest: signature, Valid: true, Format: "cose", Algorithm: "ES256", Scheme: "notary.x509",
-						Agent: "notation-go/1.3.2 pkcs11/1.0.0", SigningTime: &signingTime, UserMetadata: map[string]string{"commit": "4f1c9e2"},
-						Certificates: chain, TrustedBy: &report.Anchor{Store: "ca:trusted_certificates", Certificate: chain[1]},
+						Digest: signature, Valid: true,
+						Claims: report.Claims{
+							Format: "cose", Algorithm: "ES256", Scheme: "notary.x509", Agent: "notation-go/1.3.2 pkcs11/1.0.0",
+							SigningTime: &signingTime, UserMetadata: map[string]string{"commit": "4f1c9e2"}, Certificates: chain,
+						},
+						TrustedBy: &report.Anchor{Store: "ca:trusted_certificates", Certificate: chain[1]},
 						Checks: []report.Check{
 							check("integrity", `the ES256 signature is that of the key of "CN=release,O=Example,ST=Berlin,C=DE"`),
 							check("authenticity", `"CN=Example Root,O=Example,ST=Berlin,C=DE" is in trust store ca:trusted_certificates, and "CN=release,O=Example,ST=Berlin,C=DE" is a trusted identity`),

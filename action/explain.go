@@ -13,6 +13,8 @@ import (
 	"github.com/notaryproject/notation-core-go/signature"
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"github.com/notaryproject/notation-go/verifier/truststore"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
 // explanation is how a check of trust policies is put into words.
@@ -42,7 +44,7 @@ func (e *evaluation) top() *x509.Certificate {
 }
 
 func (e *evaluation) foundIntegrity() string {
-	return fmt.Sprintf("the %s signature is that of the key of %q", e.claims.algorithm, subjectOf(e.leaf()))
+	return fmt.Sprintf("the %s signature is that of the key of %q", e.claims.Algorithm, subjectOf(e.leaf()))
 }
 
 func (e *evaluation) remedyIntegrity() string {
@@ -54,8 +56,8 @@ func (e *evaluation) foundAuthenticity() string {
 	switch {
 	case slices.Contains(e.statement.policy.TrustedIdentities, "*"):
 		return found + `, and the trusted identity "*" is every signer`
-	case e.claims.plugin != "":
-		return fmt.Sprintf("%s; the verification plugin %q may have a say in whose signatures count", found, e.claims.plugin)
+	case e.claims.Plugin != "":
+		return fmt.Sprintf("%s; the verification plugin %q may have a say in whose signatures count", found, e.claims.Plugin)
 	default:
 		return fmt.Sprintf("%s, and %q is a trusted identity", found, subjectOf(e.leaf()))
 	}
@@ -73,7 +75,7 @@ func (e *evaluation) remedyAuthenticity() string {
 		return fmt.Sprintf("statement %q names no trust store of type %s, which this signature needs", e.statement.policy.Name, e.storeKind())
 	case e.anchor == nil:
 		return fmt.Sprintf("if this signer is to be trusted, put the certificate of %q, SHA-256 %s, into %s",
-			subjectOf(e.top()), describe(e.top()).thumbprint, strings.Join(stores, " or "))
+			subjectOf(e.top()), describe(e.top()).Thumbprint, strings.Join(stores, " or "))
 	default:
 		return fmt.Sprintf("if this signer is to be trusted, add %q to the trusted identities of statement %q",
 			"x509.subject: "+subjectOf(e.leaf()), e.statement.policy.Name)
@@ -89,23 +91,24 @@ func (e *evaluation) storeKind() truststore.Type {
 }
 
 func (e *evaluation) foundExpiry() string {
-	if e.claims.expiry.IsZero() {
+	expiry := e.content.SignerInfo.SignedAttributes.Expiry
+	if expiry.IsZero() {
 		return "the signature does not expire"
 	}
-	return "the signature expires on " + e.claims.expiry.UTC().Format(time.RFC1123)
+	return "the signature expires on " + expiry.UTC().Format(time.RFC1123)
 }
 
 func (e *evaluation) remedyExpiry() string { return "sign the artifact again" }
 
 func (e *evaluation) foundTimestamp() string {
 	if e.storeKind() == truststore.TypeSigningAuthority {
-		return "the certificates were valid when the signing authority signed, " + e.claims.signingTime.UTC().Format(time.RFC1123)
+		return "the certificates were valid when the signing authority signed, " + e.content.SignerInfo.SignedAttributes.SigningTime.UTC().Format(time.RFC1123)
 	}
 	if why := e.noTimestamp(); why != "" {
 		return fmt.Sprintf("the certificates are valid now, until %s; %s", e.end().UTC().Format(time.RFC1123), why)
 	}
 	return fmt.Sprintf("%q says that it was signed on %s, when the certificates were valid",
-		e.claims.timestamp.authority, e.claims.timestamp.time.UTC().Format(time.RFC1123))
+		e.claims.Timestamp.Authority, e.claims.Timestamp.Time.UTC().Format(time.RFC1123))
 }
 
 // noTimestamp says why notation does not look at a timestamp; it is empty where
@@ -133,7 +136,7 @@ func (e *evaluation) end() time.Time {
 }
 
 func (e *evaluation) remedyTimestamp() string {
-	stamped := e.claims.timestamp != nil
+	stamped := e.claims.Timestamp != nil
 	tsa := len(e.trust.stores.of(truststore.TypeTSA, e.statement.policy)) > 0
 	switch {
 	case e.storeKind() == truststore.TypeSigningAuthority:
@@ -191,15 +194,17 @@ func silentServers(results []*result.CertRevocationResult) []string {
 }
 
 // revocations describes what was found out about the signer's certificates.
-func (e *evaluation) revocations() []certificateRevocation {
-	var all []certificateRevocation
+func (e *evaluation) revocations() []report.Revocation {
+	var all []report.Revocation
 	for i, r := range e.revocation {
-		c := certificateRevocation{
-			subject: clip(subjectOf(e.content.SignerInfo.CertificateChain[i])), result: r.Result, method: r.RevocationMethod,
+		c := report.Revocation{
+			Subject: clip(subjectOf(e.content.SignerInfo.CertificateChain[i])), Result: r.Result.String(), Method: r.RevocationMethod.String(),
 		}
 		for _, server := range r.ServerResults {
 			if server.Server != "" {
-				c.servers = append(c.servers, revocationServer{clip(server.Server), server.RevocationMethod, server.Error})
+				c.Servers = append(c.Servers, report.RevocationServer{
+					URL: clip(server.Server), Method: server.RevocationMethod.String(), Error: report.Message(server.Error),
+				})
 			}
 		}
 		all = append(all, c)

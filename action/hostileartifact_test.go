@@ -18,6 +18,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/runner"
 )
 
 // acting is text that steers a log, a summary or a terminal that takes it as it is.
@@ -35,7 +36,7 @@ type hostileArtifact struct {
 }
 
 // hostileArtifacts are all of them. None is a signature of the image.
-func hostileArtifacts(w *verifyWorld, image ocispec.Descriptor) []hostileArtifact {
+func hostileArtifacts(w *signedWorld, image ocispec.Descriptor) []hostileArtifact {
 	good, goodType := w.envelope(w.good, image, signing{})
 	inJWS, jwsType := w.envelope(w.good, image, signing{mediaType: jws.MediaTypeEnvelope})
 	other := descriptorOf(image.MediaType, []byte("another"))
@@ -72,7 +73,7 @@ func hostileArtifacts(w *verifyWorld, image ocispec.Descriptor) []hostileArtifac
 		{name: "signed in the year 10000", blob: year10000, blobType: jwsType},
 		{name: "arrays without end", blob: bytes.Repeat([]byte{0x9f}, 100_000), blobType: goodType},
 		{name: "JSON without end", blob: bytes.Repeat([]byte(`{"a":`), 20_000), blobType: jwsType},
-		{name: "one byte too large", blob: make([]byte, maxEnvelopeBytes+1), blobType: goodType},
+		{name: "one byte too large", blob: make([]byte, 1<<20+1), blobType: goodType},
 		{name: "no layer", manifest: layers(`"layers":[]`)},
 		{name: "two layers", manifest: layers(`"layers":[ENVELOPE,ENVELOPE]`)},
 		{name: "layers that are no list", manifest: layers(`"layers":{"a":ENVELOPE}`)},
@@ -85,7 +86,7 @@ func hostileArtifacts(w *verifyWorld, image ocispec.Descriptor) []hostileArtifac
 		{name: "manifest that is no JSON", manifest: func(ocispec.Descriptor) string { return acting }},
 		{name: "manifest that is null", manifest: func(ocispec.Descriptor) string { return "null" }},
 		{name: "manifest that is deep", manifest: layers(`"later":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `,"layers":[ENVELOPE]`)},
-		{name: "manifest that is too large", manifest: layers(`"later":"` + strings.Repeat("x", maxSignatureManifestBytes) + `","layers":[ENVELOPE]`)},
+		{name: "manifest that is too large", manifest: layers(`"later":"` + strings.Repeat("x", 256<<10) + `","layers":[ENVELOPE]`)},
 		{name: "listed with another media type", list: func(d *ocispec.Descriptor) { d.MediaType = acting }},
 		{name: "listed with another size", list: func(d *ocispec.Descriptor) { d.Size++ }},
 		{name: "listed with a size below zero", list: func(d *ocispec.Descriptor) { d.Size = -1 }},
@@ -103,9 +104,9 @@ func hostileArtifacts(w *verifyWorld, image ocispec.Descriptor) []hostileArtifac
 func TestHostileArtifacts(t *testing.T) {
 	w := newRunWorld(t)
 	_, image := w.image(t, "app", "v1")
-	signer := &verifyWorld{tb: t, good: w.signer}
+	signer := &signedWorld{tb: t, good: w.signer}
 	inputs := func(t *testing.T, h hostileArtifact, mode mode) map[string]string {
-		host := front(t, w.registry, h.handler(t, signer, image))
+		host := testenv.Front(t, w.registry, h.handler(t, signer, image))
 		return map[string]string{"INPUT_TARGET_ARTIFACT_REFERENCE": host + "/app@" + image.Digest.String(), "INPUT_MODE": string(mode)}
 	}
 	if r := w.run(t, inputs(t, hostileArtifact{}, modeVerify)); r.code != exitSuccess {
@@ -139,7 +140,7 @@ func TestHostileArtifacts(t *testing.T) {
 }
 
 // handler answers for the registry where it is asked for the signature.
-func (h hostileArtifact) handler(t *testing.T, w *verifyWorld, image ocispec.Descriptor) func(http.ResponseWriter, *http.Request) bool {
+func (h hostileArtifact) handler(t *testing.T, w *signedWorld, image ocispec.Descriptor) func(http.ResponseWriter, *http.Request) bool {
 	t.Helper()
 	blob, blobType := h.blob, h.blobType
 	if blob == nil {
@@ -192,8 +193,8 @@ func checkShownAsText(t *testing.T, r ran) {
 	t.Helper()
 	for line := range strings.Lines(r.log) {
 		line = strings.TrimSuffix(line, "\n")
-		c, isCommand := parseCommand(line)
-		if isCommand && c.name != "group" && c.name != "endgroup" && c.name != "error" && c.name != "warning" || strings.Contains(line, "##[") {
+		c, isCommand := runner.ParseCommand(line)
+		if isCommand && c.Name != "group" && c.Name != "endgroup" && c.Name != "error" && c.Name != "warning" || strings.Contains(line, "##[") {
 			t.Errorf("the log has the command %.200q", line)
 		}
 		if strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {

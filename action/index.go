@@ -21,10 +21,6 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
-// errChanged says that the registry has a newer index than the one that was to be
-// written over.
-var errChanged = errors.New("another writer changed the referrers index in the meantime")
-
 // referrersIndex is the index that lists the referrers of a subject on a registry
 // that has no Referrers API (OCI distribution-spec, "Referrers Tag Schema"). What
 // others put into it stays as it is.
@@ -152,21 +148,10 @@ type registryTag struct {
 // be old by the time that it could.
 var errTwice = errors.New("the registry wants the referrers index to be sent a second time, with a new token or to another address")
 
-// anyManifest is asked for, so that something else under the tag is seen: a
-// registry answers 404 where it has no manifest of an accepted type.
-var anyManifest = strings.Join([]string{
-	ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest, mediaTypeDockerList, mediaTypeDockerManifest, mediaTypeArtifactManifest,
-}, ", ")
-
-// name is the tag that distribution-spec gives the index.
-func (t *registryTag) name() string {
-	return fmt.Sprintf("%.32s-%.64s", t.subject.Algorithm(), t.subject.Encoded())
-}
-
 func (t *registryTag) read(ctx context.Context) (indexVersion, error) {
-	answer, err := getManifest(ctx, t.repo, t.name(), anyManifest)
+	answer, err := getManifest(ctx, t.repo, referrersTag(t.subject), anyManifest)
 	if errors.Is(err, errHearsay) { // if it is not true, the index that is there would be written over
-		answer, err = getManifest(ctx, t.repo, t.name(), anyManifest)
+		answer, err = getManifest(ctx, t.repo, referrersTag(t.subject), anyManifest)
 	}
 	if errors.Is(err, errdef.ErrNotFound) {
 		return indexVersion{}, nil
@@ -179,13 +164,13 @@ func (t *registryTag) read(ctx context.Context) (indexVersion, error) {
 		return indexVersion{}, nil // some registries answer with the subject where a tag is missing
 	}
 	if answer.mediaType != ocispec.MediaTypeImageIndex {
-		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but names a %q: move that away", t.name(), t.repo.Reference, answer.mediaType)
+		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but names a %q: move that away", referrersTag(t.subject), t.repo.Reference, answer.mediaType)
 	}
 	if err := json.Unmarshal(answer.body, &version.index); err != nil {
-		return indexVersion{}, fmt.Errorf("read referrers index %s of %s: %w: mend or delete it, or, if a proxy sent this, run again", t.name(), t.repo.Reference, err)
+		return indexVersion{}, fmt.Errorf("read referrers index %s of %s: %w: mend or delete it, or, if a proxy sent this, run again", referrersTag(t.subject), t.repo.Reference, err)
 	}
 	if version.index.SchemaVersion != 2 { // whatever that is, it would be lost
-		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but what it names is none (schemaVersion %d): move that away, or, if a proxy sent this, run again", t.name(), t.repo.Reference, version.index.SchemaVersion)
+		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but what it names is none (schemaVersion %d): move that away, or, if a proxy sent this, run again", referrersTag(t.subject), t.repo.Reference, version.index.SchemaVersion)
 	}
 	return version, nil
 }
@@ -219,7 +204,7 @@ func (t *registryTag) write(ctx context.Context, content []byte, over indexVersi
 // which is of what is read then. A registry that asks for a second request even so
 // asks each time, and gets it.
 func (t *registryTag) put(ctx context.Context, content []byte, condition http.Header) error {
-	req, err := manifestRequest(once(ctx), http.MethodPut, t.repo, t.name(), content)
+	req, err := manifestRequest(once(ctx), http.MethodPut, t.repo, referrersTag(t.subject), content)
 	if err != nil {
 		return err
 	}

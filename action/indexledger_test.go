@@ -41,13 +41,13 @@ type entries map[digest.Digest]bool
 func newLedger(t *testing.T, registry *testenv.Registry) *ledger {
 	t.Helper()
 	l := &ledger{
-		behind:   proxyTo(registry),
+		behind:   testenv.ProxyTo(registry),
 		author:   map[digest.Digest]string{},
 		shown:    map[string]entries{},
 		dropper:  map[digest.Digest]string{},
 		careless: map[string][]digest.Digest{},
 	}
-	l.host = serveRegistry(t, l)
+	l.host = testenv.ServeRegistry(t, l)
 	return l
 }
 

@@ -4,67 +4,56 @@ package action
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
-	"github.com/notaryproject/notation-core-go/signature"
-	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
 // inspect reads the signatures of an artifact, up to a number, with no policy:
 // who made them counts for nothing. Their checks are integrity and descriptor,
 // and one that passes both is called valid; there is no verdict on the artifact.
-// The error of the verification is that of listing the signatures.
-func inspect(ctx context.Context, source signatureSource, t target, most int) verification {
-	var v verification
+// The error is that of listing the signatures.
+func inspect(ctx context.Context, source signatureSource, t target, most int) (report.Inspection, error) {
 	manifests, err := source.signatures(ctx, t, most)
-	v.err = v.noteMore(err)
+	more, err := noteMore(err)
+	i := report.Inspection{Signatures: make([]report.Signature, 0, len(manifests)), More: more}
 	for _, manifest := range manifests {
-		v.signatures = append(v.signatures, inspectSignature(ctx, source, t, manifest))
+		i.Signatures = append(i.Signatures, inspectSignature(ctx, source, t, manifest))
 	}
-	return v
+	return i, err
 }
 
-func inspectSignature(ctx context.Context, source signatureSource, t target, manifest ocispec.Descriptor) (s signatureVerification) {
-	s.manifest = manifest
+func inspectSignature(ctx context.Context, source signatureSource, t target, manifest ocispec.Descriptor) (s report.Signature) {
+	s.Digest = manifest.Digest.String()
 	defer func() {
 		if p := recover(); p != nil { // as in evaluate
-			s.valid, s.err = false, fmt.Errorf("inspect: %v", p)
+			s.Valid, s.Error = false, report.Message(fmt.Errorf("inspect: %v", p))
 		}
 	}()
-	err := source.envelope(ctx, t, manifest, func(blob []byte, mediaType string) { s.read(t, blob, mediaType) })
+	err := source.envelope(ctx, t, manifest, func(blob []byte, mediaType string) { checkWithoutPolicy(&s, t, blob, mediaType) })
 	if err != nil {
-		s.unread, s.err = true, err
+		s.Error = report.Message(err)
 	}
 	return s
 }
 
-// read makes the checks that need no policy.
-func (s *signatureVerification) read(t target, blob []byte, mediaType string) {
+// checkWithoutPolicy makes the checks that need no policy.
+func checkWithoutPolicy(s *report.Signature, t target, blob []byte, mediaType string) {
 	content, err := readIntact(mediaType, blob)
-	s.claims, s.err = readClaims(mediaType, blob, content), clipError(err)
-	e := evaluation{artifact: t.desc, claims: &s.claims, content: content}
-	integrity := check{kind: checkIntegrity, action: trustpolicy.ActionEnforce, result: checkPassed}
+	s.Claims, s.Error = readClaims(mediaType, blob, content), report.Message(clipError(err))
+	e := evaluation{artifact: t.desc, claims: &s.Claims, content: content}
+	integrity := report.Check{Name: checkIntegrity, Action: enforced, Result: report.CheckPassed}
 	if err == nil {
-		integrity.reason = e.foundIntegrity()
+		integrity.Reason = e.foundIntegrity()
 	} else {
-		integrity.result, integrity.reason, integrity.remedy = checkFailed, s.err.Error(), e.remedyIntegrity()
+		integrity.Result, integrity.Reason, integrity.Remedy = report.CheckFailed, s.Error, e.remedyIntegrity()
 	}
 	descriptor := e.descriptorCheck()
-	if s.err == nil && descriptor.fatal() {
-		s.err = errors.New(descriptor.reason)
+	if s.Error == "" && fatal(descriptor) {
+		s.Error = descriptor.Reason
 	}
-	s.valid = s.err == nil
-	s.checks = []check{integrity, descriptor}
-}
-
-// readIntact returns what is in an envelope whose signature is that of the
-// certificate in it.
-func readIntact(mediaType string, blob []byte) (*signature.EnvelopeContent, error) {
-	envelope, err := signature.ParseEnvelope(mediaType, blob)
-	if err != nil {
-		return nil, err
-	}
-	return envelope.Verify()
+	s.Valid = s.Error == ""
+	s.Checks = []report.Check{integrity, descriptor}
 }

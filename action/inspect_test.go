@@ -24,20 +24,20 @@ func TestInspectTellsIntactSignaturesOfTheArtifact(t *testing.T) {
 	add(false, blob, mediaType)
 	add(false, []byte("garbage"), mediaType)
 
-	v := inspect(t.Context(), w.clients, w.target("app"), 100)
-	if v.err != nil || v.more || len(v.signatures) != len(valid) {
-		t.Fatalf("%d signatures, more %t, error %v", len(v.signatures), v.more, v.err)
+	v, err := inspect(t.Context(), w.clients, w.target("app"), 100)
+	if err != nil || v.More || len(v.Signatures) != len(valid) {
+		t.Fatalf("%d signatures, more %t, error %v", len(v.Signatures), v.More, err)
 	}
-	for _, s := range v.signatures {
-		if want := valid[s.manifest.Digest.String()]; s.valid != want || (s.err == nil) != want || len(s.checks) != 2 {
-			t.Errorf("valid %t, want %t: %v, %s", s.valid, want, s.err, results(s))
+	for _, s := range v.Signatures {
+		if want := valid[s.Digest]; s.Valid != want || (s.Error == "") != want || len(s.Checks) != 2 {
+			t.Errorf("valid %t, want %t: %s, %s", s.Valid, want, s.Error, results(s))
 		}
-		if s.valid && (s.claims.userMetadata["commit"] != "abc" || s.claims.chain[0].thumbprint != describe(stranger.cert).thumbprint) {
-			t.Errorf("claims %+v", s.claims)
+		if s.Valid && (s.UserMetadata["commit"] != "abc" || s.Certificates[0].Thumbprint != describe(stranger.cert).Thumbprint) {
+			t.Errorf("claims %+v", s.Claims)
 		}
 	}
-	if v := inspect(t.Context(), w.clients, w.target("app"), 3); len(v.signatures) != 3 || !v.more || v.err != nil {
-		t.Errorf("%d signatures, more %t, error %v", len(v.signatures), v.more, v.err)
+	if v, err := inspect(t.Context(), w.clients, w.target("app"), 3); len(v.Signatures) != 3 || !v.More || err != nil {
+		t.Errorf("%d signatures, more %t, error %v", len(v.Signatures), v.More, err)
 	}
 }
 
@@ -48,8 +48,8 @@ func TestClaimsAreBounded(t *testing.T) {
 		long[string(rune('a'+i%26))+strings.Repeat("k", 2*maxClaim+i)] = strings.Repeat("v", 2*maxClaim)
 	}
 	w.sign(w.good, w.image("app"), signing{metadata: long})
-	v := inspect(t.Context(), w.clients, w.target("app"), 1)
-	got := v.signatures[0].claims.userMetadata
+	v, _ := inspect(t.Context(), w.clients, w.target("app"), 1)
+	got := v.Signatures[0].UserMetadata
 	if len(got) == 0 || len(got) > maxMetadata {
 		t.Errorf("%d entries", len(got))
 	}

@@ -21,6 +21,8 @@ import (
 	"github.com/notaryproject/notation-go/dir"
 	pluginmanager "github.com/notaryproject/notation-go/plugin"
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
 // installedPlugin returns a plugin that is installed in notation on this
@@ -29,7 +31,7 @@ func installedPlugin(ctx context.Context, notationPlugins, name string) (contrac
 	plugin, err := pluginmanager.NewCLIManager(dir.NewSysFS(notationPlugins)).Get(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("plugin_name: no plugin %s is installed in notation here (%s); set plugin_url and plugin_checksum, or install it in an earlier step: %w",
-			quote(name), notationPlugins, err)
+			report.Quote(name), notationPlugins, err)
 	}
 	return plugin, nil
 }
@@ -57,7 +59,7 @@ func checkPluginURL(address string) error {
 	case u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()):
 		return nil
 	default:
-		return fmt.Errorf("%s: the URL must begin with https://", quote(withoutSecrets(u)))
+		return fmt.Errorf("%s: the URL must begin with https://", report.Quote(withoutSecrets(u)))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -45,6 +46,22 @@ func (e *busyError) Unwrap() error { return e.err }
 // errHearsay says that a 404 did not come with a reason, as registries give one:
 // it may be the word of a gateway, which knows nothing of manifests.
 var errHearsay = errors.New("and the 404 is not in a registry's form, so it may come from a proxy")
+
+// errChanged says that the registry has a newer index than the one that was to be
+// written over.
+var errChanged = errors.New("another writer changed the referrers index in the meantime")
+
+// anyManifest is asked for, so that something else under the tag is seen: a
+// registry answers 404 where it has no manifest of an accepted type.
+var anyManifest = strings.Join([]string{
+	ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest, mediaTypeDockerList, mediaTypeDockerManifest, mediaTypeArtifactManifest,
+}, ", ")
+
+// referrersTag is the tag of a subject's referrers index on a registry that has no
+// Referrers API (OCI distribution-spec, "Referrers Tag Schema").
+func referrersTag(subject digest.Digest) string {
+	return fmt.Sprintf("%.32s-%.64s", subject.Algorithm(), subject.Encoded())
+}
 
 // getManifest fetches a manifest by tag or digest. Without one, the error is an
 // errdef.ErrNotFound.
@@ -154,6 +171,13 @@ func refusal(resp *http.Response) error {
 	return failed
 }
 
+// signatureConfig is the config of each signature manifest: "{}".
+var signatureConfig = ocispec.Descriptor{
+	MediaType: artifactTypeNotation,
+	Digest:    ocispec.DescriptorEmptyJSON.Digest,
+	Size:      ocispec.DescriptorEmptyJSON.Size,
+}
+
 // signatureManifest returns a signature manifest as notation writes it, byte for
 // byte.
 func signatureManifest(subject, envelope ocispec.Descriptor, annotations map[string]string) (ocispec.Descriptor, []byte, error) {
@@ -174,4 +198,9 @@ func signatureManifest(subject, envelope ocispec.Descriptor, annotations map[str
 		return ocispec.Descriptor{}, nil, errors.New("its annotations are too large for a manifest")
 	}
 	return desc, content, nil
+}
+
+// descriptorOf describes a content, by its SHA-256.
+func descriptorOf(mediaType string, content []byte) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(content), Size: int64(len(content))}
 }

@@ -4,31 +4,24 @@ package action
 
 import (
 	"errors"
-	"net/url"
-	"strings"
 )
 
-// variablePIN is where the built-in plugin reads the PIN.
+// variablePIN is where the built-in plugin reads the PIN of the input pin.
 const variablePIN = "NOTATION_PKCS11_PIN"
 
 // heldPINs are the PINs of the built-in plugin, by the names of the environment
 // variables that it reads them from.
 type heldPINs map[string]secret
 
-// holdPINs reads those that a key needs and takes them out of the environment, where
-// credential helpers and other people's plugins would get them.
-func (a *Action) holdPINs(in inputs, key chosenKey) (heldPINs, error) {
-	names := []string{variablePIN}
-	if key.plugin == builtInPlugin {
-		for _, source := range []string{pinSourceOf(key.id), key.config["pin_source"], a.Getenv("NOTATION_PKCS11_PIN_SOURCE")} {
-			if name, ok := strings.CutPrefix(source, "env:"); ok {
-				names = append(names, name)
-			}
-		}
-	}
+// holdPINs makes the built-in plugin, and takes the variables that may hold secrets
+// of the key out of the environment, where credential helpers and other people's
+// plugins would get them. From then on the built-in plugin alone has them.
+func (a *Action) holdPINs(in inputs, key chosenKey) (BuiltIn, heldPINs, error) {
 	held := heldPINs{}
+	builtIn := a.BuiltIn(held.getenv(a.Getenv))
 	var errs []error
-	for _, name := range names {
+	id, config := key.ofBuiltIn()
+	for _, name := range builtIn.SecretVariables(id, config) {
 		if value := a.Getenv(name); value != "" {
 			held[name] = newSecret(value)
 			errs = append(errs, a.Unsetenv(name))
@@ -37,20 +30,7 @@ func (a *Action) holdPINs(in inputs, key chosenKey) (heldPINs, error) {
 	if !in.pin.empty() {
 		held[variablePIN] = in.pin
 	}
-	return held, errors.Join(errs...)
-}
-
-// pinSourceOf returns the pin-source of a PKCS#11 URI, which may have escapes in
-// it.
-func pinSourceOf(keyID string) string {
-	_, query, _ := strings.Cut(keyID, "?")
-	for attribute := range strings.SplitSeq(query, "&") {
-		if escaped, ok := strings.CutPrefix(attribute, "pin-source="); ok {
-			source, _ := url.PathUnescape(escaped) // the plugin refuses the URI
-			return source
-		}
-	}
-	return ""
+	return builtIn, held, errors.Join(errs...)
 }
 
 // getenv is the environment as the built-in plugin sees it.

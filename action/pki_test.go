@@ -27,6 +27,8 @@ import (
 
 	"github.com/notaryproject/tspclient-go"
 	"golang.org/x/crypto/ocsp"
+
+	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
 
 // testCertificate is a certificate with its key and what is above it.
@@ -78,6 +80,15 @@ func (c *testCertificate) chain() []*x509.Certificate {
 		chain = append(chain, c.cert)
 	}
 	return chain
+}
+
+// pemOf is the PEM of certificates.
+func pemOf(certs ...*testCertificate) string {
+	var b strings.Builder
+	for _, c := range certs {
+		b.Write(testenv.EncodePEM(c.cert))
+	}
+	return b.String()
 }
 
 func asAuthority(t *x509.Certificate) {

@@ -13,7 +13,10 @@ import (
 
 	"github.com/notaryproject/notation-go/dir"
 	pluginmanager "github.com/notaryproject/notation-go/plugin"
+	"github.com/notaryproject/notation-go/verifier/truststore"
 	"oras.land/oras-go/v2/registry"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
 // preparation is a run that is checked and has not begun: no request was sent,
@@ -21,20 +24,19 @@ import (
 type preparation struct {
 	inputs       inputs
 	chosen       chosenKey
-	pins         heldPINs
 	action       *Action
 	folder       string // the run's own directory, which goes with it
 	trust        *trust // nil in modes that don't verify
 	timestamping *timestamping
-	builtIn      BuiltIn                                       // nil: another plugin, or none
+	builtIn      BuiltIn
 	key          func(ctx context.Context) (signingKey, error) // nil in modes that don't sign
 	warnings     []string
 }
 
 // prepare checks what can be checked beforehand. Its errors are mistakes in the
 // inputs.
-func (a *Action) prepare(ctx context.Context, in inputs, key chosenKey, pins heldPINs) (_ *preparation, err error) {
-	p := &preparation{inputs: in, chosen: key, action: a, pins: pins}
+func (a *Action) prepare(ctx context.Context, in inputs, key chosenKey, builtIn BuiltIn) (_ *preparation, err error) {
+	p := &preparation{inputs: in, chosen: key, action: a, builtIn: builtIn}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close())
@@ -54,10 +56,7 @@ func (a *Action) prepare(ctx context.Context, in inputs, key chosenKey, pins hel
 
 // close gives back what the run had.
 func (p *preparation) close() error {
-	var err error
-	if p.builtIn != nil {
-		err = p.builtIn.Close()
-	}
+	err := p.builtIn.Close()
 	if p.folder != "" {
 		err = errors.Join(err, os.RemoveAll(p.folder))
 	}
@@ -113,7 +112,11 @@ func (p *preparation) prepareTimestamping(context.Context) (err error) {
 	if !p.inputs.mode.signs() || p.inputs.timestampURL == "" {
 		return nil
 	}
-	p.timestamping, err = newTimestamping(p.inputs.timestampURL, p.inputs.timestampRootCert, http.DefaultTransport)
+	roots, err := readCertificates("timestamp_root_cert", p.inputs.timestampRootCert, truststore.TypeTSA)
+	if err != nil {
+		return err
+	}
+	p.timestamping, err = newTimestamping(p.inputs.timestampURL, roots, http.DefaultTransport)
 	return err
 }
 
@@ -129,7 +132,7 @@ func (p *preparation) prepareKey(ctx context.Context) error {
 	case p.chosen.files != nil:
 		key, err := openFileKey(p.chosen.files)
 		if err != nil {
-			return fmt.Errorf("key_name: key %s: %w", quote(in.keyName), err)
+			return fmt.Errorf("key_name: key %s: %w", report.Quote(in.keyName), err)
 		}
 		p.setKey(key)
 		return nil
@@ -153,7 +156,7 @@ func (p *preparation) preparePluginKey(ctx context.Context, name, id string, con
 		return p.prepareBuiltIn(id, config)
 	}
 	if p.inputs.hasTokenInputs() {
-		return fmt.Errorf("pin, module and cert_chain are for the built-in plugin %s, and this key is one of the plugin %s", builtInPlugin, quote(name))
+		return fmt.Errorf("pin, module and cert_chain are for the built-in plugin %s, and this key is one of the plugin %s", builtInPlugin, report.Quote(name))
 	}
 	plugin, err := installedPlugin(ctx, p.pluginFolder(), name)
 	if err != nil {
@@ -170,7 +173,6 @@ func (p *preparation) prepareBuiltIn(id string, config map[string]string) error 
 	if err != nil {
 		return err
 	}
-	p.builtIn = p.action.BuiltIn(p.pins.getenv(p.action.Getenv))
 	if err := p.builtIn.Check(id, config); err != nil {
 		return fmt.Errorf("the key: %w", plainly(err))
 	}
@@ -181,7 +183,7 @@ func (p *preparation) prepareBuiltIn(id string, config map[string]string) error 
 // tokenConfig adds module and cert_chain to the built-in plugin's config.
 func (p *preparation) tokenConfig(config map[string]string) (map[string]string, error) {
 	if has(config, "pin_source") && !p.inputs.pin.empty() {
-		return nil, fmt.Errorf("pin is set, and the plugin config of key %s has a pin_source; set the one that is meant", quote(p.inputs.keyName))
+		return nil, fmt.Errorf("pin is set, and the plugin config of key %s has a pin_source; set the one that is meant", report.Quote(p.inputs.keyName))
 	}
 	all := maps.Clone(config)
 	if all == nil {

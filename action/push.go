@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -23,13 +22,6 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
-
-// signatureConfig is the config of each signature manifest: "{}".
-var signatureConfig = ocispec.Descriptor{
-	MediaType: artifactTypeNotation,
-	Digest:    ocispec.DescriptorEmptyJSON.Digest,
-	Size:      ocispec.DescriptorEmptyJSON.Size,
-}
 
 // pushOptions say how signatures are pushed.
 type pushOptions struct {
@@ -44,9 +36,6 @@ type pushOptions struct {
 	// until they are listed. Empty: none, and what a killed run leaves behind
 	// is not found again.
 	journal string
-
-	// pace is [defaultPace] if it is zero.
-	pace pace
 }
 
 // pusher pushes signatures so that none is lost. Its methods may be called
@@ -87,7 +76,6 @@ type pushed struct {
 	manifest ocispec.Descriptor // of the signature manifest
 	envelope ocispec.Descriptor
 	index    string   // the tag of the referrers index that lists it; empty: the Referrers API does
-	requests int      // that it took, the last look at the index not counted
 	warnings []string // what went wrong, although the signature is where it should be
 }
 
@@ -110,13 +98,10 @@ func (e *unlistedError) Error() string {
 func (e *unlistedError) Unwrap() error { return e.err }
 
 func newPusher(options pushOptions) *pusher {
-	if options.pace == (pace{}) {
-		options.pace = defaultPace
-	}
 	return &pusher{
 		registries:   options.registries,
 		force:        options.mode == "true",
-		pace:         options.pace,
+		pace:         defaultPace,
 		journal:      openJournal(options.journal),
 		repositories: map[string]*signatureStore{},
 		indexes:      map[string]*subjectIndex{},
@@ -129,9 +114,7 @@ func newPusher(options pushOptions) *pusher {
 // stored; what comes after that is finished. An error of type *unlistedError says
 // that the signature is stored, but not listed.
 func (p *pusher) push(ctx context.Context, t target, envelope []byte, mediaType string, annotations map[string]string) (pushed, error) {
-	ctx, requests := counting(toPush(ctx, t.ref))
-	result, err := p.store(ctx, t, envelope, mediaType, annotations)
-	result.requests = int(requests.Load())
+	result, err := p.store(counting(toPush(ctx, t.ref)), t, envelope, mediaType, annotations)
 	if err == nil {
 		return result, nil
 	}
@@ -145,7 +128,6 @@ func (p *pusher) push(ctx context.Context, t target, envelope []byte, mediaType 
 
 func (p *pusher) store(ctx context.Context, t target, envelope []byte, mediaType string, annotations map[string]string) (pushed, error) {
 	result := pushed{envelope: descriptorOf(mediaType, envelope)}
-	annotations = dated(annotations)
 	desc, manifest, err := signatureManifest(t.desc, result.envelope, annotations)
 	if err != nil {
 		return result, err
@@ -178,7 +160,7 @@ func (p *pusher) store(ctx context.Context, t target, envelope []byte, mediaType
 		return result, nil
 	}
 	index := p.index(t)
-	result.index = index.name()
+	result.index = referrersTag(t.desc.Digest)
 	result.warnings = append(result.warnings, index.adoptOrphans(ctx, p)...)
 	if err := index.add(ctx, entry, note); err != nil {
 		return result, &unlistedError{t, []digest.Digest{entry.Digest}, err}
@@ -261,8 +243,6 @@ func (p *pusher) index(t target) *subjectIndex {
 	}
 	return index
 }
-
-func (x *subjectIndex) name() string { return (&registryTag{subject: x.target.desc.Digest}).name() }
 
 // add puts an entry into the index. Its note is kept until the last look, and
 // after an error for the next run.
@@ -374,15 +354,4 @@ func worthAnotherUpload(err error) bool {
 		return false
 	}
 	return response.Method == http.MethodPut
-}
-
-// dated returns annotations with the time, unless they have one.
-func dated(annotations map[string]string) map[string]string {
-	result := map[string]string{ocispec.AnnotationCreated: time.Now().UTC().Format(time.RFC3339)}
-	maps.Copy(result, annotations)
-	return result
-}
-
-func descriptorOf(mediaType string, content []byte) ocispec.Descriptor {
-	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(content), Size: int64(len(content))}
 }

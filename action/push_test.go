@@ -3,18 +3,13 @@
 package action
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +20,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2"
+	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/content/memory"
 
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
@@ -129,7 +125,7 @@ func TestPushedSignatureIsAsNotationWritesIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	manifest, err := fetch(t.Context(), app.repo.Manifests(), found[0], maxManifestBytes)
+	manifest, err := content.FetchAll(t.Context(), app.repo.Manifests(), found[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,9 +155,9 @@ func TestRequestsOfAPush(t *testing.T) {
 			p := newPusher(pushOptions{registries: r, journal: t.TempDir()})
 			for i, want := range []int{c.first, c.next, c.next} {
 				before := len(registry.Requests())
-				result := pushOne(t, p, app)
-				if made := len(registry.Requests()) - before; made != want || result.requests != want {
-					t.Errorf("push %d took %d requests (%d counted), not %d", i, made, result.requests, want)
+				pushOne(t, p, app)
+				if made := len(registry.Requests()) - before; made != want {
+					t.Errorf("push %d took %d requests, not %d", i, made, want)
 				}
 			}
 			before := len(registry.Requests())
@@ -191,96 +187,8 @@ func TestForcedTagSchemaOnARegistryWithTheAPI(t *testing.T) {
 	}
 }
 
-// front is a proxy in front of a registry, in which a test can do something
-// before a request goes on.
-func front(t *testing.T, registry *testenv.Registry, before func(w http.ResponseWriter, r *http.Request) (done bool)) (host string) {
-	t.Helper()
-	behind := proxyTo(registry)
-	return serveRegistry(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !before(w, r) {
-			behind.ServeHTTP(w, r)
-		}
-	}))
-}
-
-func proxyTo(registry *testenv.Registry) http.Handler {
-	return &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(&url.URL{Scheme: "http", Host: registry.Host})
-			r.Out.Host = r.In.Host
-		},
-		ErrorLog: log.New(io.Discard, "", 0), // of clients that were killed
-	}
-}
-
-// serveRegistry serves a handler under a name that notation and oras speak plain HTTP
-// with.
-func serveRegistry(t *testing.T, handler http.Handler) (host string) {
-	t.Helper()
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	return strings.Replace(strings.TrimPrefix(server.URL, "http://"), "127.0.0.1", "localhost", 1)
-}
-
 // isIndex reports whether a request is for a referrers index.
 func isIndex(r *http.Request) bool { return strings.Contains(r.URL.Path, "/manifests/sha256-") }
-
-func TestKilledRunIsFinishedByTheNext(t *testing.T) {
-	registry := testenv.Start(t, testenv.NewDockerRegistry)
-	killed := make(chan struct{})
-	var once sync.Once
-	var child *exec.Cmd
-	started := make(chan struct{})
-	host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
-		if isIndex(r) { // the manifest is stored by now
-			once.Do(func() {
-				<-started
-				if err := child.Process.Kill(); err != nil {
-					t.Error(err)
-				}
-				close(killed)
-			})
-		}
-		return false
-	})
-	_, app := image(t, host, "v1", registry.PushImage)
-	journal := t.TempDir()
-	var stdout, stderr bytes.Buffer
-	child = startWriter(t, writerTask{app.String(), 1, 1, journal}, &stdout, &stderr)
-	close(started)
-	child.Wait() // it was killed
-	<-killed
-	var orphan string
-	for _, request := range registry.Requests() {
-		if _, d, found := strings.Cut(request.Path, "/manifests/sha256:"); request.Method == "PUT" && found {
-			orphan = "sha256:" + d
-		}
-	}
-	if got := listed(t, app); len(got) != 0 || orphan == "" {
-		t.Fatalf("the run was not killed between manifest %q and index: %v are listed", orphan, got)
-	}
-
-	r := newRegistries(registryOptions{credentialsFile: os.DevNull})
-	app.repo = nil
-	app, err := r.resolve(t.Context(), app.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := newPusher(pushOptions{registries: r, journal: journal})
-	result := pushOne(t, p, app)
-	settleAll(t, p)
-	want := []digest.Digest{digest.Digest(orphan), result.manifest.Digest}
-	slices.Sort(want)
-	if got := listed(t, app); !slices.Equal(got, want) {
-		t.Errorf("listed are %v, not %v", got, want)
-	}
-	if len(result.warnings) != 1 || !strings.Contains(result.warnings[0], orphan) {
-		t.Errorf("it says %q", result.warnings)
-	}
-	if left, err := os.ReadDir(journal); err != nil || len(left) > 0 {
-		t.Errorf("%d notes are left in the journal: %v", len(left), err)
-	}
-}
 
 // The first answer is lost, and what is sent again is refused: that says nothing
 // of the first.
@@ -327,7 +235,7 @@ func TestRefusalAfterALostAnswerKeepsTheNote(t *testing.T) {
 func TestCancelledPushIsFinished(t *testing.T) {
 	registry := testenv.Start(t, testenv.NewTagSchemaRegistry)
 	ctx, cancel := context.WithCancel(t.Context())
-	host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+	host := testenv.Front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/manifests/sha256:") {
 			cancel()
 		}
@@ -353,7 +261,7 @@ func TestCancelledPushIsFinished(t *testing.T) {
 func TestFailedIndexIsReported(t *testing.T) {
 	registry := testenv.Start(t, testenv.NewTagSchemaRegistry)
 	var refuse bool
-	host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+	host := testenv.Front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
 		if refuse && isIndex(r) && r.Method == http.MethodPut {
 			w.WriteHeader(http.StatusForbidden)
 			return true
@@ -392,7 +300,7 @@ func TestIndexIsReadAgainAfterABusyAnswer(t *testing.T) {
 	var mu sync.Mutex
 	var requests []string
 	busy := 2
-	host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+	host := testenv.Front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
 		mu.Lock()
 		defer mu.Unlock()
 		if !isIndex(r) {
@@ -434,7 +342,7 @@ func TestIndexIsReadAgainAfterATokenWasFetched(t *testing.T) {
 			var writes atomic.Int64 // that got through
 			var between sync.Once
 			var another func()
-			host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+			host := testenv.Front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
 				switch {
 				case r.URL.Path == "/token":
 					between.Do(another)
@@ -505,7 +413,7 @@ func TestConditionalRequestsKeepWhatOthersAdd(t *testing.T) {
 			return nil
 		},
 	}
-	host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+	host := testenv.Front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
 		if !isIndex(r) {
 			return false
 		}
@@ -574,7 +482,7 @@ func TestBrokenConditionalRequestsAreDoneWithout(t *testing.T) {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			t.Parallel()
 			registry := testenv.Start(t, testenv.NewTagSchemaRegistry)
-			host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+			host := testenv.Front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
 				if r.Method == http.MethodPut && (r.Header.Get("If-Match") != "" || r.Header.Get("If-None-Match") != "") {
 					w.WriteHeader(status)
 					return true
@@ -596,7 +504,7 @@ func TestBrokenConditionalRequestsAreDoneWithout(t *testing.T) {
 // Some registries answer 412 too where a rule makes tags immutable.
 func TestImmutableTagIsReportedAtOnce(t *testing.T) {
 	registry := testenv.Start(t, testenv.NewTagSchemaRegistry)
-	host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+	host := testenv.Front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
 		immutable := isIndex(r) && r.Method == http.MethodPut
 		if immutable {
 			w.WriteHeader(http.StatusPreconditionFailed)
@@ -621,7 +529,7 @@ func TestForeignReferrersStayAsTheyAre(t *testing.T) {
 	}
 	foreign := fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d,"artifactType":"application/spdx+json","data":"e30=","x":{"y":[1,2]}}`, other.MediaType, other.Digest, other.Size)
 	index := `{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageIndex + `","manifests":[` + foreign + `],"annotations":{"kept":"yes"}}`
-	tag := (&registryTag{subject: app.desc.Digest}).name()
+	tag := referrersTag(app.desc.Digest)
 	if _, err := putManifest(t.Context(), app.repo, tag, ocispec.MediaTypeImageIndex, []byte(index), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -640,7 +548,7 @@ func TestForeignReferrersStayAsTheyAre(t *testing.T) {
 func TestTagThatIsNoIndexIsNotWrittenOver(t *testing.T) {
 	registry := testenv.Start(t, testenv.NewDockerRegistry)
 	r, app := image(t, registry.Host, "v1", registry.PushImage)
-	tag := (&registryTag{subject: app.desc.Digest}).name()
+	tag := referrersTag(app.desc.Digest)
 	if _, err := registry.PushImage(t.Context(), "app", tag); err != nil {
 		t.Fatal(err)
 	}
@@ -683,5 +591,35 @@ func BenchmarkPush(b *testing.B) {
 			b.ReportMetric(float64(len(registry.Requests())-before), "last-requests")
 			b.ReportMetric(float64(time.Since(start).Milliseconds()), "last-ms")
 		})
+	}
+}
+
+func TestRefusedPushSaysWhatLacks(t *testing.T) {
+	registry := testenv.Start(t, testenv.NewTagSchemaRegistry)
+	host := testenv.Front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+		refused := r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/blobs/uploads/") && r.Header.Get("User-Agent") == "test/1"
+		if refused {
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `{"errors":[{"code":"DENIED","message":"permission_denied: write_package"}]}`)
+		}
+		return refused
+	})
+	if _, err := registry.PushImage(t.Context(), "app", "v1"); err != nil {
+		t.Fatal(err)
+	}
+	r := newRegistries(registryOptions{credentialsFile: os.DevNull, userAgent: "test/1"})
+	app, err := r.resolve(t.Context(), host+"/app:v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = newPusher(pushOptions{registries: r}).push(t.Context(), app, []byte("envelope"), mediaTypeCOSE, nil)
+	for _, phrase := range []string{"pushing to", "403", "the right to push", "write_package", "credentials"} {
+		if err == nil || !strings.Contains(err.Error(), phrase) {
+			t.Errorf("the error does not say %q: %v", phrase, err)
+		}
+	}
+	app.ref.Registry = "ghcr.io"
+	if err := (&accessError{403, app.ref, true, true, "none", err}).Error(); !strings.Contains(err, "packages: write") {
+		t.Errorf("of ghcr.io it says %q", err)
 	}
 }

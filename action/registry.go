@@ -4,7 +4,6 @@ package action
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -56,9 +55,6 @@ type registryOptions struct {
 
 	// userAgent names this program to registries.
 	userAgent string
-
-	// tls is for tests that have a certificate authority of their own.
-	tls *tls.Config
 }
 
 // registries are the clients of all repositories of a run. They share one
@@ -82,7 +78,7 @@ type login struct {
 	mu         sync.Mutex
 	known      bool
 	credential auth.Credential
-	source     string // where it came from, as errors say it
+	source     string // where it came from, or why there is none, as errors say it
 	err        error
 }
 
@@ -234,7 +230,8 @@ type accessError struct {
 	status     int // 401 or 403
 	repository registry.Reference
 	pushing    bool
-	source     string // of the credentials
+	anonymous  bool   // no credentials were sent
+	source     string // of the credentials, or why there are none
 	err        error
 }
 
@@ -248,7 +245,7 @@ func (e *accessError) Error() string {
 	} else if e.repository.Registry == "ghcr.io" {
 		lacks = "\"packages: read\" in the job's permissions"
 	}
-	if strings.HasPrefix(e.source, "none") {
+	if e.anonymous {
 		lacks = "a login (registry_username and registry_password, or docker login before), then " + lacks
 	}
 	return fmt.Sprintf("the registry refused %s %s (%d); credentials: %s; what usually lacks is %s: %v", todo, e.repository, e.status, e.source, lacks, e.err)
@@ -280,5 +277,5 @@ func (r *registries) explain(ctx context.Context, repository registry.Reference,
 	if l.known {
 		source = l.source
 	}
-	return &accessError{status, repository, pushing, source, err}
+	return &accessError{status, repository, pushing, l.credential == auth.EmptyCredential, source, err}
 }

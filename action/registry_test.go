@@ -24,7 +24,6 @@ import (
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
-	"github.com/notation-pkcs11/notation-pkcs11/testenv/registryfaults"
 )
 
 func TestPlainHTTPOnlyWhereItIsMeant(t *testing.T) {
@@ -52,7 +51,7 @@ func locked(t *testing.T, user, password string) (host string, registry *testenv
 	if _, err := registry.PushImage(t.Context(), "app", "v1"); err != nil {
 		t.Fatal(err)
 	}
-	return front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+	return testenv.Front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
 		u, p, ok := r.BasicAuth()
 		switch {
 		case !ok:
@@ -112,67 +111,6 @@ func TestCredentialsAreFoundAndNamedInRefusals(t *testing.T) {
 	}
 }
 
-func TestRefusedPushSaysWhatLacks(t *testing.T) {
-	registry := testenv.Start(t, testenv.NewTagSchemaRegistry)
-	host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
-		refused := r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/blobs/uploads/") && r.Header.Get("User-Agent") == "test/1"
-		if refused {
-			w.WriteHeader(http.StatusForbidden)
-			fmt.Fprint(w, `{"errors":[{"code":"DENIED","message":"permission_denied: write_package"}]}`)
-		}
-		return refused
-	})
-	if _, err := registry.PushImage(t.Context(), "app", "v1"); err != nil {
-		t.Fatal(err)
-	}
-	r := newRegistries(registryOptions{credentialsFile: os.DevNull, userAgent: "test/1"})
-	app, err := r.resolve(t.Context(), host+"/app:v1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = newPusher(pushOptions{registries: r}).push(t.Context(), app, []byte("envelope"), mediaTypeCOSE, nil)
-	for _, phrase := range []string{"pushing to", "403", "the right to push", "write_package", "credentials"} {
-		if err == nil || !strings.Contains(err.Error(), phrase) {
-			t.Errorf("the error does not say %q: %v", phrase, err)
-		}
-	}
-	app.ref.Registry = "ghcr.io"
-	if err := (&accessError{403, app.ref, true, "none", err}).Error(); !strings.Contains(err, "packages: write") {
-		t.Errorf("of ghcr.io it says %q", err)
-	}
-}
-
-// A token server that gives no right to push is no reason not to read: what needs
-// no push goes well, and what does says that it is the push that was refused.
-func TestTokenToPullIsEnoughUntilThePush(t *testing.T) {
-	w := newRunWorld(t)
-	reference, _ := w.image(t, "app", "v1")
-	proxy := testenv.Start(t, func() (*registryfaults.Proxy, error) { return registryfaults.New(w.registry.Host) })
-	proxy.Inject(registryfaults.Rule{Class: registryfaults.GetToken, Nth: 1, Fault: registryfaults.Fault{Do: func(x *registryfaults.Exchange) {
-		if strings.Contains(x.Request.URL.Query().Get("scope"), "push") {
-			x.Send(registryfaults.Answer{Status: http.StatusForbidden})
-			return
-		}
-		x.Send(x.Forward())
-	}}})
-	inputs := map[string]string{
-		"INPUT_MODE":                      "sign",
-		"INPUT_SKIP_SIGNED":               "true",
-		"INPUT_TARGET_ARTIFACT_REFERENCE": strings.Replace(reference, w.registry.Host, proxy.Host, 1),
-		"INPUT_REGISTRY_USERNAME":         registryfaults.Username,
-		"INPUT_REGISTRY_PASSWORD":         registryfaults.Password,
-	}
-	if r := w.run(t, inputs); r.code != exitFailure || !strings.Contains(r.artifact.Error, "refused pushing to") {
-		t.Errorf("not signed yet: exit code %d: %s", r.code, r.artifact.Error)
-	}
-	if r := w.run(t, map[string]string{"INPUT_MODE": "sign", "INPUT_TARGET_ARTIFACT_REFERENCE": reference}); r.code != exitSuccess {
-		t.Fatalf("exit code %d: %s", r.code, r.artifact.Error)
-	}
-	if r := w.run(t, inputs); r.code != exitSuccess || r.artifact.AlreadySigned == "" {
-		t.Errorf("signed before: exit code %d: %s", r.code, r.artifact.Error)
-	}
-}
-
 func TestPasswordInputGoesToOneRegistryOnly(t *testing.T) {
 	options := registryOptions{username: "robot", password: newSecret("pass")}
 	if err := options.check([]string{"a.example/x:1", "a.example/y:1"}); err != nil {
@@ -197,7 +135,7 @@ func TestBusyRegistryIsAskedAgainWhenItSays(t *testing.T) {
 	}
 	var asked atomic.Int64
 	var after string
-	host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+	host := testenv.Front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
 		if asked.Add(1) > 1 {
 			return false
 		}
@@ -261,13 +199,13 @@ func TestRedirectToThisMachineIsRefused(t *testing.T) {
 	for _, target := range []string{inside.URL, strings.Replace(inside.URL, "127.0.0.1", "localhost", 1)} {
 		registry := testenv.Start(t, testenv.NewRegistry)
 		var redirect bool
-		host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+		host := testenv.Front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
 			if redirect {
 				http.Redirect(w, r, target+"/secrets", http.StatusTemporaryRedirect)
 			}
 			return redirect
 		})
-		r, _ := image(t, host, "v1", registry.PushImage)
+		r, _ := pushedImage(t, host, "v1", registry.PushImage)
 		gate := r.client.Client.Transport.(*transport).once.(noting).RoundTripper.(*gate)
 		gate.reach[host] = public
 		redirect = true
@@ -286,13 +224,13 @@ func TestRedirectDoesNotUseAConnectionThatIsKept(t *testing.T) {
 	address := strings.Replace(inside.URL, "127.0.0.1", "localhost", 1)
 	registry := testenv.Start(t, testenv.NewRegistry)
 	var redirect bool
-	host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+	host := testenv.Front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
 		if redirect {
 			http.Redirect(w, r, address+"/secrets", http.StatusTemporaryRedirect)
 		}
 		return redirect
 	})
-	r, _ := image(t, host, "v1", registry.PushImage)
+	r, _ := pushedImage(t, host, "v1", registry.PushImage)
 	resp, err := r.client.Client.Get(address)
 	if err != nil {
 		t.Fatal(err)
@@ -309,7 +247,7 @@ func TestRedirectDoesNotUseAConnectionThatIsKept(t *testing.T) {
 
 func TestRedirectToPlainHTTPIsRefused(t *testing.T) {
 	registry := testenv.Start(t, testenv.NewRegistry)
-	host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+	host := testenv.Front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
 		http.Redirect(w, r, "http://example.com/v2/", http.StatusTemporaryRedirect)
 		return true
 	})
@@ -342,8 +280,8 @@ func FuzzRefusal(f *testing.F) {
 		if errors.As(err, &busy) && busy.after < 0 {
 			t.Errorf("it is to be waited for %v", busy.after)
 		}
-		shown := report.Terminal(message(err))
-		if len(shown) > 3*maxMessage || strings.ContainsFunc(shown, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		shown := report.Terminal(report.Message(err))
+		if len(shown) > 3*(8<<10) || strings.ContainsFunc(shown, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Errorf("%d bytes are shown: %.200q", len(shown), shown)
 		}
 	})

@@ -19,8 +19,11 @@ import (
 	"time"
 
 	"github.com/notaryproject/notation-go"
+	"github.com/notaryproject/notation-go/dir"
 	notationregistry "github.com/notaryproject/notation-go/registry"
 	notationverifier "github.com/notaryproject/notation-go/verifier"
+	"github.com/notaryproject/notation-go/verifier/trustpolicy"
+	"github.com/notaryproject/notation-go/verifier/truststore"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2"
@@ -107,11 +110,9 @@ func newFaultWorld(t *testing.T) *faultWorld {
 	if err := os.WriteFile(filepath.Join(folder, "root.pem"), testenv.EncodePEM(w.root.cert), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	trust, err := loadTrust(trustOptions{policy: policyJSON(t, statementOf(nil)), store: store})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if w.notation, err = notationverifier.NewWithOptions(document(statementOf(nil)), trust.stores, nil, notationverifier.VerifierOptions{}); err != nil {
+	policy := trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{statementOf(nil)}}
+	var err error
+	if w.notation, err = notationverifier.NewWithOptions(&policy, truststore.NewX509TrustStore(dir.NewSysFS(filepath.Dir(store))), nil, notationverifier.VerifierOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	w.command = testenv.Start(t, testenv.NewNotation)
@@ -422,7 +423,7 @@ func (s faultSubject) referrers(t *testing.T) []json.RawMessage {
 	t.Helper()
 	path := "referrers/" + s.image.Digest.String()
 	if !s.kind.api {
-		path = "manifests/" + (&registryTag{subject: s.image.Digest}).name()
+		path = "manifests/" + referrersTag(s.image.Digest)
 	}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.kind.registry.Host+"/v2/"+s.repository+"/"+path, nil)
 	if err != nil {
@@ -438,7 +439,9 @@ func (s faultSubject) referrers(t *testing.T) []json.RawMessage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var index referrersIndex
+	var index struct {
+		Manifests []json.RawMessage `json:"manifests"`
+	}
 	if err := json.Unmarshal(content, &index); err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("%d %s: %v", resp.StatusCode, content, err)
 	}

@@ -13,14 +13,14 @@ import (
 	"time"
 
 	"crypto/x509"
+
 	"github.com/notaryproject/notation-core-go/revocation"
 	"github.com/notaryproject/notation-core-go/revocation/crl"
 	"github.com/notaryproject/notation-core-go/revocation/result"
-	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 )
 
 func TestRevocationIsAskedOnceInARun(t *testing.T) {
-	w := newVerifyWorld(t)
+	w := newSignedWorld(t)
 	byOCSP := newCertificate(t, "by OCSP", w.intermediate, withOCSP(w.servers.URL+"/ocsp", asSigner))
 	byCRL := newCertificate(t, "by CRL", w.intermediate, withCRL(w.servers.URL+"/crl/acme%20intermediate", asSigner))
 	alsoByCRL := newCertificate(t, "also by CRL", w.intermediate, withCRL(w.servers.URL+"/crl/acme%20intermediate", asSigner))
@@ -46,58 +46,8 @@ func TestRevocationIsAskedOnceInARun(t *testing.T) {
 	}
 }
 
-func TestUntrustedCertificatesMakeNoRequests(t *testing.T) {
-	w := newVerifyWorld(t)
-	stranger := newCertificate(t, "stranger", newCertificate(t, "strange root", nil, asAuthority), withOCSP(w.servers.URL+"/ocsp", asSigner))
-	w.sign(stranger, w.image("app"), signing{})
-	for _, c := range []struct {
-		level    string
-		override override
-		asks     bool
-	}{
-		{"strict", nil, false},
-		{"permissive", nil, false},
-		{"audit", nil, false},
-		{"audit", override{"revocation": "enforce"}, true}, // the verdict depends on it
-	} {
-		before := w.servers.count()
-		v := w.verify("app", verifyOptions{}, func(s *trustpolicy.TrustPolicy) {
-			s.SignatureVerification.VerificationLevel, s.SignatureVerification.Override = c.level, c.override
-		})
-		if asked := w.servers.count() > before; asked != c.asks {
-			t.Errorf("%s %v: asked %t, want %t", c.level, c.override, asked, c.asks)
-		}
-		got := checkOf(t, v.signatures[0], checkRevocation)
-		if (got.result == checkNotEvaluated) == c.asks {
-			t.Errorf("%s %v: %+v", c.level, c.override, got)
-		}
-	}
-}
-
-func TestSilentResponderIsWaitedForOnce(t *testing.T) {
-	w := newVerifyWorld(t)
-	release := make(chan struct{})
-	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
-	defer silent.Close()
-	defer close(release)
-	signer := newCertificate(t, "signer", w.intermediate, withOCSP(silent.URL, asSigner))
-	v := w.verifier(verifyOptions{}, statementOf(nil))
-	begin := time.Now()
-	for _, tag := range []string{"one", "two", "three"} {
-		w.sign(signer, w.image(tag), signing{})
-		got := v.verify(t.Context(), w.target(tag))
-		c := checkOf(t, got.signatures[0], checkRevocation)
-		if got.passed() || c.result != checkFailed || !strings.Contains(c.remedy, silent.URL) {
-			t.Errorf("%s: %s, %+v", tag, got.verdict, c)
-		}
-	}
-	if took := time.Since(begin); took < ocspTimeout || took > 2*ocspTimeout {
-		t.Errorf("three artifacts took %v, want about one timeout of %v", took, ocspTimeout)
-	}
-}
-
 func TestOneCallersEndIsNotTheOthers(t *testing.T) {
-	w := newVerifyWorld(t)
+	w := newSignedWorld(t)
 	ask, release := make(chan struct{}), make(chan struct{})
 	slow := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		close(ask)

@@ -12,41 +12,55 @@ import (
 
 	"github.com/notaryproject/notation-core-go/signature"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
 // run is one run, with everything that it needs at hand.
 type run struct {
 	inputs     inputs
 	registries *registries
-	signer     *signer   // nil in modes that don't sign
-	pusher     *pusher   // likewise
+	signer     *signer // nil in modes that don't sign
+	pusher     signaturePusher
 	verifier   *verifier // nil in modes that don't verify
 	progress   func(stage string, done, all int)
 }
 
-// artifact is one artifact on its way through a run.
-type artifact struct {
-	text     string // as the user wrote it
-	target   target
-	resolved bool
-	err      error // the first thing that failed; nothing more is done then
-	warnings []string
-
-	signed        *signed       // listed, as far as is known
-	alreadySigned digest.Digest // of the signature manifest; empty: it was not
-	verification  *verification
-	inspection    *verification
+// signaturePusher stores signatures so that they are found: package publish.
+type signaturePusher interface {
+	push(ctx context.Context, t target, envelope []byte, mediaType string, annotations map[string]string) (pushed, error)
+	// settle has the last look. It must be called when all are pushed, with a
+	// context that ends with the run.
+	settle(ctx context.Context) []error
 }
 
-// signed is a signature that was made and pushed.
-type signed struct {
-	pushed      pushed
-	annotations map[string]string
-	claims      claims
+// artifact is one artifact on its way through a run, with what the run found out
+// about it: each stage fills in what the report has of it.
+type artifact struct {
+	report.Artifact
+	target target
+	err    error // the first thing that failed; nothing more is done then
+}
+
+// resolved takes over what was found out about the manifest.
+func (a *artifact) resolved(t target) {
+	a.target = t
+	a.Resolved, a.Digest = t.String(), t.desc.Digest.String()
+	a.MediaType, a.Size = t.desc.MediaType, t.desc.Size
+	if t.parent != nil {
+		a.Index = t.parent.desc.Digest.String()
+	}
 }
 
 func (a *artifact) warn(format string, args ...any) {
-	a.warnings = append(a.warnings, fmt.Sprintf(format, args...))
+	a.Warnings = append(a.Warnings, fmt.Sprintf(format, args...))
+}
+
+// report is the artifact when the run is over.
+func (a *artifact) report() report.Artifact {
+	r := a.Artifact
+	r.Succeeded, r.Error = a.err == nil, report.Message(a.err)
+	return r
 }
 
 // do takes all artifacts through the stages of the mode. One stage ends before
@@ -121,17 +135,18 @@ func (r *run) resolve(ctx context.Context) []*artifact {
 	roots := make([]*artifact, len(r.inputs.targets))
 	below := make([][]*artifact, len(roots))
 	for i, text := range r.inputs.targets {
-		roots[i] = &artifact{text: text}
+		roots[i] = &artifact{Artifact: report.Artifact{Reference: text}}
 	}
 	index := map[*artifact]int{}
 	for i, root := range roots {
 		index[root] = i
 	}
-	r.stage(ctx, "resolving", roots, func(ctx context.Context, root *artifact) (err error) {
-		if root.target, err = r.registries.resolve(ctx, root.text); err != nil {
+	r.stage(ctx, "resolving", roots, func(ctx context.Context, root *artifact) error {
+		t, err := r.registries.resolve(ctx, root.Reference)
+		if err != nil {
 			return err
 		}
-		root.resolved = true
+		root.resolved(t)
 		if root.target.tag != "" {
 			root.warn("the tag %s was resolved once, to %s; a tag can be moved at any time, so it is better to name the digest",
 				root.target.tag, root.target.ref)
@@ -141,7 +156,9 @@ func (r *run) resolve(ctx context.Context) []*artifact {
 		}
 		children, err := r.registries.children(ctx, root.target)
 		for _, child := range children {
-			below[index[root]] = append(below[index[root]], &artifact{text: child.text, target: child, resolved: true})
+			a := &artifact{Artifact: report.Artifact{Reference: child.text}}
+			a.resolved(child)
+			below[index[root]] = append(below[index[root]], a)
 		}
 		return err
 	})
@@ -154,15 +171,14 @@ func distinct(roots []*artifact, below [][]*artifact) []*artifact {
 	seen := map[string]*artifact{}
 	var list []*artifact
 	add := func(a *artifact) {
-		name := a.target.ref.String()
-		if first := seen[name]; a.resolved && first != nil {
+		if first := seen[a.Resolved]; first != nil {
 			if a.target.parent == nil {
-				first.warn("%s is the same artifact, and was not treated a second time", a.text)
+				first.warn("%s is the same artifact, and was not treated a second time", a.Reference)
 			}
 			return
 		}
-		if a.resolved {
-			seen[name] = a
+		if a.Resolved != "" {
+			seen[a.Resolved] = a
 		}
 		list = append(list, a)
 	}
@@ -183,7 +199,7 @@ func (r *run) sign(ctx context.Context, a *artifact) error {
 			return fmt.Errorf("look for a signature by this key: %w", err)
 		}
 		if found {
-			a.alreadySigned = manifest.Digest
+			a.AlreadySigned = manifest.Digest.String()
 			return nil
 		}
 	}
@@ -192,14 +208,21 @@ func (r *run) sign(ctx context.Context, a *artifact) error {
 		return fmt.Errorf("sign %s: %w", a.target, err)
 	}
 	pushed, err := r.pusher.push(ctx, a.target, made.envelope, r.signer.envelopeType, made.annotations)
-	a.warnings = append(a.warnings, pushed.warnings...)
+	a.Warnings = append(a.Warnings, pushed.warnings...)
 	if err != nil {
 		return err
 	}
-	a.signed = &signed{
-		pushed:      pushed,
-		annotations: made.annotations,
-		claims:      readClaims(r.signer.envelopeType, made.envelope, &signature.EnvelopeContent{SignerInfo: *made.info}),
+	claims := readClaims(r.signer.envelopeType, made.envelope, &signature.EnvelopeContent{SignerInfo: *made.info})
+	a.Signed = &report.Signed{
+		Digest:       pushed.manifest.Digest.String(),
+		Size:         pushed.manifest.Size,
+		Format:       claims.Format,
+		Envelope:     pushed.envelope.Digest.String(),
+		EnvelopeSize: pushed.envelope.Size,
+		IndexTag:     pushed.index,
+		Annotations:  made.annotations,
+		Certificates: claims.Certificates,
+		Timestamp:    claims.Timestamp,
 	}
 	return nil
 }
@@ -216,7 +239,7 @@ func (r *run) settle(ctx context.Context, artifacts []*artifact) error {
 			continue
 		}
 		i := slices.IndexFunc(artifacts, func(a *artifact) bool {
-			return a.resolved && a.target.String() == unlisted.artifact.String()
+			return a.Resolved == unlisted.artifact.String()
 		})
 		if i < 0 || artifacts[i].err != nil {
 			others = append(others, err)
@@ -225,8 +248,8 @@ func (r *run) settle(ctx context.Context, artifacts []*artifact) error {
 		a := artifacts[i]
 		a.err = err
 		// It may be that of an earlier run alone that is lost.
-		if a.signed != nil && slices.Contains(unlisted.signatures, a.signed.pushed.manifest.Digest) {
-			a.signed = nil
+		if a.Signed != nil && slices.Contains(unlisted.signatures, digest.Digest(a.Signed.Digest)) {
+			a.Signed = nil
 		}
 	}
 	return errors.Join(others...)
@@ -234,26 +257,21 @@ func (r *run) settle(ctx context.Context, artifacts []*artifact) error {
 
 // verify has the policy judge an artifact.
 func (r *run) verify(ctx context.Context, a *artifact) error {
-	v := r.verifier.verify(ctx, a.target)
-	a.verification = &v
-	if !v.passed() {
-		return v.err
+	v, err := r.verifier.verify(ctx, a.target)
+	a.Verification = &v
+	if err != nil || a.Signed == nil || v.Verdict == report.Skipped {
+		return err
 	}
-	if a.signed == nil || v.verdict == verdictSkipped {
-		return nil
-	}
-	ours := slices.IndexFunc(v.signatures, func(s signatureVerification) bool {
-		return s.manifest.Digest == a.signed.pushed.manifest.Digest
-	})
+	ours := slices.IndexFunc(v.Signatures, func(s report.Signature) bool { return s.Digest == a.Signed.Digest })
 	switch {
-	case ours < 0 && len(v.signatures) < r.inputs.maxSignatures:
-		unlisted := &unlistedError{a.target, []digest.Digest{a.signed.pushed.manifest.Digest}, errors.New("the registry took it and doesn't list it")}
-		a.signed = nil
+	case ours < 0 && len(v.Signatures) < r.inputs.maxSignatures:
+		unlisted := &unlistedError{a.target, []digest.Digest{digest.Digest(a.Signed.Digest)}, errors.New("the registry took it and doesn't list it")}
+		a.Signed = nil
 		return unlisted
 	case ours < 0:
 		a.warn("the signature that was added was not looked at: the artifact has others, and max_signatures is %d", r.inputs.maxSignatures)
-	case !v.signatures[ours].valid:
-		a.warn("the artifact is verified because of another signature; the one that was added does not pass the trust policy: %v", v.signatures[ours].err)
+	case !v.Signatures[ours].Valid:
+		a.warn("the artifact is verified because of another signature; the one that was added does not pass the trust policy: %s", v.Signatures[ours].Error)
 	}
 	return nil
 }
@@ -261,7 +279,7 @@ func (r *run) verify(ctx context.Context, a *artifact) error {
 // inspect looks at the signatures of an artifact. That one of them is bad is
 // for the reader to see, and no failure.
 func (r *run) inspect(ctx context.Context, a *artifact) error {
-	v := inspect(ctx, r.registries, a.target, r.inputs.maxSignatures)
-	a.inspection = &v
-	return v.err
+	i, err := inspect(ctx, r.registries, a.target, r.inputs.maxSignatures)
+	a.Inspection = &i
+	return err
 }

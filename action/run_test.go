@@ -4,61 +4,61 @@ package action
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
-// dropping is a referrers tag that never lists one of the entries.
-type dropping struct {
-	line
-	what digest.Digest
-}
+// settling is a pusher that has nothing left to do but the last look.
+type settling func(context.Context) []error
 
-func (d dropping) write(ctx context.Context, content []byte, over indexVersion) error {
-	var index, kept ocispec.Index
-	if err := json.Unmarshal(content, &index); err != nil {
-		return err
-	}
-	for _, entry := range index.Manifests {
-		if entry.Digest != d.what {
-			kept.Manifests = append(kept.Manifests, entry)
-		}
-	}
-	content, err := json.Marshal(kept)
-	if err != nil {
-		return err
-	}
-	return d.line.write(ctx, content, over)
+func (s settling) settle(ctx context.Context) []error { return s(ctx) }
+
+func (settling) push(context.Context, target, []byte, string, map[string]string) (pushed, error) {
+	return pushed{}, errors.New("nothing is to be pushed")
 }
 
 // That the signature of an earlier run gets lost is a failure, but the one of this
 // run was made and is listed.
 func TestOnlyAnUnlistedSignatureIsNotSigned(t *testing.T) {
-	ours, orphan := entry("ours"), entry("orphan")
-	for name, lost := range map[string]ocispec.Descriptor{"ours": ours, "that of an earlier run": orphan} {
+	ours, orphan := digest.FromString("ours"), digest.FromString("orphan")
+	for name, lost := range map[string]digest.Digest{"ours": ours, "that of an earlier run": orphan} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				app := target{ref: registry.Reference{Registry: "r.example", Repository: "app", Reference: entry("app").Digest.String()}}
-				r := run{pusher: newPusher(pushOptions{registries: newRegistries(registryOptions{})})}
-				writer := newIndexWriter(dropping{line{&register{}, steady(time.Millisecond)}, lost.Digest}, defaultPace)
-				writer.also(orphan)
-				writer.also(ours)
-				r.pusher.index(app).writer = writer
-				a := &artifact{target: app, resolved: true, signed: &signed{pushed: pushed{manifest: ours}}}
-				if err := r.settle(t.Context(), []*artifact{a}); err != nil {
-					t.Error(err)
-				}
-				if a.err == nil || !strings.Contains(a.err.Error(), lost.Digest.String()) || (a.signed == nil) != (lost.Digest == ours.Digest) {
-					t.Errorf("signed: %v, %v", a.signed != nil, a.err)
-				}
-			})
+			app := target{ref: registry.Reference{Registry: "r.example", Repository: "app", Reference: digest.FromString("app").String()}}
+			r := run{pusher: settling(func(context.Context) []error {
+				return []error{&unlistedError{app, []digest.Digest{lost}, errors.New("dropped")}}
+			})}
+			a := &artifact{Artifact: report.Artifact{Signed: &report.Signed{Digest: ours.String()}}}
+			a.resolved(app)
+			if err := r.settle(t.Context(), []*artifact{a}); err != nil {
+				t.Error(err)
+			}
+			if a.err == nil || !strings.Contains(a.err.Error(), lost.String()) || (a.Signed == nil) != (lost == ours) {
+				t.Errorf("signed: %v, %v", a.Signed != nil, a.err)
+			}
 		})
+	}
+}
+
+// The last look waits longer than one artifact may take, so the timeout is not for
+// it.
+func TestTimeoutDoesNotCutTheLastLookShort(t *testing.T) {
+	looked := false
+	r := run{progress: func(string, int, int) {}, pusher: settling(func(ctx context.Context) []error {
+		looked = true
+		if deadline, limited := ctx.Deadline(); limited {
+			t.Errorf("the last look must end by %v", deadline)
+		}
+		return nil
+	})}
+	r.inputs.mode, r.inputs.concurrency, r.inputs.timeout = modeSign, 1, time.Millisecond
+	if _, err := r.do(t.Context()); err != nil || !looked {
+		t.Errorf("looked: %t, error %v", looked, err)
 	}
 }

@@ -27,6 +27,14 @@ func (e *tooManySignaturesError) Error() string {
 	return fmt.Sprintf("there are more than %d signatures", e.max)
 }
 
+// signatureSource is where signatures come from.
+type signatureSource interface {
+	// signatures returns a *tooManySignaturesError with the first max of them.
+	signatures(ctx context.Context, t target, max int) ([]ocispec.Descriptor, error)
+	// envelope calls use once, or returns an error.
+	envelope(ctx context.Context, t target, manifest ocispec.Descriptor, use func(blob []byte, mediaType string)) error
+}
+
 // signatures lists the signature manifests of an artifact, in the registry's
 // order: by the Referrers API, or by the referrers tag schema where the registry
 // has none. Where there are more than max, it returns the first max of them and a

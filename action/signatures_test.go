@@ -5,22 +5,14 @@ package action
 import (
 	"cmp"
 	"encoding/json"
-	"os"
 	"reflect"
 	"runtime"
 	"strings"
 	"testing"
 
+	"github.com/notaryproject/notation-core-go/signature/cose"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
-	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
-
-// readBack fetches an envelope to keep it.
-func readBack(t *testing.T, r *registries, of target, manifest ocispec.Descriptor) (blob []byte, mediaType string, err error) {
-	err = r.envelope(t.Context(), of, manifest, func(b []byte, m string) { blob, mediaType = b, m })
-	return blob, mediaType, err
-}
 
 func TestSignatureManifestHasOneLayer(t *testing.T) {
 	const one = `{"mediaType":"application/cose","digest":"sha256:00","size":2}`
@@ -47,7 +39,7 @@ func TestSignatureManifestHasOneLayer(t *testing.T) {
 		switch {
 		case c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)):
 			t.Errorf("%s: %v, want %q", c.body, err, c.says)
-		case c.says == "" && (err != nil || envelope.MediaType != mediaTypeCOSE || envelope.Size != 2):
+		case c.says == "" && (err != nil || envelope.MediaType != cose.MediaTypeEnvelope || envelope.Size != 2):
 			t.Errorf("%s: %+v, %v", c.body, envelope, err)
 		}
 	}
@@ -61,35 +53,6 @@ func TestManyLayersTakeNoMemory(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if took := after.TotalAlloc - before.TotalAlloc; err == nil || took > maxSignatureManifestBytes {
 		t.Errorf("%d bytes for a manifest of %d: %v", took, len(body), err)
-	}
-}
-
-func TestEnvelopesInUseShareABudget(t *testing.T) {
-	registry := testenv.Start(t, testenv.NewRegistry)
-	r, app := image(t, registry.Host, "v1", registry.PushImage)
-	p := newPusher(pushOptions{registries: r})
-	push := func(size int) ocispec.Descriptor {
-		result, err := p.push(t.Context(), app, make([]byte, size), mediaTypeCOSE, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return result.manifest
-	}
-	r = newRegistries(registryOptions{credentialsFile: os.DevNull})
-	err := r.envelope(t.Context(), app, push(maxEnvelopeBytes), func([]byte, string) {
-		if r.open.TryAcquire(maxOpenEnvelopeBytes - maxEnvelopeBytes + 1) {
-			t.Error("the envelope in use counts for nothing")
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !r.open.TryAcquire(maxOpenEnvelopeBytes) {
-		t.Error("the envelope that was used still counts")
-	}
-	r.open.Release(maxOpenEnvelopeBytes)
-	if _, _, err := readBack(t, r, app, push(maxEnvelopeBytes+1)); err == nil || !strings.Contains(err.Error(), "limit") {
-		t.Errorf("an envelope beyond the limit: %v", err)
 	}
 }
 

@@ -8,15 +8,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/notaryproject/notation-go"
 	"github.com/notaryproject/notation-go/config"
 	"github.com/notaryproject/notation-go/dir"
 	notationsigner "github.com/notaryproject/notation-go/signer"
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
 // signingKey is a key that signs by itself or through a plugin.
@@ -71,34 +73,6 @@ func openFileKey(files *config.X509KeyPair) (fileKey, error) {
 // maxKeyFile is far more than a private key or a chain has.
 const maxKeyFile = 1 << 20
 
-// chosenKey is the key that the inputs mean: one of a plugin, or one in files.
-type chosenKey struct {
-	files  *config.X509KeyPair // nil: a plugin's
-	plugin string
-	id     string
-	config map[string]string
-	err    error // why it can't be told
-}
-
-// chooseKey looks up which key the inputs mean. What they say of a plugin's config
-// goes before what notation's signingkeys.json says.
-func (a *Action) chooseKey(in inputs) chosenKey {
-	if in.keyName == "" {
-		return chosenKey{plugin: in.pluginName, id: in.keyID, config: in.pluginConfig}
-	}
-	entry, err := namedKey(a.notationDir(), in.keyName)
-	if err != nil {
-		return chosenKey{err: err}
-	}
-	if entry.X509KeyPair != nil {
-		return chosenKey{files: entry.X509KeyPair}
-	}
-	merged := map[string]string{}
-	maps.Copy(merged, entry.PluginConfig)
-	maps.Copy(merged, in.pluginConfig)
-	return chosenKey{plugin: entry.PluginName, id: entry.ID, config: merged}
-}
-
 // maxSigningKeys is far more than notation's signingkeys.json has.
 const maxSigningKeys = 1 << 20
 
@@ -120,13 +94,13 @@ func namedKey(notationDir, name string) (config.KeySuite, error) {
 	if i < 0 {
 		var names []string
 		for _, k := range keys.Keys {
-			names = append(names, quote(k.Name))
+			names = append(names, report.Quote(k.Name))
 		}
-		return config.KeySuite{}, fmt.Errorf("key_name: there is no key %s in %s; there are: %s", quote(name), path, join(names))
+		return config.KeySuite{}, fmt.Errorf("key_name: there is no key %s in %s; there are: %s", report.Quote(name), path, strings.Join(names, ", "))
 	}
 	key := keys.Keys[i]
 	if key.ExternalKey == nil && key.X509KeyPair == nil {
-		return config.KeySuite{}, fmt.Errorf("key_name: key %s in %s has neither files nor a plugin", quote(name), path)
+		return config.KeySuite{}, fmt.Errorf("key_name: key %s in %s has neither files nor a plugin", report.Quote(name), path)
 	}
 	return key, nil
 }
@@ -140,12 +114,12 @@ func checkSigningKeys(keys config.SigningKeys) error {
 			return errors.New("a key has no name")
 		}
 		if names[key.Name] {
-			return fmt.Errorf("there are several keys %s; rename one", quote(key.Name))
+			return fmt.Errorf("there are several keys %s; rename one", report.Quote(key.Name))
 		}
 		names[key.Name] = true
 	}
 	if keys.Default != nil && !names[*keys.Default] {
-		return fmt.Errorf("the default is %s, and there is no such key", quote(*keys.Default))
+		return fmt.Errorf("the default is %s, and there is no such key", report.Quote(*keys.Default))
 	}
 	return nil
 }

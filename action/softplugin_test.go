@@ -34,10 +34,11 @@ type softPlugin struct {
 
 	described, signed, closed atomic.Int64
 	checked                   func(keyID string, config map[string]string) error
+	secrets                   func(keyID string, config map[string]string) []string
 }
 
 func newSoftPlugin(signer *testCertificate) *softPlugin {
-	return &softPlugin{name: builtInPlugin, key: signer.key, chain: signer.chain()}
+	return &softPlugin{name: "pkcs11", key: signer.key, chain: signer.chain()}
 }
 
 func (p *softPlugin) GetMetadata(context.Context, *contract.GetMetadataRequest) (*contract.GetMetadataResponse, error) {
@@ -83,6 +84,14 @@ func (p *softPlugin) Check(keyID string, config map[string]string) error {
 		return nil
 	}
 	return p.checked(keyID, config)
+}
+
+// SecretVariables implements BuiltIn.
+func (p *softPlugin) SecretVariables(keyID string, config map[string]string) []string {
+	if p.secrets == nil {
+		return nil
+	}
+	return p.secrets(keyID, config)
 }
 
 // Close implements BuiltIn.
@@ -146,7 +155,11 @@ func readSoftPlugin(file string) (*softPlugin, error) {
 	if err != nil {
 		return nil, err
 	}
-	chain, err := parseCertificates(rest)
+	var der []byte
+	for block, rest = pem.Decode(rest); block != nil; block, rest = pem.Decode(rest) {
+		der = append(der, block.Bytes...)
+	}
+	chain, err := x509.ParseCertificates(der)
 	if err != nil {
 		return nil, err
 	}

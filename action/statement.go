@@ -12,6 +12,8 @@ import (
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"github.com/notaryproject/notation-go/verifier/truststore"
 	"oras.land/oras-go/v2/registry"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
 // statement is the statement of a trust policy that applies to a repository,
@@ -35,15 +37,27 @@ func (s *statement) enforces(kind trustpolicy.ValidationType) bool {
 	return s.level.Enforcement[kind] == trustpolicy.ActionEnforce
 }
 
+// report is the statement as reports have it.
+func (s *statement) report() *report.Statement {
+	r := &report.Statement{
+		Name:       s.policy.Name,
+		Scope:      s.scope,
+		Reason:     s.reason,
+		Level:      s.policy.SignatureVerification.VerificationLevel,
+		Actions:    map[string]string{},
+		Stores:     s.policy.TrustStores,
+		Identities: s.policy.TrustedIdentities,
+	}
+	for kind, action := range s.level.Enforcement {
+		r.Actions[string(kind)] = string(action)
+	}
+	return r
+}
+
 // uncoveredError says that no statement of the policy applies to a repository.
 type uncoveredError struct {
 	repository string
-	scopes     []unmatchedScope // all scopes of the policy, in its order
-}
-
-// unmatchedScope is a registry scope with why it does not match.
-type unmatchedScope struct {
-	statement, scope, reason string
+	scopes     []report.Unmatched // all scopes of the policy, in its order
 }
 
 func (e *uncoveredError) Error() string {
@@ -55,7 +69,7 @@ func (e *uncoveredError) Error() string {
 			fmt.Fprintf(&b, "; and %d more", len(e.scopes)-most)
 			break
 		}
-		fmt.Fprintf(&b, "; scope %q of statement %q %s", s.scope, s.statement, s.reason)
+		fmt.Fprintf(&b, "; scope %q of statement %q %s", s.Scope, s.Statement, s.Reason)
 	}
 	b.WriteString("; add the repository to the registryScopes of the statement that is meant for it")
 	return b.String()
@@ -99,7 +113,7 @@ func (t *trust) uncovered(repository string) error {
 	e := &uncoveredError{repository: repository}
 	for _, policy := range t.policy.TrustPolicies {
 		for _, scope := range policy.RegistryScopes {
-			e.scopes = append(e.scopes, unmatchedScope{policy.Name, scope, whyUnmatched(scope, repository)})
+			e.scopes = append(e.scopes, report.Unmatched{Statement: policy.Name, Scope: scope, Reason: whyUnmatched(scope, repository)})
 		}
 	}
 	return e

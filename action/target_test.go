@@ -20,7 +20,7 @@ import (
 
 func TestReferenceIsResolvedOnce(t *testing.T) {
 	registry := testenv.Start(t, testenv.NewRegistry)
-	r, byTag := image(t, registry.Host, "v1", registry.PushImage)
+	r, byTag := pushedImage(t, registry.Host, "v1", registry.PushImage)
 	pushed := byTag.desc
 	if byTag.tag != "v1" || byTag.ref.Reference != pushed.Digest.String() || byTag.text != registry.Host+"/app:v1" {
 		t.Errorf("by tag: %+v", byTag)
@@ -69,7 +69,7 @@ func TestManifestToSignIsWhatItsMembersSay(t *testing.T) {
 		{`{"schemaVersion":2,"mediaType":"` + image + `","config":{},"layers":[]}`, index, false},
 		{`{"schemaVersion":2,"mediaType":"` + mediaTypeArtifactManifest + `","blobs":[]}`, mediaTypeArtifactManifest, true},
 	} {
-		host := serveRegistry(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		host := testenv.ServeRegistry(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", c.called)
 			fmt.Fprint(w, c.body)
 		}))
@@ -98,9 +98,9 @@ func pushIndex(t *testing.T, to target, tag string, manifests ...ocispec.Descrip
 
 func TestIndexIsWalkedWhole(t *testing.T) {
 	registry := testenv.Start(t, testenv.NewRegistry)
-	r, a := image(t, registry.Host, "a", registry.PushImage)
-	_, b := image(t, registry.Host, "b", registry.PushImage)
-	_, c := image(t, registry.Host, "c", registry.PushImage)
+	r, a := pushedImage(t, registry.Host, "a", registry.PushImage)
+	_, b := pushedImage(t, registry.Host, "b", registry.PushImage)
+	_, c := pushedImage(t, registry.Host, "c", registry.PushImage)
 	described := b.desc // what an index adds is no part of what is signed
 	described.Platform = &ocispec.Platform{OS: "linux", Architecture: "arm64"}
 	described.Annotations = map[string]string{"x": "y"}
@@ -137,14 +137,14 @@ func TestIndexIsWalkedWhole(t *testing.T) {
 // verified.
 func TestIndexIsWalkedWholeWhateverItsEntriesAreCalled(t *testing.T) {
 	registry := testenv.Start(t, testenv.NewRegistry)
-	r, a := image(t, registry.Host, "a", registry.PushImage)
+	r, a := pushedImage(t, registry.Host, "a", registry.PushImage)
 	var entries []ocispec.Descriptor
 	want := map[digest.Digest]bool{}
 	for i, mediaType := range []string{
 		"", ocispec.MediaTypeImageManifest + "; charset=utf-8", "application/vnd.docker.distribution.manifest.v1+prettyjws",
 		mediaTypeArtifactManifest, "application/x",
 	} {
-		_, found := image(t, registry.Host, fmt.Sprint(i), registry.PushImage)
+		_, found := pushedImage(t, registry.Host, fmt.Sprint(i), registry.PushImage)
 		want[found.desc.Digest] = true
 		found.desc.MediaType = mediaType
 		entries = append(entries, found.desc)
@@ -158,7 +158,7 @@ func TestIndexIsWalkedWholeWhateverItsEntriesAreCalled(t *testing.T) {
 	}
 	outer := descriptorOf(ocispec.MediaTypeImageIndex, content)
 	called := outer.MediaType // in the registry's headers
-	host := front(t, registry, func(w http.ResponseWriter, req *http.Request) bool {
+	host := testenv.Front(t, registry, func(w http.ResponseWriter, req *http.Request) bool {
 		ours := strings.HasSuffix(req.URL.Path, "/manifests/outer") || strings.HasSuffix(req.URL.Path, outer.Digest.String())
 		if ours {
 			w.Header().Set("Content-Type", called)
@@ -198,14 +198,14 @@ func TestIndexIsWalkedWholeWhateverItsEntriesAreCalled(t *testing.T) {
 // An index of many platforms often comes without all of its manifests.
 func TestMissingChildIsNamedAndHidesNoOther(t *testing.T) {
 	registry := testenv.Start(t, testenv.NewRegistry)
-	r, a := image(t, registry.Host, "a", registry.PushImage)
-	_, b := image(t, registry.Host, "b", registry.PushImage)
+	r, a := pushedImage(t, registry.Host, "a", registry.PushImage)
+	_, b := pushedImage(t, registry.Host, "b", registry.PushImage)
 	pushIndex(t, a, "index", a.desc, b.desc)
 	index, err := r.resolve(t.Context(), registry.Host+"/app:index")
 	if err != nil {
 		t.Fatal(err)
 	}
-	host := front(t, registry, func(w http.ResponseWriter, req *http.Request) bool {
+	host := testenv.Front(t, registry, func(w http.ResponseWriter, req *http.Request) bool {
 		gone := strings.Contains(req.URL.Path, a.desc.Digest.String())
 		if gone {
 			w.WriteHeader(http.StatusNotFound)
@@ -226,7 +226,7 @@ func TestMissingChildIsNamedAndHidesNoOther(t *testing.T) {
 
 func TestWalkIsBounded(t *testing.T) {
 	registry := testenv.Start(t, testenv.NewRegistry)
-	r, a := image(t, registry.Host, "a", registry.PushImage)
+	r, a := pushedImage(t, registry.Host, "a", registry.PushImage)
 	nested := a.desc
 	for i := range maxDepth + 2 {
 		nested = pushIndex(t, a, fmt.Sprintf("nested%d", i), nested)
@@ -241,13 +241,15 @@ func TestWalkIsBounded(t *testing.T) {
 
 	var many []ocispec.Descriptor
 	for i := range maxChildren + 1 {
-		many = append(many, entry("%d", i))
+		many = append(many, ocispec.Descriptor{
+			MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString(fmt.Sprint(i)), Size: 100, ArtifactType: artifactTypeNotation,
+		})
 	}
 	content, err := json.Marshal(ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: many})
 	if err != nil {
 		t.Fatal(err)
 	}
-	host := front(t, registry, func(w http.ResponseWriter, _ *http.Request) bool {
+	host := testenv.Front(t, registry, func(w http.ResponseWriter, _ *http.Request) bool {
 		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
 		w.Header().Set("Docker-Content-Digest", digest.FromBytes(content).String())
 		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
@@ -266,7 +268,7 @@ func TestWalkIsBounded(t *testing.T) {
 // referrersOf answers requests for referrers by an answer of the test's.
 func referrersOf(t *testing.T, answer func(w http.ResponseWriter, r *http.Request)) (*registries, target) {
 	registry := testenv.Start(t, testenv.NewRegistry)
-	host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+	host := testenv.Front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
 		asked := strings.Contains(r.URL.Path, "/referrers/")
 		if asked {
 			w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
@@ -274,14 +276,16 @@ func referrersOf(t *testing.T, answer func(w http.ResponseWriter, r *http.Reques
 		}
 		return asked
 	})
-	return image(t, host, "v1", registry.PushImage)
+	return pushedImage(t, host, "v1", registry.PushImage)
 }
 
 func TestReferrersAreBounded(t *testing.T) {
 	page := func(n int) []byte {
 		var manifests []ocispec.Descriptor
 		for i := range n {
-			manifests = append(manifests, entry("%d", i))
+			manifests = append(manifests, ocispec.Descriptor{
+				MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString(fmt.Sprint(i)), Size: 100, ArtifactType: artifactTypeNotation,
+			})
 		}
 		content, err := json.Marshal(ocispec.Index{Manifests: manifests})
 		if err != nil {
@@ -331,79 +335,6 @@ func TestReferrersAreBounded(t *testing.T) {
 			t.Error("no error")
 		}
 	})
-}
-
-func TestEnvelopeIsWhatItsDescriptorsSay(t *testing.T) {
-	registry := testenv.Start(t, testenv.NewTagSchemaRegistry)
-	var swap string // a path of which the content is another
-	var with []byte
-	host := front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
-		if swap == "" || r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, swap) {
-			return false
-		}
-		w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
-		w.Write(with)
-		return true
-	})
-	r, app := image(t, host, "v1", registry.PushImage)
-	p := newPusher(pushOptions{registries: r})
-	result := pushOne(t, p, app)
-	settleAll(t, p)
-
-	before := len(registry.Requests())
-	if _, _, err := readBack(t, r, app, result.manifest); err != nil {
-		t.Fatal(err)
-	}
-	if made := len(registry.Requests()) - before; made != 2 {
-		t.Errorf("it took %d requests", made)
-	}
-
-	refused := func(name string, manifest ocispec.Descriptor, phrase string) {
-		t.Helper()
-		if blob, _, err := readBack(t, r, app, manifest); err == nil || !strings.Contains(err.Error(), phrase) || blob != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	swap, with = result.manifest.Digest.String(), make([]byte, result.manifest.Size)
-	refused("another manifest", result.manifest, "something else")
-	swap, with = result.envelope.Digest.String(), make([]byte, result.envelope.Size)
-	refused("another envelope", result.manifest, "something else")
-	with = make([]byte, 64<<20) // not all of it is read
-	refused("a longer envelope", result.manifest, "something else")
-	swap = ""
-	huge := result.manifest
-	huge.Size = 1 << 40
-	refused("a manifest that says it is huge", huge, "limit")
-	index := result.manifest
-	index.MediaType = ocispec.MediaTypeImageIndex
-	refused("an index", index, "image.index")
-}
-
-func TestVerifyingTakesFourRequests(t *testing.T) {
-	registry := testenv.Start(t, testenv.NewRegistry)
-	_, app := image(t, registry.Host, "v1", registry.PushImage)
-	r := newRegistries(registryOptions{credentialsFile: os.DevNull})
-	p := newPusher(pushOptions{registries: r})
-	app, err := r.resolve(t.Context(), app.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	pushOne(t, p, app)
-	r = newRegistries(registryOptions{credentialsFile: os.DevNull})
-	before := len(registry.Requests())
-	if app, err = r.resolve(t.Context(), app.String()); err != nil {
-		t.Fatal(err)
-	}
-	found, err := r.signatures(t.Context(), app, 10)
-	if err != nil || len(found) != 1 {
-		t.Fatal(found, err)
-	}
-	if _, _, err := readBack(t, r, app, found[0]); err != nil {
-		t.Fatal(err)
-	}
-	if made := len(registry.Requests()) - before; made != 4 {
-		t.Errorf("it took %d requests", made)
-	}
 }
 
 // FuzzListings holds that what an index lists is what everybody reads in it, by

@@ -42,9 +42,8 @@ func once(ctx context.Context) context.Context { return context.WithValue(ctx, o
 
 // counting counts the requests that are sent with the context, repeated ones and
 // those for tokens too.
-func counting(ctx context.Context) (context.Context, *atomic.Int64) {
-	var counter atomic.Int64
-	return context.WithValue(ctx, counterKey, &counter), &counter
+func counting(ctx context.Context) context.Context {
+	return context.WithValue(ctx, counterKey, new(atomic.Int64))
 }
 
 // requestsOf is how many requests have been counted for a context so far.
@@ -68,7 +67,6 @@ func newTransport(options registryOptions, plain func(host string) bool, sent *s
 		base.ResponseHeaderTimeout = time.Minute
 		base.MaxResponseHeaderBytes = maxHeaderBytes
 		base.DisableCompression = true // sizes stay what they are said to be, ETags strong
-		base.TLSClientConfig = options.tls.Clone()
 		return base
 	}
 	gate.direct = pool()

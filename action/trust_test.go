@@ -21,31 +21,11 @@ import (
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
 
-// putFile writes a file, with the directories that it is in.
-func putFile(t *testing.T, path, content string) string {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func pemOf(certs ...*testCertificate) string {
-	var b strings.Builder
-	for _, c := range certs {
-		b.Write(testenv.EncodePEM(c.cert))
-	}
-	return b.String()
-}
-
 func TestTrustFromCertificatesNeedsNoFile(t *testing.T) {
 	root, other := newCertificate(t, "root", nil, asAuthority), newCertificate(t, "other", nil, asAuthority)
 	dir := t.TempDir()
-	paths := putFile(t, filepath.Join(dir, "root.pem"), pemOf(root)) + "\n\n  " +
-		putFile(t, filepath.Join(dir, "other.der"), string(other.cert.Raw)) + "\n"
+	paths := testenv.PutFile(t, filepath.Join(dir, "root.pem"), pemOf(root)) + "\n\n  " +
+		testenv.PutFile(t, filepath.Join(dir, "other.der"), string(other.cert.Raw)) + "\n"
 	for name, value := range map[string]string{"PEM": pemOf(root, other), "paths": paths} {
 		trust, err := loadTrust(trustOptions{certificates: value, identities: []string{"x509.subject: C=DE, ST=Berlin, O=acme"}, level: "permissive"})
 		if err != nil {
@@ -83,11 +63,11 @@ func TestTrustFromCertificatesIsStrictAndWarnsOfEverySigner(t *testing.T) {
 func TestTrustPolicyFromFileAndInline(t *testing.T) {
 	root := newCertificate(t, "root", nil, asAuthority)
 	store := t.TempDir()
-	putFile(t, filepath.Join(store, "x509", "ca", "acme", "root.pem"), pemOf(root))
+	testenv.PutFile(t, filepath.Join(store, "x509", "ca", "acme", "root.pem"), pemOf(root))
 	policy := policyJSON(t, statementOf(nil))
 	for name, options := range map[string]trustOptions{
 		"inline":        {policy: "\n" + policy, store: store},
-		"path":          {policy: putFile(t, filepath.Join(t.TempDir(), "policy.json"), policy), store: store},
+		"path":          {policy: testenv.PutFile(t, filepath.Join(t.TempDir(), "policy.json"), policy), store: store},
 		"notation's":    {notationDir: notationDir(t, policy, root)},
 		"store of both": {policy: policy, notationDir: notationDir(t, "{}", root)},
 	} {
@@ -106,8 +86,8 @@ func TestTrustPolicyFromFileAndInline(t *testing.T) {
 func notationDir(t *testing.T, policy string, root *testCertificate) string {
 	t.Helper()
 	dir := t.TempDir()
-	putFile(t, filepath.Join(dir, "trustpolicy.json"), policy)
-	putFile(t, filepath.Join(dir, "truststore", "x509", "ca", "acme", "root.pem"), pemOf(root))
+	testenv.PutFile(t, filepath.Join(dir, "trustpolicy.json"), policy)
+	testenv.PutFile(t, filepath.Join(dir, "truststore", "x509", "ca", "acme", "root.pem"), pemOf(root))
 	return dir
 }
 
@@ -117,7 +97,7 @@ func TestTrustRefusesInputs(t *testing.T) {
 	policy := policyJSON(t, statementOf(nil))
 	key := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("secret")}))
 	link := filepath.Join(t.TempDir(), "trustpolicy.json")
-	if err := os.Symlink(putFile(t, filepath.Join(t.TempDir(), "policy.json"), policy), link); err != nil {
+	if err := os.Symlink(testenv.PutFile(t, filepath.Join(t.TempDir(), "policy.json"), policy), link); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -142,7 +122,7 @@ func TestTrustRefusesInputs(t *testing.T) {
 		{"private key", trustOptions{certificates: pemOf(root) + key}, "PRIVATE KEY"},
 		{"damaged PEM", trustOptions{certificates: strings.Replace(pemOf(root), "\nM", "\n!", 1) + pemOf(root)}, "2 blocks of PEM, of which 1"},
 		{"file that is not there", trustOptions{certificates: "no/such.pem"}, "neither PEM nor paths"},
-		{"file without a certificate", trustOptions{certificates: putFile(t, filepath.Join(t.TempDir(), "a.pem"), "hello")}, "neither a PEM nor a DER"},
+		{"file without a certificate", trustOptions{certificates: testenv.PutFile(t, filepath.Join(t.TempDir(), "a.pem"), "hello")}, "neither a PEM nor a DER"},
 		{"timestamp root of a leaf", trustOptions{certificates: pemOf(root), timestampRoot: pemOf(leaf)}, "timestamp_root_cert"},
 		{"timestamp root of an intermediate", trustOptions{certificates: pemOf(root), timestampRoot: pemOf(newCertificate(t, "between", root, asAuthority))}, "not a root certificate"},
 	} {
@@ -226,7 +206,7 @@ func TestUncoveredRepositoryIsExplainedScopeByScope(t *testing.T) {
 		}
 		_, err = trust.statementFor(registry.Reference{Registry: "registry.example", Repository: "acme/app"})
 		var uncovered *uncoveredError
-		if !errors.As(err, &uncovered) || len(uncovered.scopes) != 1 || !strings.Contains(uncovered.scopes[0].reason, want) {
+		if !errors.As(err, &uncovered) || len(uncovered.scopes) != 1 || !strings.Contains(uncovered.scopes[0].Reason, want) {
 			t.Errorf("%s: error %v, want a scope that %s", scope, err, want)
 		}
 	}
@@ -277,7 +257,7 @@ func TestTimestampRootKeepsSignaturesOfExpiredCertificates(t *testing.T) {
 		}
 		var passed []string
 		for _, tag := range []string{"needs-none", "not-stamped", "stamped"} {
-			if v.verify(t.Context(), w.target(tag)).passed() {
+			if _, err := v.verify(t.Context(), w.target(tag)); err == nil {
 				passed = append(passed, tag)
 			}
 		}
@@ -302,7 +282,10 @@ func FuzzTrustPolicy(f *testing.F) {
 	} {
 		f.Add([]byte(seed), "registry.example/acme/app:v1")
 	}
-	file := filepath.Join(notationReads(f), dir.PathTrustPolicy)
+	before := dir.UserConfigDir
+	f.Cleanup(func() { dir.UserConfigDir = before })
+	dir.UserConfigDir = f.TempDir() // notation's own code reads it there
+	file := filepath.Join(dir.UserConfigDir, dir.PathTrustPolicy)
 	f.Fuzz(func(t *testing.T, content []byte, reference string) {
 		if err := os.WriteFile(file, content, 0o600); err != nil {
 			t.Fatal(err)

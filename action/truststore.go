@@ -206,3 +206,6 @@ func checkAnchors(certs []*x509.Certificate, kind truststore.Type) error {
 	}
 	return nil
 }
+
+// isPEM says whether a value that can be a path or PEM is PEM.
+func isPEM(value string) bool { return strings.Contains(value, "-----BEGIN ") }

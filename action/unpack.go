@@ -15,6 +15,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
 // Bounds of an archive.
@@ -123,11 +125,11 @@ func (u *unpacking) file(name string, content io.Reader) error {
 		return fmt.Errorf("the archive has more than %d files", maxPluginFiles)
 	}
 	if !filepath.IsLocal(name) || name == "." {
-		return fmt.Errorf("the archive has a file of the name %s", quote(name))
+		return fmt.Errorf("the archive has a file of the name %s", report.Quote(name))
 	}
 	counted := &countingReader{r: content}
 	if err := writeFile(filepath.Join(u.folder, name), counted, u.room); err != nil {
-		return fmt.Errorf("unpack %s: %w", quote(name), err)
+		return fmt.Errorf("unpack %s: %w", report.Quote(name), err)
 	}
 	u.room -= counted.n
 	return nil

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"oras.land/oras-go/v2/registry"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
 // What stands in inputTable as set: each returns the parser of one kind of
@@ -44,13 +46,13 @@ func references(field func(*inputs) *[]string) func(*inputs, string) error {
 	return eachLine(func(in *inputs, line string) error {
 		ref, err := registry.ParseReference(line)
 		if err != nil {
-			return fmt.Errorf("%s is not a reference such as ghcr.io/me/app@sha256:…: %s", quote(line), bounded(err.Error(), 500)) // it repeats the line
+			return fmt.Errorf("%s is not a reference such as ghcr.io/me/app@sha256:…: %s", report.Quote(line), report.Bounded(err.Error(), 500)) // it repeats the line
 		}
 		if !hostPattern.MatchString(ref.Registry) {
-			return fmt.Errorf("%s doesn't begin with a registry such as ghcr.io or registry.internal:5000", quote(line))
+			return fmt.Errorf("%s doesn't begin with a registry such as ghcr.io or registry.internal:5000", report.Quote(line))
 		}
 		if ref.Reference == "" {
-			return fmt.Errorf("%s has neither a digest nor a tag", quote(line))
+			return fmt.Errorf("%s has neither a digest nor a tag", report.Quote(line))
 		}
 		*field(in) = append(*field(in), line)
 		return nil
@@ -65,7 +67,7 @@ var hostPattern = regexp.MustCompile(`^([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,
 func hosts(field func(*inputs) *[]string) func(*inputs, string) error {
 	return eachLine(func(in *inputs, line string) error {
 		if !hostPattern.MatchString(line) {
-			return fmt.Errorf("%s is not a host such as registry.internal:5000", quote(line))
+			return fmt.Errorf("%s is not a host such as registry.internal:5000", report.Quote(line))
 		}
 		*field(in) = append(*field(in), line)
 		return nil
@@ -81,7 +83,7 @@ func choice[T ~string](field func(*inputs) *T, words ...T) func(*inputs, string)
 				return nil
 			}
 		}
-		return fmt.Errorf("%s is none of %s", quote(value), join(words))
+		return fmt.Errorf("%s is none of %s", report.Quote(value), join(words))
 	}
 }
 
@@ -90,7 +92,7 @@ func named(field func(*inputs) *string, meanings map[string]string) func(*inputs
 	return func(in *inputs, value string) error {
 		meaning, known := meanings[value]
 		if !known {
-			return fmt.Errorf("%s is none of %s", quote(value), join(slices.Sorted(maps.Keys(meanings))))
+			return fmt.Errorf("%s is none of %s", report.Quote(value), join(slices.Sorted(maps.Keys(meanings))))
 		}
 		*field(in) = meaning
 		return nil
@@ -105,7 +107,7 @@ func boolean(field func(*inputs) *bool) func(*inputs, string) error {
 		case "false":
 			*field(in) = false
 		default:
-			return fmt.Errorf("%s is neither true nor false", quote(value))
+			return fmt.Errorf("%s is neither true nor false", report.Quote(value))
 		}
 		return nil
 	}
@@ -115,7 +117,7 @@ func number(field func(*inputs) *int, least, most int) func(*inputs, string) err
 	return func(in *inputs, value string) error {
 		n, err := strconv.Atoi(value)
 		if err != nil || n < least || n > most {
-			return fmt.Errorf("%s is not a number from %d to %d", quote(value), least, most)
+			return fmt.Errorf("%s is not a number from %d to %d", report.Quote(value), least, most)
 		}
 		*field(in) = n
 		return nil
@@ -127,10 +129,10 @@ func duration(field func(*inputs) *time.Duration, least, most time.Duration) fun
 	return func(in *inputs, value string) error {
 		d, err := time.ParseDuration(value)
 		if err != nil || d%time.Second != 0 {
-			return fmt.Errorf("%s is not a duration of whole seconds such as 90s or 24h", quote(value))
+			return fmt.Errorf("%s is not a duration of whole seconds such as 90s or 24h", report.Quote(value))
 		}
 		if d < least || d > most {
-			return fmt.Errorf("%s is out of range; it can be from %v to %v", quote(value), least, most)
+			return fmt.Errorf("%s is out of range; it can be from %v to %v", report.Quote(value), least, most)
 		}
 		*field(in) = d
 		return nil
@@ -147,7 +149,7 @@ func pairs(field func(*inputs) *map[string]string) func(*inputs, string) error {
 		}
 		m := field(in)
 		if has(*m, key) {
-			return fmt.Errorf("%s is there twice", quote(key))
+			return fmt.Errorf("%s is there twice", report.Quote(key))
 		}
 		if *m == nil {
 			*m = map[string]string{}
@@ -168,7 +170,7 @@ func userMetadata(field func(*inputs) *map[string]string) func(*inputs, string) 
 		}
 		for _, key := range slices.Sorted(maps.Keys(*field(in))) {
 			if strings.HasPrefix(key, reservedMetadata) {
-				return fmt.Errorf("%s begins with %s, which is for the Notary Project itself", quote(key), reservedMetadata)
+				return fmt.Errorf("%s begins with %s, which is for the Notary Project itself", report.Quote(key), reservedMetadata)
 			}
 		}
 		return nil
@@ -180,7 +182,7 @@ var pluginNamePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 func checkPluginName(value string) error {
 	if !pluginNamePattern.MatchString(value) {
-		return fmt.Errorf("%s is not the name of a plugin, such as azure-kv", quote(value))
+		return fmt.Errorf("%s is not the name of a plugin, such as azure-kv", report.Quote(value))
 	}
 	return nil
 }
@@ -191,7 +193,7 @@ func checksum(field func(*inputs) *string) func(*inputs, string) error {
 	return func(in *inputs, value string) error {
 		value = strings.ToLower(value)
 		if !checksumPattern.MatchString(value) {
-			return fmt.Errorf("%s is not a SHA-256 of 64 hexadecimal digits", quote(value))
+			return fmt.Errorf("%s is not a SHA-256 of 64 hexadecimal digits", report.Quote(value))
 		}
 		*field(in) = value
 		return nil
@@ -214,5 +216,14 @@ func eachLine(set func(in *inputs, line string) error) func(*inputs, string) err
 	}
 }
 
-// isPEM says whether a value that can be a path or PEM is PEM.
-func isPEM(value string) bool { return strings.Contains(value, "-----BEGIN ") }
+// join lists words: a, b, c.
+func join[T ~string](words []T) string {
+	var b strings.Builder
+	for i, word := range words {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(string(word))
+	}
+	return b.String()
+}

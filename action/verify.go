@@ -17,57 +17,9 @@ import (
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"github.com/notaryproject/notation-go/verifier/truststore"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
-
-// verification is all that was found out about the signatures of one artifact.
-type verification struct {
-	// statement is what applied, nil where none did; then err is an
-	// *uncoveredError.
-	statement  *statement
-	signatures []signatureVerification // in the registry's order
-	// more says that the artifact has more signatures than were looked at.
-	more    bool
-	verdict verdict
-	err     error // why the verdict is failed, one sentence
-}
-
-// verdict is what a verification comes to.
-type verdict string
-
-const (
-	verdictVerified verdict = "verified"
-	verdictSkipped  verdict = "skipped" // the policy wants nothing verified
-	verdictFailed   verdict = "failed"
-)
-
-// passed says whether notation would have exited with success.
-func (v verification) passed() bool { return v.verdict != verdictFailed }
-
-// signatureVerification is what was found out about one signature.
-type signatureVerification struct {
-	manifest ocispec.Descriptor
-	// claims are empty where the envelope could not be fetched.
-	claims claims
-	// anchor is the certificate of the chain that is a trusted one, and store the
-	// trust store that has it. Both are empty where there is none.
-	anchor     certificate
-	store      string
-	checks     []check
-	revocation []certificateRevocation // leaf first; empty where nobody was asked
-	// valid is notation's verdict on this signature.
-	valid bool
-	err   error // why it is not valid
-	// unread says that the signature could not be fetched.
-	unread bool
-}
-
-// signatureSource is where signatures come from.
-type signatureSource interface {
-	// signatures returns a *tooManySignaturesError with the first max of them.
-	signatures(ctx context.Context, t target, max int) ([]ocispec.Descriptor, error)
-	// envelope calls use once, or returns an error.
-	envelope(ctx context.Context, t target, manifest ocispec.Descriptor, use func(blob []byte, mediaType string)) error
-}
 
 // verifyOptions are the inputs that say how to verify.
 type verifyOptions struct {
@@ -190,35 +142,52 @@ func unenforced(policy trustpolicy.TrustPolicy, level *trustpolicy.VerificationL
 }
 
 // verify evaluates the policy on all signatures of an artifact, up to
-// maxSignatures.
-func (v *verifier) verify(ctx context.Context, t target) verification {
+// maxSignatures. The error is why the verdict is failed: an *uncoveredError where
+// no statement applies.
+func (v *verifier) verify(ctx context.Context, t target) (report.Verification, error) {
 	s, err := v.trust.statementFor(t.ref)
 	if err != nil {
-		return verification{verdict: verdictFailed, err: err}
+		r := report.Verification{Verdict: report.Failed, Error: report.Message(err), Signatures: []report.Signature{}}
+		var uncovered *uncoveredError
+		if errors.As(err, &uncovered) {
+			r.Unmatched = uncovered.scopes
+		}
+		return r, err
 	}
+	r := report.Verification{Verdict: report.Skipped, Statement: s.report(), Signatures: []report.Signature{}}
 	if s.skips() {
-		return verification{statement: s, verdict: verdictSkipped}
+		return r, nil
 	}
-	result := verification{statement: s}
 	manifests, err := v.source.signatures(ctx, t, v.options.maxSignatures)
-	listErr := result.noteMore(err)
-	result.signatures = v.evaluateAll(ctx, t, s, manifests)
-	result.err = result.fault(listErr)
-	result.verdict = verdictVerified
-	if result.err != nil {
-		result.verdict = verdictFailed
+	r.More, err = noteMore(err)
+	found := v.evaluateAll(ctx, t, s, manifests)
+	for _, f := range found {
+		r.Signatures = append(r.Signatures, f.Signature)
 	}
-	return result
+	if err = fault(found, r.More, err); err != nil {
+		r.Verdict, r.Error = report.Failed, report.Message(err)
+		return r, err
+	}
+	r.Verdict = report.Verified
+	return r, nil
 }
 
-// noteMore notes that there are more signatures than were listed, which is no
+// evaluated is a signature with what came of it. Valid is notation's verdict on
+// it.
+type evaluated struct {
+	report.Signature
+	err    error // why it is not valid
+	unread bool  // it could not be fetched
+}
+
+// noteMore says whether there are more signatures than were listed, which is no
 // error of listing them.
-func (v *verification) noteMore(err error) error {
+func noteMore(err error) (more bool, _ error) {
 	var tooMany *tooManySignaturesError
-	if v.more = errors.As(err, &tooMany); v.more {
-		return nil
+	if errors.As(err, &tooMany) {
+		return true, nil
 	}
-	return err
+	return false, err
 }
 
 // errUnsigned says that an artifact has no signature.
@@ -227,9 +196,9 @@ var errUnsigned = errors.New("the artifact has no signature; sign it, or, if it 
 
 // fault decides on the artifact as notation does: it takes the signatures in
 // order up to the first valid one, and gives up at one that can't be fetched.
-func (v *verification) fault(listErr error) error {
-	for _, s := range v.signatures {
-		if s.valid {
+func fault(found []evaluated, more bool, listErr error) error {
+	for _, s := range found {
+		if s.Valid {
 			return nil
 		}
 		if s.unread {
@@ -239,23 +208,23 @@ func (v *verification) fault(listErr error) error {
 	switch {
 	case listErr != nil:
 		return listErr
-	case len(v.signatures) == 0:
+	case len(found) == 0:
 		return errUnsigned
-	case v.more:
+	case more:
 		return fmt.Errorf("none of the first %d signatures is valid, and max_signatures leaves out the others; the first is not because %w",
-			len(v.signatures), v.signatures[0].err)
-	case len(v.signatures) == 1:
-		return fmt.Errorf("its signature is not valid: %w", v.signatures[0].err)
+			len(found), found[0].err)
+	case len(found) == 1:
+		return fmt.Errorf("its signature is not valid: %w", found[0].err)
 	default:
-		return fmt.Errorf("none of its %d signatures is valid; the first is not because %w", len(v.signatures), v.signatures[0].err)
+		return fmt.Errorf("none of its %d signatures is valid; the first is not because %w", len(found), found[0].err)
 	}
 }
 
 // evaluateAll evaluates signatures at once, as many as there are free slots, and
 // one more, right here: so it never waits for a slot, which signatures of another
 // artifact may hold for long.
-func (v *verifier) evaluateAll(ctx context.Context, t target, s *statement, manifests []ocispec.Descriptor) []signatureVerification {
-	results := make([]signatureVerification, len(manifests))
+func (v *verifier) evaluateAll(ctx context.Context, t target, s *statement, manifests []ocispec.Descriptor) []evaluated {
+	results := make([]evaluated, len(manifests))
 	var all sync.WaitGroup
 	for i, manifest := range manifests {
 		select {
@@ -273,13 +242,14 @@ func (v *verifier) evaluateAll(ctx context.Context, t target, s *statement, mani
 }
 
 // evaluate fetches and verifies one signature.
-func (v *verifier) evaluate(ctx context.Context, t target, s *statement, manifest ocispec.Descriptor) (result signatureVerification) {
-	result.manifest = manifest
+func (v *verifier) evaluate(ctx context.Context, t target, s *statement, manifest ocispec.Descriptor) (result evaluated) {
+	result.Digest = manifest.Digest.String()
+	defer func() { result.Error = report.Message(result.err) }()
 	defer func() {
 		// What a registry sends goes through many parsers. One that panics must
 		// not take the other artifacts' verdicts with it.
 		if p := recover(); p != nil {
-			result.valid, result.err = false, fmt.Errorf("verify: %v", p)
+			result.Valid, result.err = false, fmt.Errorf("verify: %v", p)
 		}
 	}()
 	err := v.source.envelope(ctx, t, manifest, func(envelope []byte, mediaType string) {
@@ -293,7 +263,7 @@ func (v *verifier) evaluate(ctx context.Context, t target, s *statement, manifes
 
 // judge has notation-go verify an envelope, a second time where that explains
 // more.
-func (v *verifier) judge(ctx context.Context, t target, s *statement, envelope []byte, mediaType string, result *signatureVerification) {
+func (v *verifier) judge(ctx context.Context, t target, s *statement, envelope []byte, mediaType string, result *evaluated) {
 	options := notation.VerifierVerifyOptions{
 		ArtifactReference:  t.ref.String(),
 		SignatureMediaType: mediaType,
@@ -302,14 +272,14 @@ func (v *verifier) judge(ctx context.Context, t target, s *statement, envelope [
 	}
 	by := v.statements[s.policy.Name]
 	outcome, err := by.enforcing.Verify(ctx, t.desc, envelope, options)
-	result.valid, result.err = err == nil, clipError(err)
+	result.Valid, result.err = err == nil, clipError(err)
 	if outcome == nil {
 		return
 	}
-	result.claims = readClaims(mediaType, envelope, outcome.EnvelopeContent)
+	result.Claims = readClaims(mediaType, envelope, outcome.EnvelopeContent)
 	e := evaluation{
 		trust: v.trust, statement: s, artifact: t.desc, wanted: v.options.userMetadata,
-		claims: &result.claims, content: outcome.EnvelopeContent, err: err,
+		claims: &result.Claims, content: outcome.EnvelopeContent, err: err,
 		results: map[trustpolicy.ValidationType]error{},
 	}
 	e.add(outcome)
@@ -320,8 +290,8 @@ func (v *verifier) judge(ctx context.Context, t target, s *statement, envelope [
 		}
 	}
 	e.lookUp(v.revocation, v.stamps)
-	result.checks, result.revocation = e.checks(), e.revocations()
+	result.Checks, result.Revocation = e.checks(), e.revocations()
 	if e.anchor != nil {
-		result.anchor, result.store = describe(e.anchor), e.store
+		result.TrustedBy = &report.Anchor{Store: e.store, Certificate: describe(e.anchor)}
 	}
 }

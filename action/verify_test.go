@@ -16,25 +16,27 @@ import (
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
-// checkOf returns a signature's check of a kind.
-func checkOf(t *testing.T, s signatureVerification, kind checkKind) check {
+// checkOf returns a signature's check of a name.
+func checkOf(t *testing.T, s report.Signature, name string) report.Check {
 	t.Helper()
-	for _, c := range s.checks {
-		if c.kind == kind {
+	for _, c := range s.Checks {
+		if c.Name == name {
 			return c
 		}
 	}
-	t.Fatalf("there is no check %s: %+v", kind, s)
-	return check{}
+	t.Fatalf("there is no check %s: %+v", name, s)
+	return report.Check{}
 }
 
 // results are the results of a signature's checks, in their order.
-func results(s signatureVerification) string {
+func results(s report.Signature) string {
 	var all []string
-	for _, c := range s.checks {
-		all = append(all, string(c.kind)+" "+string(c.result))
+	for _, c := range s.Checks {
+		all = append(all, c.Name+" "+string(c.Result))
 	}
 	return strings.Join(all, ", ")
 }
@@ -43,8 +45,8 @@ func TestVerifyAsksTheRegistryFourTimes(t *testing.T) {
 	w := newVerifyWorld(t)
 	w.sign(w.good, w.image("app"), signing{})
 	before := len(w.registry.Requests())
-	if v := w.verify("app", verifyOptions{}, nil); !v.passed() {
-		t.Error(v.err)
+	if _, err := w.verify("app", verifyOptions{}, nil); err != nil {
+		t.Error(err)
 	}
 	if got := w.registry.Requests()[before:]; len(got) != 4 || got[0].Method != http.MethodHead {
 		t.Errorf("requests %v, want HEAD manifest, GET referrers, manifest and envelope", got)
@@ -56,11 +58,11 @@ func TestSkippedArtifactIsNotAskedFor(t *testing.T) {
 	w.image("app")
 	target := w.target("app")
 	before := len(w.registry.Requests())
-	v := w.verifier(verifyOptions{}, statementOf(func(s *trustpolicy.TrustPolicy) {
+	v, err := w.verifier(verifyOptions{}, statementOf(func(s *trustpolicy.TrustPolicy) {
 		s.SignatureVerification.VerificationLevel, s.TrustStores, s.TrustedIdentities = "skip", nil, nil
 	})).verify(t.Context(), target)
-	if v.verdict != verdictSkipped || !v.passed() || len(w.registry.Requests()) != before {
-		t.Errorf("verdict %s after %v", v.verdict, w.registry.Requests()[before:])
+	if v.Verdict != report.Skipped || err != nil || len(w.registry.Requests()) != before {
+		t.Errorf("verdict %s after %v", v.Verdict, w.registry.Requests()[before:])
 	}
 }
 
@@ -71,19 +73,19 @@ func TestAllSignaturesAreEvaluatedBeyondTheFirstGoodOne(t *testing.T) {
 	w.sign(w.good, image, signing{})
 	w.sign(stranger, image, signing{})
 	w.sign(w.good, image, signing{mediaType: jws.MediaTypeEnvelope, metadata: map[string]string{"commit": "abc"}})
-	v := w.verify("app", verifyOptions{}, nil)
+	v, err := w.verify("app", verifyOptions{}, nil)
 	valid := 0
-	for _, s := range v.signatures {
-		if s.valid {
+	for _, s := range v.Signatures {
+		if s.Valid {
 			valid++
 		}
 	}
-	if !v.passed() || len(v.signatures) != 3 || valid != 2 || v.more {
-		t.Errorf("%s with %d signatures, %d of them valid", v.verdict, len(v.signatures), valid)
+	if err != nil || len(v.Signatures) != 3 || valid != 2 || v.More {
+		t.Errorf("%s with %d signatures, %d of them valid: %v", v.Verdict, len(v.Signatures), valid, err)
 	}
-	v = w.verify("app", verifyOptions{maxSignatures: 2}, nil)
-	if len(v.signatures) != 2 || !v.more {
-		t.Errorf("%d signatures, more: %t", len(v.signatures), v.more)
+	v, _ = w.verify("app", verifyOptions{maxSignatures: 2}, nil)
+	if len(v.Signatures) != 2 || !v.More {
+		t.Errorf("%d signatures, more: %t", len(v.Signatures), v.More)
 	}
 }
 
@@ -107,7 +109,7 @@ func TestEachFailureIsExplained(t *testing.T) {
 		how    signing
 		wanted map[string]string
 		policy func(*trustpolicy.TrustPolicy)
-		fails  checkKind
+		fails  string
 		reason string // a part of it
 		remedy string
 	}{
@@ -131,18 +133,18 @@ func TestEachFailureIsExplained(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			tag := strings.ReplaceAll(c.name, " ", "-")
 			w.sign(c.by, w.image(tag), c.how)
-			v := w.verify(tag, verifyOptions{userMetadata: c.wanted}, c.policy)
-			if v.passed() || len(v.signatures) != 1 {
-				t.Fatalf("%s: %+v", v.verdict, v.signatures)
+			v, err := w.verify(tag, verifyOptions{userMetadata: c.wanted}, c.policy)
+			if err == nil || len(v.Signatures) != 1 {
+				t.Fatalf("%s: %+v", v.Verdict, v.Signatures)
 			}
-			for _, got := range v.signatures[0].checks {
-				if got.fatal() != (got.kind == c.fails) {
-					t.Errorf("%s %s: %s", got.kind, got.result, got.reason)
+			for _, got := range v.Signatures[0].Checks {
+				if fatal(got) != (got.Name == c.fails) {
+					t.Errorf("%s %s: %s", got.Name, got.Result, got.Reason)
 				}
 			}
-			got := checkOf(t, v.signatures[0], c.fails)
-			if !strings.Contains(got.reason, c.reason) || !strings.Contains(got.remedy, c.remedy) {
-				t.Errorf("reason %q, remedy %q; want %q, %q", got.reason, got.remedy, c.reason, c.remedy)
+			got := checkOf(t, v.Signatures[0], c.fails)
+			if !strings.Contains(got.Reason, c.reason) || !strings.Contains(got.Remedy, c.remedy) {
+				t.Errorf("reason %q, remedy %q; want %q, %q", got.Reason, got.Remedy, c.reason, c.remedy)
 			}
 		})
 	}
@@ -155,12 +157,12 @@ func TestSeveralFailuresAreAllFound(t *testing.T) {
 	another := w.image("another")
 	blob, mediaType := w.envelope(stranger, another, signing{at: at, expiry: at.Add(time.Hour)})
 	w.attach(w.image("app"), blob, mediaType)
-	v := w.verify("app", verifyOptions{userMetadata: map[string]string{"commit": "abc"}}, nil)
+	v, _ := w.verify("app", verifyOptions{userMetadata: map[string]string{"commit": "abc"}}, nil)
 	want := "integrity passed, authenticity failed, expiry failed, authenticTimestamp failed, revocation not evaluated, descriptor failed, userMetadata failed"
-	if got := results(v.signatures[0]); got != want {
+	if got := results(v.Signatures[0]); got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}
-	if got := checkOf(t, v.signatures[0], checkDescriptor).reason; !strings.Contains(got, another.Digest.String()) {
+	if got := checkOf(t, v.Signatures[0], checkDescriptor).Reason; !strings.Contains(got, another.Digest.String()) {
 		t.Errorf("the artifact that was signed is not named: %s", got)
 	}
 }
@@ -171,14 +173,14 @@ func TestGoodSignatureSaysWhatWasFound(t *testing.T) {
 	w.trusts("tsa/stamps", tsa.signer.issuer)
 	signer := newCertificate(t, "signer", w.intermediate, withOCSP(w.servers.URL+"/ocsp", asSigner))
 	w.sign(signer, w.image("app"), signing{stamp: &tsa, metadata: map[string]string{"commit": "abc"}, expiry: time.Now().Add(time.Hour)})
-	v := w.verify("app", verifyOptions{userMetadata: map[string]string{"commit": "abc"}}, func(s *trustpolicy.TrustPolicy) {
+	v, err := w.verify("app", verifyOptions{userMetadata: map[string]string{"commit": "abc"}}, func(s *trustpolicy.TrustPolicy) {
 		s.TrustStores = append(s.TrustStores, "tsa:stamps")
 	})
-	if !v.passed() {
-		t.Fatal(v.err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	s := v.signatures[0]
-	for kind, want := range map[checkKind]string{
+	s := v.Signatures[0]
+	for name, want := range map[string]string{
 		checkIntegrity:    "ES256",
 		checkAuthenticity: "ca:acme",
 		checkExpiry:       "expires on",
@@ -187,20 +189,19 @@ func TestGoodSignatureSaysWhatWasFound(t *testing.T) {
 		checkDescriptor:   "sha256:",
 		checkUserMetadata: "has all",
 	} {
-		if got := checkOf(t, s, kind); got.result != checkPassed || !strings.Contains(got.reason, want) {
-			t.Errorf("%s: %s, %q, want %q", kind, got.result, got.reason, want)
+		if got := checkOf(t, s, name); got.Result != report.CheckPassed || !strings.Contains(got.Reason, want) {
+			t.Errorf("%s: %s, %q, want %q", name, got.Result, got.Reason, want)
 		}
 	}
-	if s.store != "ca:acme" || s.anchor.thumbprint != describe(w.root.cert).thumbprint {
-		t.Errorf("anchor %q in %q", s.anchor.subject, s.store)
+	if s.TrustedBy.Store != "ca:acme" || s.TrustedBy.Certificate.Thumbprint != describe(w.root.cert).Thumbprint {
+		t.Errorf("anchor %+v", s.TrustedBy)
 	}
-	if len(s.revocation) != 3 || len(s.revocation[0].servers) != 1 || s.revocation[0].servers[0].err != nil {
-		t.Errorf("revocation %+v", s.revocation)
+	if len(s.Revocation) != 3 || len(s.Revocation[0].Servers) != 1 || s.Revocation[0].Servers[0].Error != "" {
+		t.Errorf("revocation %+v", s.Revocation)
 	}
-	c := s.claims
-	if c.format != "cose" || c.algorithm != "ES256" || len(c.chain) != 3 || c.userMetadata["commit"] != "abc" ||
-		c.timestamp == nil || c.timestamp.err != nil || c.expiry.IsZero() || c.signingTime.IsZero() {
-		t.Errorf("claims %+v", c)
+	if s.Format != "cose" || s.Algorithm != "ES256" || len(s.Certificates) != 3 || s.UserMetadata["commit"] != "abc" ||
+		s.Timestamp == nil || s.Timestamp.Error != "" || s.Expiry == nil || s.SigningTime == nil {
+		t.Errorf("claims %+v", s.Claims)
 	}
 }
 
@@ -237,9 +238,9 @@ func TestWhatCanNotBeListedOrParsedFailsItsArtifactAlone(t *testing.T) {
 		{"panic", sourceOf{func() ([]ocispec.Descriptor, error) { return one, nil }, func() ([]byte, string) { panic("defect") }}, "defect"},
 	} {
 		v.source = c.source
-		got := v.verify(t.Context(), target)
-		if got.passed() != (c.want == "") || c.want != "" && !strings.Contains(got.err.Error(), c.want) {
-			t.Errorf("%s: %s, %v", c.name, got.verdict, got.err)
+		got, err := v.verify(t.Context(), target)
+		if (err == nil) != (c.want == "") || c.want != "" && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %s, %v", c.name, got.Verdict, err)
 		}
 	}
 }
@@ -260,9 +261,9 @@ func TestSignatureCanNotNameAPluginElsewhere(t *testing.T) {
 	for i, name := range []string{"../../tmp/evil", "..", "a/b", `a\b`, "a\x00b"} {
 		tag := "app" + string(rune('a'+i))
 		w.sign(w.good, w.image(tag), signing{plugin: name})
-		v := w.verify(tag, verifyOptions{plugins: noManager{t: t}}, nil)
-		if got := checkOf(t, v.signatures[0], checkPlugin); v.passed() || got.result != checkFailed {
-			t.Errorf("%q: %s, %+v", name, v.verdict, got)
+		v, err := w.verify(tag, verifyOptions{plugins: noManager{t: t}}, nil)
+		if got := checkOf(t, v.Signatures[0], checkPlugin); err == nil || got.Result != report.CheckFailed {
+			t.Errorf("%q: %s, %+v", name, v.Verdict, got)
 		}
 	}
 }
@@ -298,32 +299,37 @@ func TestSlowArtifactDoesNotHoldUpAnother(t *testing.T) {
 	asked := make(chan struct{}, 10)
 	v.source = stuckSource{v.source, slow.desc.Digest, asked}
 	ctx, cancel := context.WithCancel(t.Context())
-	stuck := make(chan verification, 1)
-	go func() { stuck <- v.verify(ctx, slow) }()
+	verify := func(ctx context.Context, t target) <-chan error {
+		result := make(chan error, 1)
+		go func() {
+			_, err := v.verify(ctx, t)
+			result <- err
+		}()
+		return result
+	}
+	stuck := verify(ctx, slow)
 	for range cap(v.slots) {
 		<-asked
 	}
-	verified := make(chan verification, 1)
-	go func() { verified <- v.verify(t.Context(), good) }()
 	select {
-	case got := <-verified:
-		if !got.passed() {
-			t.Error(got.err)
+	case err := <-verify(t.Context(), good):
+		if err != nil {
+			t.Error(err)
 		}
 	case <-time.After(20 * time.Second):
 		t.Error("it waits for the slow artifact")
 	}
 	cancel()
-	if got := <-stuck; got.passed() || !errors.Is(got.err, context.Canceled) {
-		t.Errorf("the slow artifact: %s, %v", got.verdict, got.err)
+	if err := <-stuck; !errors.Is(err, context.Canceled) {
+		t.Errorf("the slow artifact: %v", err)
 	}
 }
 
 func TestUnsignedArtifactSaysSo(t *testing.T) {
 	w := newVerifyWorld(t)
 	w.image("app")
-	if v := w.verify("app", verifyOptions{}, nil); !errors.Is(v.err, errUnsigned) {
-		t.Errorf("error %v", v.err)
+	if _, err := w.verify("app", verifyOptions{}, nil); !errors.Is(err, errUnsigned) {
+		t.Errorf("error %v", err)
 	}
 }
 
@@ -333,8 +339,8 @@ func TestEndOfTimeFailsTheArtifact(t *testing.T) {
 	target := w.target("app")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if v := w.verifier(verifyOptions{}, statementOf(nil)).verify(ctx, target); v.passed() || !errors.Is(v.err, context.Canceled) {
-		t.Errorf("%s, %v", v.verdict, v.err)
+	if _, err := w.verifier(verifyOptions{}, statementOf(nil)).verify(ctx, target); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
 	}
 }
 
@@ -349,8 +355,8 @@ func BenchmarkVerifyOneSignature(b *testing.B) {
 		func() ([]byte, string) { return blob, mediaType },
 	}
 	for b.Loop() {
-		if got := v.verify(b.Context(), target); !got.passed() {
-			b.Fatal(got.err)
+		if _, err := v.verify(b.Context(), target); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -23,6 +23,7 @@ import (
 	pluginmanager "github.com/notaryproject/notation-go/plugin"
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
 
@@ -350,35 +351,35 @@ func (p parity) compare(t *testing.T, tag string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ours := p.verifier.verify(t.Context(), target)
-	if ours.passed() != (theirs.ExitCode == 0) {
-		t.Errorf("%s %v: %s here (%v), exit status %d of notation: %s%s", tag, options.userMetadata, ours.verdict, ours.err,
+	ours, err := p.verifier.verify(t.Context(), target)
+	if (err == nil) != (theirs.ExitCode == 0) {
+		t.Errorf("%s %v: %s here (%v), exit status %d of notation: %s%s", tag, options.userMetadata, ours.Verdict, err,
 			theirs.ExitCode, theirs.Stdout, theirs.Stderr)
 	}
-	checkExplained(t, tag, ours)
+	checkExplained(t, tag, ours, err)
 }
 
 // checkExplained checks that an explanation is complete and fits the verdict.
-func checkExplained(t *testing.T, tag string, v verification) {
+func checkExplained(t *testing.T, tag string, v report.Verification, err error) {
 	t.Helper()
-	if (v.err != nil) != (v.verdict == verdictFailed) {
-		t.Errorf("%s: verdict %s with error %v", tag, v.verdict, v.err)
+	if (err != nil) != (v.Verdict == report.Failed) || (v.Error != "") != (err != nil) {
+		t.Errorf("%s: verdict %s, %q with error %v", tag, v.Verdict, v.Error, err)
 	}
-	for _, s := range v.signatures {
-		if s.valid != (s.err == nil) {
-			t.Errorf("%s: valid %t with error %v", tag, s.valid, s.err)
+	for _, s := range v.Signatures {
+		if s.Valid != (s.Error == "") {
+			t.Errorf("%s: valid %t with error %s", tag, s.Valid, s.Error)
 		}
-		if s.unread {
+		if s.Format == "" { // it could not be fetched
 			continue
 		}
-		if fatal := slices.ContainsFunc(s.checks, check.fatal); fatal == s.valid {
-			t.Errorf("%s: a signature is valid: %t, and one of its enforced checks failed: %t: %v", tag, s.valid, fatal, s.checks)
+		if fails := slices.ContainsFunc(s.Checks, fatal); fails == s.Valid {
+			t.Errorf("%s: a signature is valid: %t, and one of its enforced checks failed: %t: %v", tag, s.Valid, fails, s.Checks)
 		}
-		for _, c := range s.checks {
-			if c.reason == "" || c.action == "" || (c.remedy != "") != (c.result == checkFailed) {
+		for _, c := range s.Checks {
+			if c.Reason == "" || c.Action == "" || (c.Remedy != "") != (c.Result == report.CheckFailed) {
 				t.Errorf("%s: a check is not explained: %+v", tag, c)
 			}
-			if c.reason == "the verification ended before" {
+			if c.Reason == "the verification ended before" {
 				t.Errorf("%s: a check was not made: %+v", tag, c)
 			}
 		}

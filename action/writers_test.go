@@ -37,6 +37,9 @@ type writerTask struct {
 
 const writerVariable = "NOTATION_PKCS11_TEST_WRITER"
 
+// writerAgent is what the processes call themselves.
+const writerAgent = "notation-pkcs11-action"
+
 // A test binary that finds a task in its environment does that, and is no test.
 func init() {
 	if task := os.Getenv(writerVariable); task != "" {
@@ -55,7 +58,7 @@ func runWriter(encoded string) error {
 	}
 	ctx := context.Background()
 	for run := range task.Runs {
-		r := newRegistries(registryOptions{credentialsFile: os.DevNull, userAgent: fmt.Sprintf("%s/%d", Name, os.Getpid())})
+		r := newRegistries(registryOptions{credentialsFile: os.DevNull, userAgent: fmt.Sprintf("%s/%d", writerAgent, os.Getpid())})
 		app, err := r.resolve(ctx, task.Artifact)
 		if err != nil {
 			return err
@@ -281,11 +284,11 @@ func TestStrangersAtTheSameTimeDropNothingOfOurs(t *testing.T) {
 				}
 				testenv.Tally(t, testenv.Signatures, len(ours), kept)
 				for writer, dropped := range index.careless {
-					if strings.HasPrefix(writer, Name) {
+					if strings.HasPrefix(writer, writerAgent) {
 						t.Errorf("%s dropped %d entries that it had been shown", writer, len(dropped))
 					}
 				}
-				t.Logf("of %d entries of %s, %d were dropped by itself, %d by us", loops*times, name, index.lost(s.agent, s.agent), index.lost(s.agent, Name))
+				t.Logf("of %d entries of %s, %d were dropped by itself, %d by us", loops*times, name, index.lost(s.agent, s.agent), index.lost(s.agent, writerAgent))
 			})
 		}
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package action
+package report
 
 import (
 	"bytes"
@@ -10,15 +10,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode"
 
-	"github.com/notation-pkcs11/notation-pkcs11/action/report"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/runner"
 )
 
-func testConsole(t testing.TB, env map[string]string) (*console, *bytes.Buffer) {
+func testConsole(t testing.TB, env map[string]string) (*Console, *bytes.Buffer) {
 	t.Helper()
 	var out bytes.Buffer
-	return newConsole(&Action{Stdout: &out, Stderr: &out, Colour: true, Getenv: func(name string) string { return env[name] }}), &out
+	return NewConsole(ConsoleOptions{Name: "notation-pkcs11-action", Stdout: &out, Stderr: &out, Colour: true, Getenv: func(name string) string { return env[name] }}), &out
 }
 
 // go-githubactions puts a constant delimiter around outputs, so a value with it
@@ -27,14 +26,14 @@ func TestOutputsCannotForgeOthers(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "output")
 	c, _ := testConsole(t, map[string]string{"GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": file})
 	for _, value := range []string{"/tmp/x\n" + delimiter + "\nverified=true", "/tmp/\rx", "/tmp/\x00"} {
-		if err := c.set(outputReport, value); err == nil {
+		if err := c.SetOutput("report", value); err == nil {
 			t.Errorf("%q was set", value)
 		}
 	}
 	if _, err := os.Stat(file); err == nil {
 		t.Error("something was written")
 	}
-	if err := c.set(outputReport, "/tmp/report.json"); err != nil {
+	if err := c.SetOutput("report", "/tmp/report.json"); err != nil {
 		t.Error(err)
 	}
 }
@@ -42,10 +41,10 @@ func TestOutputsCannotForgeOthers(t *testing.T) {
 // Without a runner there are no workflow commands, and no files to write.
 func TestWithoutARunner(t *testing.T) {
 	c, out := testConsole(t, nil)
-	c.mask("secret")
-	r := &report.Report{Artifacts: []report.Artifact{{Reference: "a/b:c", Error: "no"}}, Warnings: []string{"well"}}
-	c.show(r)
-	if err := errors.Join(c.set(outputVerified, "false"), c.summarise(r)); err != nil {
+	c.Mask("secret")
+	r := &Report{Artifacts: []Artifact{{Reference: "a/b:c", Error: "no"}}, Warnings: []string{"well"}}
+	c.Show(r)
+	if err := errors.Join(c.SetOutput("verified", "false"), c.Summarise(r)); err != nil {
 		t.Error(err)
 	}
 	if text := out.String(); strings.Contains(text, "::") || strings.Contains(text, "secret") || !strings.Contains(text, "\x1b[31m✗\x1b[0m a/b:c") {
@@ -56,14 +55,14 @@ func TestWithoutARunner(t *testing.T) {
 func TestRefusalNamesEachFault(t *testing.T) {
 	fault := errors.Join(errors.New("mode: bad"), errors.New("timeout: ::worse%0A"))
 	c, out := testConsole(t, map[string]string{"GITHUB_ACTIONS": "true"})
-	c.refuse(fault)
+	c.Refuse(fault)
 	for _, want := range []string{"::error title=notation-pkcs11-action::mode: bad\n", "::error title=notation-pkcs11-action::timeout: ::worse%250A\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q lacks %q", out.String(), want)
 		}
 	}
 	c, out = testConsole(t, nil)
-	c.refuse(fault)
+	c.Refuse(fault)
 	if !strings.HasPrefix(out.String(), "error: mode: bad\nerror: timeout: ::worse%0A\nhint: ") {
 		t.Errorf("%q", out.String())
 	}
@@ -79,63 +78,37 @@ func FuzzLog(f *testing.F) {
 		f.Add(text, " ")
 	}
 	f.Fuzz(func(t *testing.T, text, reference string) {
-		r := &report.Report{
-			Tool: report.Tool{Name: Name}, Errors: []string{text}, Warnings: []string{reference},
-			Artifacts: []report.Artifact{
+		c, out := testConsole(t, map[string]string{"GITHUB_ACTIONS": "true"})
+		r := &Report{
+			Tool: Tool{Name: c.name}, Errors: []string{text}, Warnings: []string{reference},
+			Artifacts: []Artifact{
 				{Reference: reference, Digest: text, Error: text, Warnings: []string{text}},
-				{Reference: text, Succeeded: true, Verification: &report.Verification{Signatures: []report.Signature{{Digest: reference, Error: text}}}},
+				{Reference: text, Succeeded: true, Verification: &Verification{Signatures: []Signature{{Digest: reference, Error: text}}}},
 			},
 		}
-		c, out := testConsole(t, map[string]string{"GITHUB_ACTIONS": "true"})
-		c.show(r)
+		c.Show(r)
 		fault := "input: " + strings.ReplaceAll(text, "\n", " ")
-		c.refuse(errors.New(fault))
-		var got, want []command
+		c.Refuse(errors.New(fault))
+		var got, want []runner.Command
 		for line := range strings.SplitSeq(out.String(), "\n") {
 			if strings.Contains(line, "##[") {
 				t.Errorf("%q is a command", line)
 			}
-			if found, ok := parseCommand(line); ok {
+			if found, ok := runner.ParseCommand(line); ok {
 				got = append(got, found)
 			}
 		}
 		for i := range r.Artifacts {
-			want = append(want, command{"group", "", c.style.Headline(&r.Artifacts[i])}, command{"endgroup", "", ""})
+			want = append(want, runner.Command{Name: "group", Data: c.style.Headline(&r.Artifacts[i])}, runner.Command{Name: "endgroup"})
 		}
 		for _, a := range r.Annotations() {
-			want = append(want, command{map[bool]string{true: "error", false: "warning"}[a.Error], strings.TrimRight(a.Title, " "), a.Message})
+			want = append(want, runner.Command{Name: map[bool]string{true: "error", false: "warning"}[a.Error], Title: strings.TrimRight(a.Title, " "), Data: a.Message})
 		}
-		want = append(want, command{"error", Name, report.Terminal(fault)})
+		want = append(want, runner.Command{Name: "error", Title: c.name, Data: Terminal(fault)})
 		if !slices.Equal(got, want) {
 			t.Errorf("the runner reads %q, not %q", got, want)
 		}
 	})
-}
-
-// command is a workflow command.
-type command struct{ name, title, data string }
-
-func parseCommand(line string) (command, bool) {
-	line, isCommand := strings.CutPrefix(strings.TrimLeftFunc(line, unicode.IsSpace), "::")
-	info, data, found := strings.Cut(line, "::")
-	if !isCommand || !found {
-		return command{}, false
-	}
-	name, properties, _ := strings.Cut(info, " ")
-	c := command{name: name, data: unescapeCommand(data)}
-	for property := range strings.SplitSeq(strings.TrimSpace(properties), ",") {
-		if key, value, _ := strings.Cut(property, "="); key == "title" {
-			c.title = unescapeCommand(value)
-		}
-	}
-	return c, true
-}
-
-func unescapeCommand(s string) string {
-	for _, pair := range [][2]string{{"%0D", "\r"}, {"%0A", "\n"}, {"%3A", ":"}, {"%2C", ","}, {"%25", "%"}} {
-		s = strings.ReplaceAll(s, pair[0], pair[1])
-	}
-	return s
 }
 
 // FuzzOutputs holds that the runner reads an output as it was set, or that it was
@@ -150,32 +123,14 @@ func FuzzOutputs(f *testing.F) {
 			t.Fatal(err)
 		}
 		c, _ := testConsole(t, map[string]string{"GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": file})
-		failed := c.set(outputReport, value)
+		failed := c.SetOutput("report", value)
 		content, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := readOutputs(string(content))
-		if failed == nil && !slices.Equal(got, [][2]string{{outputReport, value}}) || failed != nil && len(got) > 0 {
+		got := runner.ReadOutputs(string(content))
+		if failed == nil && !slices.Equal(got, [][2]string{{"report", value}}) || failed != nil && len(got) > 0 {
 			t.Errorf("%q was set, and is read as %q, error %v", value, got, failed)
 		}
 	})
-}
-
-// readOutputs reads the runner's file of outputs.
-func readOutputs(content string) (outputs [][2]string) {
-	lines := strings.Split(content, "\n")
-	for i := 0; i < len(lines); i++ {
-		if name, end, heredoc := strings.Cut(lines[i], "<<"); heredoc && !strings.Contains(name, "=") {
-			first := i + 1
-			for i++; i < len(lines) && lines[i] != end; i++ {
-			}
-			outputs = append(outputs, [2]string{name, strings.Join(lines[first:min(i, len(lines))], "\n")})
-		} else if name, value, found := strings.Cut(lines[i], "="); found {
-			outputs = append(outputs, [2]string{name, value})
-		} else if lines[i] != "" {
-			outputs = append(outputs, [2]string{lines[i], "which is no output"})
-		}
-	}
-	return outputs
 }

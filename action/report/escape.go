@@ -4,6 +4,7 @@ package report
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -99,4 +100,34 @@ func visible(s string, most int) string {
 		}
 	}
 	return b.String()
+}
+
+// How long a text of somebody else is in an error, in bytes.
+const (
+	maxQuoted  = 200
+	maxMessage = 8 << 10 // a registry can answer with megabytes
+)
+
+// Quote repeats what somebody else wrote in an error: bounded, in double quotes,
+// with escapes for all that can't be printed.
+func Quote(s string) string { return strconv.Quote(Bounded(s, maxQuoted)) }
+
+// Message is the text of an error as reports have it: bounded, and empty if there
+// is no error.
+func Message(err error) string {
+	if err == nil {
+		return ""
+	}
+	return Bounded(err.Error(), maxMessage)
+}
+
+// Bounded cuts a text after so many bytes.
+func Bounded(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most] + "…"
 }

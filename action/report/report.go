@@ -120,10 +120,20 @@ type Inspection struct {
 // Signature is a signature that was found. What it says of itself is worth as
 // much as its checks say.
 type Signature struct {
-	Digest       string            `json:"digest"` // of the signature manifest
-	Valid        bool              `json:"valid"`
-	Error        string            `json:"error,omitempty"`  // why it is not valid
-	Format       string            `json:"format,omitempty"` // of the envelope: cose or jws
+	Digest string `json:"digest"` // of the signature manifest
+	Valid  bool   `json:"valid"`
+	Error  string `json:"error,omitempty"` // why it is not valid
+	Claims
+	TrustedBy  *Anchor      `json:"trustedBy,omitempty"`
+	Checks     []Check      `json:"checks,omitempty"`
+	Revocation []Revocation `json:"revocation,omitempty"` // of the certificates; empty: nobody was asked
+}
+
+// Claims are what a signature envelope says of itself. They are worth as much as
+// the checks of the signature say: anybody can write an envelope. What can't be
+// read is empty.
+type Claims struct {
+	Format       string            `json:"format,omitempty"` // cose, jws, or the media type
 	Algorithm    string            `json:"algorithm,omitempty"`
 	Scheme       string            `json:"signingScheme,omitempty"`
 	Agent        string            `json:"signingAgent,omitempty"` // the program that signed
@@ -133,9 +143,6 @@ type Signature struct {
 	Timestamp    *Timestamp        `json:"timestamp,omitempty"`
 	UserMetadata map[string]string `json:"userMetadata,omitempty"`
 	Certificates []Certificate     `json:"certificates,omitempty"` // the signing key's first, the root last
-	TrustedBy    *Anchor           `json:"trustedBy,omitempty"`
-	Checks       []Check           `json:"checks,omitempty"`
-	Revocation   []Revocation      `json:"revocation,omitempty"` // of the certificates; empty: nobody was asked
 }
 
 // Timestamp is an RFC 3161 countersignature.

@@ -23,7 +23,7 @@ func artifacts(n int) []Artifact {
 			Signed:   &Signed{Digest: fmt.Sprintf("sha256:%064d", n+i), IndexTag: fmt.Sprintf("sha256-%064d", i)},
 			Verification: &Verification{Verdict: Verified, Signatures: []Signature{
 				{Checks: []Check{{Name: "integrity", Result: CheckFailed, Action: "enforce", Reason: long}}},
-				{Valid: true, UserMetadata: map[string]string{long: long}, Checks: []Check{{Name: "integrity", Result: CheckPassed, Action: "enforce"}}},
+				{Valid: true, Claims: Claims{UserMetadata: map[string]string{long: long}}, Checks: []Check{{Name: "integrity", Result: CheckPassed, Action: "enforce"}}},
 			}},
 		}
 		for range 20 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package action
+package report
 
 import (
 	"bufio"
@@ -11,17 +11,27 @@ import (
 	"time"
 
 	"github.com/sethvargo/go-githubactions"
-
-	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
-// console is where a run talks: to a runner of GitHub Actions, or to a person.
+// ConsoleOptions say where a console writes.
+type ConsoleOptions struct {
+	Name   string // of the program
+	Stdout io.Writer
+	Stderr io.Writer
+	// Colour says whether Stdout is a terminal that shows colours.
+	Colour bool
+	// Getenv reads the environment, in which a runner says of itself where it
+	// takes commands, outputs and summaries.
+	Getenv func(string) string
+}
+
+// Console is where a run talks: to a runner of GitHub Actions, or to a person.
 // Its methods can be called concurrently.
-type console struct {
+type Console struct {
 	name   string
 	out    *bufio.Writer // empty whenever a method has returned
 	errors io.Writer
-	style  report.Style
+	style  Style
 	runner *githubactions.Action // nil: there is none
 	getenv func(string) string
 
@@ -29,23 +39,24 @@ type console struct {
 	progress time.Time // when progress was last told
 }
 
-func newConsole(a *Action) *console {
-	c := &console{
-		name:   Name,
-		out:    bufio.NewWriter(a.Stdout), // a report has some twenty lines an artifact
-		errors: a.Stderr,
-		style:  report.Style{Colour: a.Colour},
-		getenv: a.Getenv,
+// NewConsole returns a console. It talks to a runner where GITHUB_ACTIONS is true.
+func NewConsole(o ConsoleOptions) *Console {
+	c := &Console{
+		name:   o.Name,
+		out:    bufio.NewWriter(o.Stdout), // a report has some twenty lines an artifact
+		errors: o.Stderr,
+		style:  Style{Colour: o.Colour},
+		getenv: o.Getenv,
 	}
-	if a.Getenv("GITHUB_ACTIONS") == "true" {
+	if o.Getenv("GITHUB_ACTIONS") == "true" {
 		c.style.Colour = false // titles of groups and annotations would have the codes in them
-		c.runner = githubactions.New(githubactions.WithWriter(c.out), githubactions.WithGetenv(a.Getenv))
+		c.runner = githubactions.New(githubactions.WithWriter(c.out), githubactions.WithGetenv(o.Getenv))
 	}
 	return c
 }
 
-// mask keeps secrets out of the runner's log.
-func (c *console) mask(secrets ...string) {
+// Mask keeps secrets out of the runner's log.
+func (c *Console) Mask(secrets ...string) {
 	defer c.out.Flush()
 	for _, secret := range secrets {
 		if secret != "" && c.runner != nil {
@@ -54,12 +65,12 @@ func (c *console) mask(secrets ...string) {
 	}
 }
 
-// refuse says that the inputs are wrong.
-func (c *console) refuse(err error) {
+// Refuse says that the inputs are wrong.
+func (c *Console) Refuse(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for text := range strings.Lines(err.Error()) {
-		text = report.Terminal(strings.TrimRight(text, "\n"))
+		text = Terminal(strings.TrimRight(text, "\n"))
 		if c.runner != nil {
 			c.must(func() { c.runner.WithFieldsMap(map[string]string{"title": c.name}).Errorf("%s", text) })
 			continue
@@ -73,8 +84,8 @@ func (c *console) refuse(err error) {
 // progressEvery is how long a run is silent.
 const progressEvery = 10 * time.Second
 
-// tell says how far a stage is, from time to time.
-func (c *console) tell(stage string, done, all int) {
+// Progress says how far a stage is, from time to time.
+func (c *Console) Progress(stage string, done, all int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
@@ -89,9 +100,9 @@ func (c *console) tell(stage string, done, all int) {
 	c.out.Flush()
 }
 
-// show prints a finished run: each artifact, in a group where there is a runner,
+// Show prints a finished run: each artifact, in a group where there is a runner,
 // and how it ended.
-func (c *console) show(r *report.Report) {
+func (c *Console) Show(r *Report) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer c.out.Flush()
@@ -109,7 +120,7 @@ func (c *console) show(r *report.Report) {
 	}
 }
 
-func (c *console) block(title string, lines []string) {
+func (c *Console) block(title string, lines []string) {
 	if c.runner != nil && len(lines) > 0 {
 		c.must(func() { c.runner.Group(title) })
 		defer c.must(c.runner.EndGroup)
@@ -121,7 +132,7 @@ func (c *console) block(title string, lines []string) {
 	}
 }
 
-func (c *console) annotate(a report.Annotation) {
+func (c *Console) annotate(a Annotation) {
 	fields := map[string]string{}
 	if a.Title != "" {
 		fields["title"] = a.Title
@@ -133,8 +144,8 @@ func (c *console) annotate(a report.Annotation) {
 	}
 }
 
-// summarise writes the job summary.
-func (c *console) summarise(r *report.Report) error {
+// Summarise writes the job summary.
+func (c *Console) Summarise(r *Report) error {
 	if c.runner == nil || c.getenv("GITHUB_STEP_SUMMARY") == "" {
 		return nil
 	}
@@ -147,14 +158,14 @@ func (c *console) summarise(r *report.Report) error {
 // delimiter is what go-githubactions puts around values in the runner's files.
 const delimiter = "_GitHubActionsFileCommandDelimeter_"
 
-// set sets an output of the step. Values that would read as more than one output
+// SetOutput sets an output of the step. Values that would read as more than one output
 // are refused.
-func (c *console) set(output, value string) error {
+func (c *Console) SetOutput(output, value string) error {
 	if c.runner == nil || c.getenv("GITHUB_OUTPUT") == "" {
 		return nil
 	}
 	if strings.Contains(value, delimiter) || strings.ContainsAny(value, "\r\x00") {
-		return fmt.Errorf("the output %s is not set: its value %s could be read as more than one output", output, quote(value))
+		return fmt.Errorf("the output %s is not set: its value %s could be read as more than one output", output, Quote(value))
 	}
 	if err := try(func() { c.runner.SetOutput(output, value) }); err != nil {
 		return fmt.Errorf("the output %s can't be set: %w", output, err)
@@ -163,7 +174,7 @@ func (c *console) set(output, value string) error {
 }
 
 // must writes to the log. If that can't be written, there is nobody to tell.
-func (c *console) must(write func()) { _ = try(write) }
+func (c *Console) must(write func()) { _ = try(write) }
 
 // try turns the panics of go-githubactions, which it has where it can't write,
 // into errors.

@@ -3,8 +3,6 @@
 package action
 
 import (
-	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -31,20 +29,20 @@ const (
 
 // deliver writes the report to everybody. What can't be written is a warning:
 // the signatures are made.
-func deliver(console *console, file *reportFile, r *report.Report) {
+func deliver(console *report.Console, file *report.File, r *report.Report) {
 	warn := func(err error) {
 		if err != nil {
-			r.Warnings = append(r.Warnings, message(err))
+			r.Warnings = append(r.Warnings, report.Message(err))
 		}
 	}
 	for _, o := range outputs(r) {
-		warn(console.set(o.name, o.value))
+		warn(console.SetOutput(o.name, o.value))
 	}
-	warn(console.summarise(r))
-	path, err := file.write(r)
+	warn(console.Summarise(r))
+	path, err := file.Write(r)
 	warn(err)
-	warn(console.set(outputReport, path))
-	console.show(r)
+	warn(console.SetOutput(outputReport, path))
+	console.Show(r)
 }
 
 type outputValue struct{ name, value string }
@@ -80,43 +78,4 @@ func verified(r *report.Report) string {
 	default:
 		return "false"
 	}
-}
-
-// reportFile is where the JSON report goes. It is opened before the run, so that
-// a wrong path is found out before anything is signed.
-type reportFile struct{ file *os.File }
-
-// openReport opens the file of the input report, else one in the runner's
-// temporary directory, else none.
-func openReport(path, temporary string) (*reportFile, error) {
-	var file *os.File
-	var err error
-	switch {
-	case path != "":
-		file, err = os.Create(path)
-	case temporary != "":
-		file, err = os.CreateTemp(temporary, Name+"-*.json")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("report: %w", err)
-	}
-	return &reportFile{file}, nil
-}
-
-// write writes the report and returns its path, which is empty if there is none.
-func (f *reportFile) write(r *report.Report) (path string, err error) {
-	if f.file == nil {
-		return "", nil
-	}
-	if err := r.WriteJSON(f.file); err != nil {
-		return "", fmt.Errorf("the report %s can't be written: %w", f.file.Name(), err)
-	}
-	return f.file.Name(), nil
-}
-
-func (f *reportFile) close() error {
-	if f.file == nil {
-		return nil
-	}
-	return f.file.Close()
 }
