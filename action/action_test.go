@@ -22,14 +22,16 @@ import (
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/pki"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/softplugin"
 )
 
 // runWorld is a runner with a registry and a signer.
 type runWorld struct {
 	registry *testenv.Registry
-	root     *testCertificate
-	signer   *testCertificate
-	plugin   *softPlugin
+	root     *pki.Certificate
+	signer   *pki.Certificate
+	plugin   *softplugin.Plugin
 	dir      string
 	env      map[string]string
 	getenv   func(string) string // the environment of the built-in plugin
@@ -40,9 +42,9 @@ type runWorld struct {
 func newRunWorld(t *testing.T) *runWorld {
 	t.Helper()
 	w := &runWorld{registry: testenv.Start(t, testenv.NewRegistry), dir: t.TempDir()}
-	w.root = newCertificate(t, "acme root", nil, asAuthority)
-	w.signer = newCertificate(t, "release", w.root, asSigner)
-	w.plugin = newSoftPlugin(w.signer)
+	w.root = pki.New(t, "acme root", nil, pki.AsAuthority)
+	w.signer = pki.New(t, "release", w.root, pki.AsSigner)
+	w.plugin = softplugin.New(w.signer)
 	w.env = w.environment()
 	return w
 }
@@ -56,7 +58,7 @@ func (w *runWorld) environment() map[string]string {
 		"RUNNER_TEMP":                w.dir,
 		"INPUT_REPORT":               w.path("report.json"),
 		"INPUT_KEY_ID":               "soft",
-		"INPUT_TRUSTED_CERTIFICATES": string(testenv.EncodePEM(w.root.cert)),
+		"INPUT_TRUSTED_CERTIFICATES": string(testenv.EncodePEM(w.root.Cert)),
 		"INPUT_TRUSTED_IDENTITIES":   "*",
 	}
 }
@@ -218,7 +220,7 @@ func TestPluginIsDescribedOnce(t *testing.T) {
 	if r.code != 0 || r.report.Count().Signed != 8 {
 		t.Fatalf("exit code %d", r.code)
 	}
-	if d, s, c := w.plugin.described.Load(), w.plugin.signed.Load(), w.plugin.closed.Load(); d != 1 || s != 8 || c != 1 {
+	if d, s, c := w.plugin.Described.Load(), w.plugin.Signed.Load(), w.plugin.Closed.Load(); d != 1 || s != 8 || c != 1 {
 		t.Errorf("described %d times, signed %d times, closed %d times", d, s, c)
 	}
 	const config = 3 // requests for the config blob, which all signatures share
@@ -255,7 +257,7 @@ func TestPINsInVariablesAreTakenOutOfTheEnvironment(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newRunWorld(t)
 			reference, _ := w.image(t, "app", "v1")
-			w.plugin.secrets = func(keyID string, config map[string]string) []string {
+			w.plugin.Secrets = func(keyID string, config map[string]string) []string {
 				return []string{variablePIN, strings.TrimPrefix(keyID, "env:"), strings.TrimPrefix(config["pin"], "env:")}
 			}
 			test.inputs["INPUT_TARGET_ARTIFACT_REFERENCE"] = reference
@@ -309,7 +311,7 @@ func TestOwnSignatureThatIsNotTrustedIsAWarning(t *testing.T) {
 	if r := w.run(t, inputs); r.code != 0 {
 		t.Fatalf("exit code %d", r.code)
 	}
-	w.plugin = newSoftPlugin(newCertificate(t, "stranger", newCertificate(t, "other root", nil, asAuthority), asSigner))
+	w.plugin = softplugin.New(pki.New(t, "stranger", pki.New(t, "other root", nil, pki.AsAuthority), pki.AsSigner))
 	r := w.run(t, inputs)
 	if r.code != 0 || len(r.artifact.Warnings) != 1 || !strings.Contains(r.artifact.Warnings[0], "does not pass the trust policy") {
 		t.Fatalf("exit code %d, warnings %q", r.code, r.artifact.Warnings)
@@ -433,7 +435,7 @@ func TestRegistryErrorsForgeNothing(t *testing.T) {
 func TestCertificatesAndMetadataForgeNothing(t *testing.T) {
 	w := newRunWorld(t)
 	reference, _ := w.image(t, "app", "v1")
-	w.plugin = newSoftPlugin(newCertificate(t, forged, w.root, asSigner))
+	w.plugin = softplugin.New(pki.New(t, forged, w.root, pki.AsSigner))
 	for _, inputs := range []map[string]string{
 		{"INPUT_USER_METADATA": "::add-mask::a=`| <b>boo ##[error] \x1b[2J" + delimiter},
 		{"INPUT_MODE": "verify"},

@@ -21,7 +21,10 @@ import (
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/pki"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv/runner"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/signed"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/softplugin"
 )
 
 // badInput is inputs that are wrong, with what is said of them. The word DIR in a
@@ -63,13 +66,13 @@ func TestBadInputs(t *testing.T) {
 			if named {
 				w.notationDir = filepath.Join(files, notationDir)
 			}
-			asked := w.plugin.described.Load() + w.plugin.signed.Load()
+			asked := w.plugin.Described.Load() + w.plugin.Signed.Load()
 			before, filesBefore := tree(t, w.dir), tree(t, files)
 			r := w.run(t, env, args...)
 			if r.code != exitUsage || !strings.Contains(r.log, bad.says) {
 				t.Errorf("exit code %d, want %d and %q", r.code, exitUsage, bad.says)
 			}
-			if n := w.plugin.described.Load() + w.plugin.signed.Load() - asked; n > 0 || len(r.requests) > 0 {
+			if n := w.plugin.Described.Load() + w.plugin.Signed.Load() - asked; n > 0 || len(r.requests) > 0 {
 				t.Errorf("%d requests to the plugin, %v to the registry", n, r.requests)
 			}
 			if !maps.Equal(before, tree(t, w.dir)) || !maps.Equal(filesBefore, tree(t, files)) {
@@ -268,15 +271,15 @@ func writeBadFiles(t *testing.T, files string, w *runWorld) []badInput {
 			t.Fatal(err)
 		}
 	}
-	root, key := pemOf(w.root), string(keyPEM(t, w.signer.key))
+	root, key := pki.PemOf(w.root), string(softplugin.KeyPEM(t, w.signer.Key))
 	put("root.pem", root)
 	put("empty", "")
 	put("text", "hello")
 	put("cut.pem", root[:len(root)/2])
-	put("cut.der", string(w.root.cert.Raw[:100]))
+	put("cut.der", string(w.root.Cert.Raw[:100]))
 	put("two-damaged", root+root[:len(root)/2]+"\n"+root)
 	put("key.pem", root+key)
-	put("leaf.pem", pemOf(w.signer))
+	put("leaf.pem", pki.PemOf(w.signer))
 	put("large", strings.Repeat("x", 1<<20+1))
 	put("1001.pem", strings.Repeat(root, 1000+1))
 	folder("directory")
@@ -290,7 +293,7 @@ func writeBadFiles(t *testing.T, files string, w *runWorld) []badInput {
 	folder("store-link/x509/ca")
 	link(filepath.Join(files, "store/x509/ca/other"), "store-link/x509/ca/acme")
 
-	good := policyJSON(t, statementOf(nil))
+	good := signed.PolicyJSON(t, signed.Statement(nil))
 	put("policies/good.json", good)
 	folder("policies/directory")
 	pipe("policies/pipe")
@@ -304,9 +307,9 @@ func writeBadFiles(t *testing.T, files string, w *runWorld) []badInput {
 	statement := func(name string, changes ...func(*trustpolicy.TrustPolicy)) {
 		var statements []trustpolicy.TrustPolicy
 		for _, change := range changes {
-			statements = append(statements, statementOf(change))
+			statements = append(statements, signed.Statement(change))
 		}
-		put("policies/"+name+".json", policyJSON(t, statements...))
+		put("policies/"+name+".json", signed.PolicyJSON(t, statements...))
 	}
 	same := func(*trustpolicy.TrustPolicy) {}
 	statement("twice", same, same)

@@ -6,6 +6,8 @@ import (
 	"maps"
 
 	"github.com/notaryproject/notation-go/config"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/sign"
 )
 
 // chosenKey is the key that the inputs mean: one of a plugin, or one in files.
@@ -32,7 +34,7 @@ func (a *Action) chooseKey(in inputs) chosenKey {
 	if in.keyName == "" {
 		return chosenKey{plugin: in.pluginName, id: in.keyID, config: in.pluginConfig}
 	}
-	entry, err := namedKey(a.notationDir(), in.keyName)
+	entry, err := sign.NamedKey(a.notationDir(), in.keyName)
 	if err != nil {
 		return chosenKey{err: err}
 	}

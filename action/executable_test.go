@@ -21,6 +21,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/download"
 )
 
 // step is the first step of action.yml on a runner where a server on loopback is
@@ -125,7 +127,7 @@ func TestExecutableOfTheStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	const asset = "  notation-pkcs11-action_1.2.3_linux_amd64\n"
-	pinned := sha256Of([]byte("released")) + asset
+	pinned := download.SHA256([]byte("released")) + asset
 	for _, test := range []struct {
 		name string
 		step step

@@ -7,24 +7,27 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/download"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/softplugin"
 )
 
 // A plugin comes as it is, or in an archive, and signs.
 func TestFetchedPluginSigns(t *testing.T) {
 	w := newRunWorld(t)
 	reference, _ := w.image(t, "app", "v1")
-	script := pluginScript(t, w.signer)
+	script := softplugin.Script(t, w.signer)
 	for name, content := range map[string][]byte{
 		"executable": script,
-		"tar.gz":     tarGzip(t, file{"LICENSE", "free"}, file{"bin/notation-soft", string(script)}),
-		"zip":        zipped(t, file{"notation-soft", string(script)}, file{"README.md", "soft"}),
+		"tar.gz":     download.TarGzip(t, download.File("LICENSE", "free"), download.File("bin/notation-soft", string(script))),
+		"zip":        download.Zip(t, download.File("notation-soft", string(script)), download.File("README.md", "soft")),
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := w.run(t, map[string]string{
 				"INPUT_TARGET_ARTIFACT_REFERENCE": reference,
 				"INPUT_PLUGIN_NAME":               "soft",
-				"INPUT_PLUGIN_URL":                serve(t, content),
-				"INPUT_PLUGIN_CHECKSUM":           strings.ToUpper(sha256Of(content)),
+				"INPUT_PLUGIN_URL":                download.Serve(t, content),
+				"INPUT_PLUGIN_CHECKSUM":           strings.ToUpper(download.SHA256(content)),
 			})
 			if n := r.report.Count(); r.code != 0 || n.Signed != 1 || n.Verified != 1 {
 				t.Fatalf("exit code %d, %+v", r.code, n)
@@ -46,8 +49,8 @@ func TestPluginWithAnotherChecksumIsNotUsed(t *testing.T) {
 	r := w.run(t, map[string]string{
 		"INPUT_TARGET_ARTIFACT_REFERENCE": reference,
 		"INPUT_PLUGIN_NAME":               "soft",
-		"INPUT_PLUGIN_URL":                serve(t, script),
-		"INPUT_PLUGIN_CHECKSUM":           sha256Of([]byte("something else")),
+		"INPUT_PLUGIN_URL":                download.Serve(t, script),
+		"INPUT_PLUGIN_CHECKSUM":           download.SHA256([]byte("something else")),
 	})
 	if r.code != 1 || len(r.report.Errors) != 1 || !strings.Contains(r.report.Errors[0], "plugin_checksum") {
 		t.Fatalf("exit code %d, errors %q", r.code, r.report.Errors)
@@ -68,7 +71,7 @@ func TestInstalledPluginSigns(t *testing.T) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(folder, "notation-soft"), pluginScript(t, w.signer), 0o700); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, "notation-soft"), softplugin.Script(t, w.signer), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	r := w.run(t, map[string]string{"INPUT_TARGET_ARTIFACT_REFERENCE": reference, "INPUT_PLUGIN_NAME": "soft"})

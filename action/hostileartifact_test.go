@@ -17,8 +17,11 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/pki"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv/runner"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/signed"
 )
 
 // acting is text that steers a log, a summary or a terminal that takes it as it is.
@@ -36,21 +39,21 @@ type hostileArtifact struct {
 }
 
 // hostileArtifacts are all of them. None is a signature of the image.
-func hostileArtifacts(w *signedWorld, image ocispec.Descriptor) []hostileArtifact {
-	good, goodType := w.envelope(w.good, image, signing{})
-	inJWS, jwsType := w.envelope(w.good, image, signing{mediaType: jws.MediaTypeEnvelope})
-	other := descriptorOf(image.MediaType, []byte("another"))
-	ofOther, _ := w.envelope(w.good, other, signing{})
-	stranger := newCertificate(w.tb, acting, newCertificate(w.tb, acting+"root", nil, asAuthority), asSigner)
-	byStranger, _ := w.envelope(stranger, image, signing{metadata: map[string]string{acting: acting}})
-	old, _ := w.envelope(w.good, image, signing{at: time.Now().Add(-2 * time.Hour), expiry: time.Now().Add(-time.Hour)})
-	withPlugin, _ := w.envelope(w.good, image, signing{plugin: acting})
-	year10000 := signedAt(w.tb, inJWS, time.Date(9999, time.December, 31, 23, 0, 0, 0, time.FixedZone("", -12*60*60)))
+func hostileArtifacts(w *signed.World, image ocispec.Descriptor) []hostileArtifact {
+	good, goodType := w.Envelope(w.Good, image, signed.How{})
+	inJWS, jwsType := w.Envelope(w.Good, image, signed.How{MediaType: jws.MediaTypeEnvelope})
+	other := registry.DescriptorOf(image.MediaType, []byte("another"))
+	ofOther, _ := w.Envelope(w.Good, other, signed.How{})
+	stranger := pki.New(w.TB, acting, pki.New(w.TB, acting+"root", nil, pki.AsAuthority), pki.AsSigner)
+	byStranger, _ := w.Envelope(stranger, image, signed.How{Metadata: map[string]string{acting: acting}})
+	old, _ := w.Envelope(w.Good, image, signed.How{At: time.Now().Add(-2 * time.Hour), Expiry: time.Now().Add(-time.Hour)})
+	withPlugin, _ := w.Envelope(w.Good, image, signed.How{Plugin: acting})
+	year10000 := signed.SignedAt(w.TB, inJWS, time.Date(9999, time.December, 31, 23, 0, 0, 0, time.FixedZone("", -12*60*60)))
 	layers := func(text string) func(ocispec.Descriptor) string {
 		return func(envelope ocispec.Descriptor) string {
 			entry, err := json.Marshal(envelope)
 			if err != nil {
-				w.tb.Fatal(err)
+				w.TB.Fatal(err)
 			}
 			return strings.ReplaceAll(`{"schemaVersion":2,"mediaType":"`+ocispec.MediaTypeImageManifest+`",`+text+`}`, "ENVELOPE", string(entry))
 		}
@@ -60,7 +63,7 @@ func hostileArtifacts(w *signedWorld, image ocispec.Descriptor) []hostileArtifac
 		{name: "no envelope", blob: []byte(acting), blobType: goodType},
 		{name: "no JSON", blob: []byte(acting), blobType: jwsType},
 		{name: "cut", blob: good[:len(good)/2], blobType: goodType},
-		{name: "changed", blob: flipLast(good), blobType: goodType},
+		{name: "changed", blob: signed.FlipLast(good), blobType: goodType},
 		{name: "JWS, changed", blob: bytes.Replace(inJWS, []byte(`"signature":"`), []byte(`"signature":"A`), 1), blobType: jwsType},
 		{name: "JWS that is called COSE", blob: inJWS, blobType: cose.MediaTypeEnvelope},
 		{name: "COSE that is called JWS", blob: good, blobType: jws.MediaTypeEnvelope},
@@ -104,7 +107,7 @@ func hostileArtifacts(w *signedWorld, image ocispec.Descriptor) []hostileArtifac
 func TestHostileArtifacts(t *testing.T) {
 	w := newRunWorld(t)
 	_, image := w.image(t, "app", "v1")
-	signer := &signedWorld{tb: t, good: w.signer}
+	signer := &signed.World{TB: t, Good: w.signer}
 	inputs := func(t *testing.T, h hostileArtifact, mode mode) map[string]string {
 		host := testenv.Front(t, w.registry, h.handler(t, signer, image))
 		return map[string]string{"INPUT_TARGET_ARTIFACT_REFERENCE": host + "/app@" + image.Digest.String(), "INPUT_MODE": string(mode)}
@@ -140,21 +143,21 @@ func TestHostileArtifacts(t *testing.T) {
 }
 
 // handler answers for the registry where it is asked for the signature.
-func (h hostileArtifact) handler(t *testing.T, w *signedWorld, image ocispec.Descriptor) func(http.ResponseWriter, *http.Request) bool {
+func (h hostileArtifact) handler(t *testing.T, w *signed.World, image ocispec.Descriptor) func(http.ResponseWriter, *http.Request) bool {
 	t.Helper()
 	blob, blobType := h.blob, h.blobType
 	if blob == nil {
-		blob, blobType = w.envelope(w.good, image, signing{})
+		blob, blobType = w.Envelope(w.Good, image, signed.How{})
 	}
-	_, content, err := signatureManifest(image, descriptorOf(blobType, blob), map[string]string{acting: acting})
+	_, content, err := registry.SignatureManifest(image, registry.DescriptorOf(blobType, blob), map[string]string{acting: acting})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if h.manifest != nil {
-		content = []byte(h.manifest(descriptorOf(blobType, blob)))
+		content = []byte(h.manifest(registry.DescriptorOf(blobType, blob)))
 	}
-	entry := descriptorOf(ocispec.MediaTypeImageManifest, content)
-	entry.ArtifactType = artifactTypeNotation
+	entry := registry.DescriptorOf(ocispec.MediaTypeImageManifest, content)
+	entry.ArtifactType = registry.ArtifactTypeSignature
 	if h.send != nil {
 		content = h.send(content)
 	}

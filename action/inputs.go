@@ -10,6 +10,9 @@ import (
 
 	"github.com/notaryproject/notation-core-go/signature/cose"
 	"github.com/notaryproject/notation-core-go/signature/jws"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
+	"github.com/notation-pkcs11/notation-pkcs11/action/sign"
 )
 
 // mode is what a run does.
@@ -39,7 +42,7 @@ type inputs struct {
 	pluginURL      string
 	pluginChecksum string // SHA-256, 64 lower-case hexadecimal digits
 	pluginConfig   map[string]string
-	pin            secret
+	pin            registry.Secret
 	module         string
 	certChain      string // a path, or PEM
 
@@ -59,7 +62,7 @@ type inputs struct {
 	maxSignatures       int
 
 	registryUsername   string
-	registryPassword   secret
+	registryPassword   registry.Secret
 	insecureRegistries []string
 	referrersTag       string // auto, true or false
 
@@ -137,7 +140,7 @@ var inputTable = []input{
 		name: "pin", section: sectionKey, secret: true,
 		text:    "The token's PIN, of the plugin `pkcs11`. It is masked in the log, and tried once. The environment variable `NOTATION_PKCS11_PIN` and `pin_source` in `plugin_config` are other ways.",
 		example: "${{ secrets.PIN }}",
-		set:     func(in *inputs, value string) error { in.pin = newSecret(value); return nil },
+		set:     func(in *inputs, value string) error { in.pin = registry.NewSecret(value); return nil },
 	},
 	{
 		name: "module", section: sectionKey,
@@ -158,7 +161,7 @@ var inputTable = []input{
 	{
 		name: "plugin_url", section: sectionKey,
 		text: "Where to get the plugin of `plugin_name` from: an `https` URL of its executable, or of a `.tar.gz` or `.zip` with it. It is there for this run alone.",
-		set:  checked(func(in *inputs) *string { return &in.pluginURL }, checkPluginURL),
+		set:  checked(func(in *inputs) *string { return &in.pluginURL }, sign.CheckPluginURL),
 	},
 	{
 		name: "plugin_checksum", section: sectionKey,
@@ -246,7 +249,7 @@ var inputTable = []input{
 		name: "registry_password", section: sectionRegistry, secret: true,
 		text:    "Password or token of that user.",
 		example: "${{ secrets.GITHUB_TOKEN }}",
-		set:     func(in *inputs, value string) error { in.registryPassword = newSecret(value); return nil },
+		set:     func(in *inputs, value string) error { in.registryPassword = registry.NewSecret(value); return nil },
 	},
 	{
 		name: "insecure_registries", section: sectionRegistry, list: true,
@@ -354,7 +357,7 @@ var inputRules = []struct {
 		"cert_chain is set twice, in plugin_config too; set it once",
 	},
 	{
-		func(in *inputs) bool { return !in.pin.empty() && has(in.pluginConfig, "pin_source") },
+		func(in *inputs) bool { return !in.pin.Empty() && has(in.pluginConfig, "pin_source") },
 		"pin and, in plugin_config, pin_source are both set; set the one that is meant",
 	},
 	{
@@ -376,13 +379,13 @@ var inputRules = []struct {
 		"timestamp_root_cert is set and timestamp_url is not; set both or none",
 	},
 	{
-		func(in *inputs) bool { return (in.registryUsername == "") != in.registryPassword.empty() },
+		func(in *inputs) bool { return (in.registryUsername == "") != in.registryPassword.Empty() },
 		"registry_username and registry_password go together; set both or none",
 	},
 }
 
 func (in *inputs) hasTokenInputs() bool {
-	return !in.pin.empty() || in.module != "" || in.certChain != ""
+	return !in.pin.Empty() || in.module != "" || in.certChain != ""
 }
 
 func has(m map[string]string, key string) bool {

@@ -16,6 +16,8 @@ import (
 	"github.com/notaryproject/notation-core-go/signature/cose"
 	"github.com/notaryproject/notation-core-go/signature/jws"
 	"oras.land/oras-go/v2/registry"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/sign"
 )
 
 // valid is the least that a run needs.
@@ -62,7 +64,7 @@ func TestValues(t *testing.T) {
 	if in.envelopeType != jws.MediaTypeEnvelope || in.expiry != 24*time.Hour || !in.recursive || len(in.trustedIdentities) != 2 {
 		t.Errorf("%+v", in)
 	}
-	if got := in.pin.reveal(); got != "\tuser:password " {
+	if got := in.pin.Reveal(); got != "\tuser:password " {
 		t.Errorf("PIN %q: white space of a PIN may be meant, the end of its line is not", got)
 	}
 }
@@ -188,7 +190,7 @@ func FuzzInputs(f *testing.F) {
 			"targets":             len(in.targets) == 0,
 			"key":                 in.mode.signs() && in.keyID == "" && in.keyName == "" || in.keyID != "" && in.keyName != "",
 			"plugin_name":         !filepath.IsLocal(in.pluginName) || strings.ContainsAny(in.pluginName, `/\`),
-			"plugin_url":          in.pluginURL != "" && (checkPluginURL(in.pluginURL) != nil || len(in.pluginChecksum) != 64 || in.pluginName == builtInPlugin),
+			"plugin_url":          in.pluginURL != "" && (sign.CheckPluginURL(in.pluginURL) != nil || len(in.pluginChecksum) != 64 || in.pluginName == builtInPlugin),
 			"signature_format":    in.envelopeType != cose.MediaTypeEnvelope && in.envelopeType != jws.MediaTypeEnvelope,
 			"expiry":              in.expiry < 0 || in.expiry%time.Second != 0,
 			"verification_level":  !slices.Contains([]string{"", "strict", "permissive", "audit"}, in.verificationLevel),
@@ -196,7 +198,7 @@ func FuzzInputs(f *testing.F) {
 			"concurrency":         in.concurrency < 1 || in.concurrency > 256,
 			"timeout":             in.timeout < time.Second || in.timeout > 24*time.Hour,
 			"force_referrers_tag": !slices.Contains([]string{"auto", "true", "false"}, in.referrersTag),
-			"registry_username":   (in.registryUsername == "") != in.registryPassword.empty(),
+			"registry_username":   (in.registryUsername == "") != in.registryPassword.Empty(),
 		} {
 			if wrong {
 				t.Errorf("%s is accepted: %+v", name, in)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv/registryfaults"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/softplugin"
 )
 
 // runTask is a whole run of the action, in a process of its own.
@@ -41,7 +42,7 @@ func init() {
 	if err := json.Unmarshal([]byte(encoded), &task); err != nil {
 		panic(err)
 	}
-	plugin, err := readSoftPlugin(task.Key)
+	plugin, err := softplugin.ReadSoftPlugin(task.Key)
 	if err != nil {
 		panic(err)
 	}
@@ -112,7 +113,7 @@ func TestKilledAtEachRequest(t *testing.T) {
 func (w *faultWorld) child(t *testing.T, proxy *registryfaults.Proxy, subject faultSubject, runner *runWorld) *exec.Cmd {
 	t.Helper()
 	key := runner.path("key.pem")
-	content := append(keyPEM(t, w.signer.key), testenv.EncodePEM(w.signer.chain()...)...)
+	content := append(softplugin.KeyPEM(t, w.signer.Key), testenv.EncodePEM(w.signer.Chain()...)...)
 	if err := os.WriteFile(key, content, 0o600); err != nil {
 		t.Fatal(err)
 	}

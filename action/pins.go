@@ -4,6 +4,8 @@ package action
 
 import (
 	"errors"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 )
 
 // variablePIN is where the built-in plugin reads the PIN of the input pin.
@@ -11,7 +13,7 @@ const variablePIN = "NOTATION_PKCS11_PIN"
 
 // heldPINs are the PINs of the built-in plugin, by the names of the environment
 // variables that it reads them from.
-type heldPINs map[string]secret
+type heldPINs map[string]registry.Secret
 
 // holdPINs makes the built-in plugin, and takes the variables that may hold secrets
 // of the key out of the environment, where credential helpers and other people's
@@ -23,11 +25,11 @@ func (a *Action) holdPINs(in inputs, key chosenKey) (BuiltIn, heldPINs, error) {
 	id, config := key.ofBuiltIn()
 	for _, name := range builtIn.SecretVariables(id, config) {
 		if value := a.Getenv(name); value != "" {
-			held[name] = newSecret(value)
+			held[name] = registry.NewSecret(value)
 			errs = append(errs, a.Unsetenv(name))
 		}
 	}
-	if !in.pin.empty() {
+	if !in.pin.Empty() {
 		held[variablePIN] = in.pin
 	}
 	return builtIn, held, errors.Join(errs...)
@@ -37,7 +39,7 @@ func (a *Action) holdPINs(in inputs, key chosenKey) (BuiltIn, heldPINs, error) {
 func (h heldPINs) getenv(environment func(string) string) func(string) string {
 	return func(name string) string {
 		if pin, ok := h[name]; ok {
-			return pin.reveal()
+			return pin.Reveal()
 		}
 		return environment(name)
 	}
@@ -47,7 +49,7 @@ func (h heldPINs) getenv(environment func(string) string) func(string) string {
 func (h heldPINs) reveal() []string {
 	var pins []string
 	for _, pin := range h {
-		pins = append(pins, pin.reveal())
+		pins = append(pins, pin.Reveal())
 	}
 	return pins
 }

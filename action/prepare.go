@@ -14,9 +14,13 @@ import (
 	"github.com/notaryproject/notation-go/dir"
 	pluginmanager "github.com/notaryproject/notation-go/plugin"
 	"github.com/notaryproject/notation-go/verifier/truststore"
-	"oras.land/oras-go/v2/registry"
+	orasregistry "oras.land/oras-go/v2/registry"
 
+	"github.com/notation-pkcs11/notation-pkcs11/action/publish"
+	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
+	"github.com/notation-pkcs11/notation-pkcs11/action/sign"
+	"github.com/notation-pkcs11/notation-pkcs11/action/verify"
 )
 
 // preparation is a run that is checked and has not begun: no request was sent,
@@ -25,11 +29,11 @@ type preparation struct {
 	inputs       inputs
 	chosen       chosenKey
 	action       *Action
-	folder       string // the run's own directory, which goes with it
-	trust        *trust // nil in modes that don't verify
-	timestamping *timestamping
+	folder       string        // the run's own directory, which goes with it
+	trust        *verify.Trust // nil in modes that don't verify
+	timestamping *sign.Timestamping
 	builtIn      BuiltIn
-	key          func(ctx context.Context) (signingKey, error) // nil in modes that don't sign
+	key          func(ctx context.Context) (sign.Key, error) // nil in modes that don't sign
 	warnings     []string
 }
 
@@ -63,43 +67,43 @@ func (p *preparation) close() error {
 	return err
 }
 
-func (p *preparation) registryOptions() registryOptions {
-	return registryOptions{
-		username:    p.inputs.registryUsername,
-		password:    p.inputs.registryPassword,
-		insecure:    p.inputs.insecureRegistries,
-		connections: p.inputs.concurrency,
-		signing:     p.inputs.mode.signs(),
-		userAgent:   Name + "/" + p.action.Version,
+func (p *preparation) registryOptions() registry.Options {
+	return registry.Options{
+		Username:    p.inputs.registryUsername,
+		Password:    p.inputs.registryPassword,
+		Insecure:    p.inputs.insecureRegistries,
+		Connections: p.inputs.concurrency,
+		Signing:     p.inputs.mode.signs(),
+		UserAgent:   Name + "/" + p.action.Version,
 	}
 }
 
 func (p *preparation) prepareRegistries(context.Context) error {
-	return p.registryOptions().check(p.inputs.targets)
+	return p.registryOptions().Check(p.inputs.targets)
 }
 
 func (p *preparation) prepareTrust(context.Context) (err error) {
 	if !p.inputs.mode.verifies() {
 		return nil
 	}
-	p.trust, err = loadTrust(trustOptions{
-		policy:        p.inputs.trustPolicy,
-		store:         p.inputs.trustStore,
-		certificates:  p.inputs.trustedCertificates,
-		identities:    p.inputs.trustedIdentities,
-		level:         p.inputs.verificationLevel,
-		timestampRoot: p.inputs.timestampRootCert,
-		notationDir:   p.action.notationDir(),
+	p.trust, err = verify.LoadTrust(verify.TrustOptions{
+		Policy:        p.inputs.trustPolicy,
+		Store:         p.inputs.trustStore,
+		Certificates:  p.inputs.trustedCertificates,
+		Identities:    p.inputs.trustedIdentities,
+		Level:         p.inputs.verificationLevel,
+		TimestampRoot: p.inputs.timestampRootCert,
+		NotationDir:   p.action.notationDir(),
 	})
 	if err != nil {
 		return err
 	}
-	p.warnings = append(p.warnings, p.trust.warnings...)
+	p.warnings = append(p.warnings, p.trust.Warnings...)
 	var faults []error
 	for _, text := range p.inputs.targets {
-		ref, err := registry.ParseReference(text)
+		ref, err := orasregistry.ParseReference(text)
 		if err == nil {
-			err = p.trust.check(ref)
+			err = p.trust.Check(ref)
 		}
 		if err != nil {
 			faults = append(faults, err)
@@ -112,11 +116,11 @@ func (p *preparation) prepareTimestamping(context.Context) (err error) {
 	if !p.inputs.mode.signs() || p.inputs.timestampURL == "" {
 		return nil
 	}
-	roots, err := readCertificates("timestamp_root_cert", p.inputs.timestampRootCert, truststore.TypeTSA)
+	roots, err := verify.ReadCertificates("timestamp_root_cert", p.inputs.timestampRootCert, truststore.TypeTSA)
 	if err != nil {
 		return err
 	}
-	p.timestamping, err = newTimestamping(p.inputs.timestampURL, roots, http.DefaultTransport)
+	p.timestamping, err = sign.NewTimestamping(p.inputs.timestampURL, roots, http.DefaultTransport)
 	return err
 }
 
@@ -130,20 +134,20 @@ func (p *preparation) prepareKey(ctx context.Context) error {
 	case p.chosen.err != nil:
 		return p.chosen.err
 	case p.chosen.files != nil:
-		key, err := openFileKey(p.chosen.files)
+		key, err := sign.OpenFileKey(p.chosen.files)
 		if err != nil {
 			return fmt.Errorf("key_name: key %s: %w", report.Quote(in.keyName), err)
 		}
 		p.setKey(key)
 		return nil
 	case in.pluginURL != "":
-		source := pluginSource{in.pluginName, in.pluginURL, in.pluginChecksum}
-		p.key = func(ctx context.Context) (signingKey, error) {
-			plugin, err := source.fetch(ctx, http.DefaultTransport, p.folder)
+		source := sign.PluginSource{in.pluginName, in.pluginURL, in.pluginChecksum}
+		p.key = func(ctx context.Context) (sign.Key, error) {
+			plugin, err := source.Fetch(ctx, http.DefaultTransport, p.folder)
 			if err != nil {
 				return nil, err
 			}
-			return pluginKey{newOncePlugin(plugin), in.keyID, in.pluginConfig}, nil
+			return sign.PluginKey{sign.NewOncePlugin(plugin), in.keyID, in.pluginConfig}, nil
 		}
 		return nil
 	default:
@@ -158,11 +162,11 @@ func (p *preparation) preparePluginKey(ctx context.Context, name, id string, con
 	if p.inputs.hasTokenInputs() {
 		return fmt.Errorf("pin, module and cert_chain are for the built-in plugin %s, and this key is one of the plugin %s", builtInPlugin, report.Quote(name))
 	}
-	plugin, err := installedPlugin(ctx, p.pluginFolder(), name)
+	plugin, err := sign.InstalledPlugin(ctx, p.pluginFolder(), name)
 	if err != nil {
 		return err
 	}
-	p.setKey(pluginKey{newOncePlugin(plugin), id, config})
+	p.setKey(sign.PluginKey{sign.NewOncePlugin(plugin), id, config})
 	return nil
 }
 
@@ -174,15 +178,15 @@ func (p *preparation) prepareBuiltIn(id string, config map[string]string) error 
 		return err
 	}
 	if err := p.builtIn.Check(id, config); err != nil {
-		return fmt.Errorf("the key: %w", plainly(err))
+		return fmt.Errorf("the key: %w", sign.UnwrapPluginError(err))
 	}
-	p.setKey(pluginKey{newOncePlugin(p.builtIn), id, config})
+	p.setKey(sign.PluginKey{sign.NewOncePlugin(p.builtIn), id, config})
 	return nil
 }
 
 // tokenConfig adds module and cert_chain to the built-in plugin's config.
 func (p *preparation) tokenConfig(config map[string]string) (map[string]string, error) {
-	if has(config, "pin_source") && !p.inputs.pin.empty() {
+	if has(config, "pin_source") && !p.inputs.pin.Empty() {
 		return nil, fmt.Errorf("pin is set, and the plugin config of key %s has a pin_source; set the one that is meant", report.Quote(p.inputs.keyName))
 	}
 	all := maps.Clone(config)
@@ -192,7 +196,7 @@ func (p *preparation) tokenConfig(config map[string]string) (map[string]string, 
 	if p.inputs.module != "" {
 		all["module"] = p.inputs.module
 	}
-	if chain := p.inputs.certChain; isPEM(chain) {
+	if chain := p.inputs.certChain; verify.IsPEM(chain) {
 		file := filepath.Join(p.folder, "cert_chain.pem")
 		if err := os.WriteFile(file, []byte(chain), 0o600); err != nil {
 			return nil, fmt.Errorf("cert_chain: %w", err)
@@ -204,8 +208,8 @@ func (p *preparation) tokenConfig(config map[string]string) (map[string]string, 
 	return all, nil
 }
 
-func (p *preparation) setKey(key signingKey) {
-	p.key = func(context.Context) (signingKey, error) { return key, nil }
+func (p *preparation) setKey(key sign.Key) {
+	p.key = func(context.Context) (sign.Key, error) { return key, nil }
 }
 
 func (p *preparation) pluginFolder() string {
@@ -218,30 +222,30 @@ func (p *preparation) pluginFolder() string {
 // start makes the run. From here on requests are sent.
 func (p *preparation) start(ctx context.Context, progress func(stage string, done, all int)) (*run, error) {
 	in := p.inputs
-	r := &run{inputs: in, registries: newRegistries(p.registryOptions()), progress: progress}
+	r := &run{inputs: in, registries: registry.New(p.registryOptions()), progress: progress}
 	if in.mode.signs() {
 		key, err := p.key(ctx)
 		if err != nil {
 			return nil, err
 		}
-		r.signer = &signer{
-			key:          key,
-			envelopeType: in.envelopeType,
-			userMetadata: in.userMetadata,
-			expiry:       in.expiry,
-			timestamping: p.timestamping,
+		r.signer = &sign.Signer{
+			Key:          key,
+			EnvelopeType: in.envelopeType,
+			UserMetadata: in.userMetadata,
+			Expiry:       in.expiry,
+			Timestamping: p.timestamping,
 		}
-		r.pusher = newPusher(pushOptions{registries: r.registries, mode: in.referrersTag, journal: p.action.journalDir()})
+		r.pusher = publish.New(publish.Options{Client: r.registries, Mode: in.referrersTag, Journal: p.action.journalDir()})
 	}
 	if in.mode.verifies() {
 		var err error
-		r.verifier, err = newVerifier(p.trust, r.registries, verifyOptions{
-			maxSignatures: in.maxSignatures,
-			concurrency:   in.concurrency,
-			userMetadata:  in.userMetadata,
-			pluginConfig:  in.pluginConfig,
-			plugins:       pluginmanager.NewCLIManager(dir.NewSysFS(p.pluginFolder())),
-			transport:     http.DefaultTransport,
+		r.verifier, err = verify.New(p.trust, r.registries, verify.Options{
+			MaxSignatures: in.maxSignatures,
+			Concurrency:   in.concurrency,
+			UserMetadata:  in.userMetadata,
+			PluginConfig:  in.pluginConfig,
+			Plugins:       pluginmanager.NewCLIManager(dir.NewSysFS(p.pluginFolder())),
+			Transport:     http.DefaultTransport,
 		})
 		if err != nil {
 			return nil, err

@@ -28,9 +28,14 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2"
 
+	"github.com/notation-pkcs11/notation-pkcs11/action/publish"
+	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/pki"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv/registryfaults"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/signed"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/softplugin"
 )
 
 // faultStep is a request of a run that a fault can happen to.
@@ -78,9 +83,9 @@ const lastLook = "last look"
 // faultWorld has a registry of each kind, a signer, and a verifier that is not
 // ours.
 type faultWorld struct {
-	root     *testCertificate
-	signer   *testCertificate
-	stranger *testCertificate
+	root     *pki.Certificate
+	signer   *pki.Certificate
+	stranger *pki.Certificate
 	kinds    []faultKind
 	notation notation.Verifier
 	command  *testenv.Notation
@@ -99,24 +104,24 @@ type faultKind struct {
 
 func newFaultWorld(t *testing.T) *faultWorld {
 	t.Helper()
-	w := &faultWorld{root: newCertificate(t, "acme root", nil, asAuthority)}
-	w.signer = newCertificate(t, "release", w.root, asSigner)
-	w.stranger = newCertificate(t, "stranger", newCertificate(t, "other root", nil, asAuthority), asSigner)
+	w := &faultWorld{root: pki.New(t, "acme root", nil, pki.AsAuthority)}
+	w.signer = pki.New(t, "release", w.root, pki.AsSigner)
+	w.stranger = pki.New(t, "stranger", pki.New(t, "other root", nil, pki.AsAuthority), pki.AsSigner)
 	store := filepath.Join(t.TempDir(), "truststore")
 	folder := filepath.Join(store, "x509", "ca", "acme")
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(folder, "root.pem"), testenv.EncodePEM(w.root.cert), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, "root.pem"), testenv.EncodePEM(w.root.Cert), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	policy := trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{statementOf(nil)}}
+	policy := trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{signed.Statement(nil)}}
 	var err error
 	if w.notation, err = notationverifier.NewWithOptions(&policy, truststore.NewX509TrustStore(dir.NewSysFS(filepath.Dir(store))), nil, notationverifier.VerifierOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	w.command = testenv.Start(t, testenv.NewNotation)
-	if err := w.command.Trust(w.root.cert); err != nil {
+	if err := w.command.Trust(w.root.Cert); err != nil {
 		t.Fatal(err)
 	}
 	for _, kind := range testenv.RegistryKinds {
@@ -130,7 +135,7 @@ func newFaultWorld(t *testing.T) *faultWorld {
 // verifyRepository has the images that are verified.
 const verifyRepository = "verified"
 
-func (w *faultWorld) signed(t *testing.T, k faultKind, tag string, by *testCertificate) ocispec.Descriptor {
+func (w *faultWorld) signed(t *testing.T, k faultKind, tag string, by *pki.Certificate) ocispec.Descriptor {
 	t.Helper()
 	image, err := k.registry.PushImage(t.Context(), verifyRepository, tag)
 	if err != nil {
@@ -145,9 +150,9 @@ func (w *faultWorld) signed(t *testing.T, k faultKind, tag string, by *testCerti
 }
 
 // runner is one with directories of its own.
-func (w *faultWorld) runner(t *testing.T, k faultKind, by *testCertificate) *runWorld {
+func (w *faultWorld) runner(t *testing.T, k faultKind, by *pki.Certificate) *runWorld {
 	t.Helper()
-	r := &runWorld{registry: k.registry, root: w.root, signer: by, plugin: newSoftPlugin(by), dir: t.TempDir()}
+	r := &runWorld{registry: k.registry, root: w.root, signer: by, plugin: softplugin.New(by), dir: t.TempDir()}
 	r.env = r.environment()
 	r.env["INPUT_REGISTRY_USERNAME"] = registryfaults.Username
 	r.env["INPUT_REGISTRY_PASSWORD"] = registryfaults.Password
@@ -240,7 +245,7 @@ func (w *faultWorld) meet(t *testing.T, c faultCase, inputs map[string]string, r
 			c.timeout *= 4
 			continue
 		}
-		if most := c.timeout + grace + time.Minute; took > most && c.step.name != lastLook {
+		if most := c.timeout + publish.Grace + time.Minute; took > most && c.step.name != lastLook {
 			t.Errorf("it took %v, with a timeout of %v", took, c.timeout)
 		}
 		return proxy, runner, r
@@ -423,7 +428,7 @@ func (s faultSubject) referrers(t *testing.T) []json.RawMessage {
 	t.Helper()
 	path := "referrers/" + s.image.Digest.String()
 	if !s.kind.api {
-		path = "manifests/" + referrersTag(s.image.Digest)
+		path = "manifests/" + registry.ReferrersTag(s.image.Digest)
 	}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.kind.registry.Host+"/v2/"+s.repository+"/"+path, nil)
 	if err != nil {
@@ -462,7 +467,7 @@ func (s faultSubject) checkListing(t *testing.T) []digest.Digest {
 		if string(entry) == string(s.sbom) {
 			kept++
 		}
-		if desc.ArtifactType == artifactTypeNotation {
+		if desc.ArtifactType == registry.ArtifactTypeSignature {
 			signatures = append(signatures, desc.Digest)
 		}
 	}

@@ -13,42 +13,47 @@ import (
 	"github.com/notaryproject/notation-core-go/signature"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/notation-pkcs11/notation-pkcs11/action/envelope"
+	"github.com/notation-pkcs11/notation-pkcs11/action/publish"
+	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
+	"github.com/notation-pkcs11/notation-pkcs11/action/sign"
+	"github.com/notation-pkcs11/notation-pkcs11/action/verify"
 )
 
 // run is one run, with everything that it needs at hand.
 type run struct {
 	inputs     inputs
-	registries *registries
-	signer     *signer // nil in modes that don't sign
+	registries *registry.Client
+	signer     *sign.Signer // nil in modes that don't sign
 	pusher     signaturePusher
-	verifier   *verifier // nil in modes that don't verify
+	verifier   *verify.Verifier // nil in modes that don't verify
 	progress   func(stage string, done, all int)
 }
 
 // signaturePusher stores signatures so that they are found: package publish.
 type signaturePusher interface {
-	push(ctx context.Context, t target, envelope []byte, mediaType string, annotations map[string]string) (pushed, error)
-	// settle has the last look. It must be called when all are pushed, with a
+	Push(ctx context.Context, t registry.Target, envelope []byte, mediaType string, annotations map[string]string) (publish.Pushed, error)
+	// Settle has the last look. It must be called when all are pushed, with a
 	// context that ends with the run.
-	settle(ctx context.Context) []error
+	Settle(ctx context.Context) []error
 }
 
 // artifact is one artifact on its way through a run, with what the run found out
 // about it: each stage fills in what the report has of it.
 type artifact struct {
 	report.Artifact
-	target target
+	target registry.Target
 	err    error // the first thing that failed; nothing more is done then
 }
 
 // resolved takes over what was found out about the manifest.
-func (a *artifact) resolved(t target) {
+func (a *artifact) resolved(t registry.Target) {
 	a.target = t
-	a.Resolved, a.Digest = t.String(), t.desc.Digest.String()
-	a.MediaType, a.Size = t.desc.MediaType, t.desc.Size
-	if t.parent != nil {
-		a.Index = t.parent.desc.Digest.String()
+	a.Resolved, a.Digest = t.String(), t.Desc.Digest.String()
+	a.MediaType, a.Size = t.Desc.MediaType, t.Desc.Size
+	if t.Parent != nil {
+		a.Index = t.Parent.Desc.Digest.String()
 	}
 }
 
@@ -67,7 +72,7 @@ func (a *artifact) report() report.Artifact {
 // the next begins, so what is verified is what all of the run left behind. The
 // error is what went wrong with the run as a whole.
 func (r *run) do(ctx context.Context) ([]*artifact, error) {
-	ctx, end := withGrace(ctx)
+	ctx, end := publish.WithGrace(ctx)
 	defer end()
 	artifacts := r.resolve(ctx)
 	var err error
@@ -142,21 +147,21 @@ func (r *run) resolve(ctx context.Context) []*artifact {
 		index[root] = i
 	}
 	r.stage(ctx, "resolving", roots, func(ctx context.Context, root *artifact) error {
-		t, err := r.registries.resolve(ctx, root.Reference)
+		t, err := r.registries.Resolve(ctx, root.Reference)
 		if err != nil {
 			return err
 		}
 		root.resolved(t)
-		if root.target.tag != "" {
+		if root.target.Tag != "" {
 			root.warn("the tag %s was resolved once, to %s; a tag can be moved at any time, so it is better to name the digest",
-				root.target.tag, root.target.ref)
+				root.target.Tag, root.target.Ref)
 		}
 		if !r.inputs.recursive {
 			return nil
 		}
-		children, err := r.registries.children(ctx, root.target)
+		children, err := r.registries.Children(ctx, root.target)
 		for _, child := range children {
-			a := &artifact{Artifact: report.Artifact{Reference: child.text}}
+			a := &artifact{Artifact: report.Artifact{Reference: child.Text}}
 			a.resolved(child)
 			below[index[root]] = append(below[index[root]], a)
 		}
@@ -172,7 +177,7 @@ func distinct(roots []*artifact, below [][]*artifact) []*artifact {
 	var list []*artifact
 	add := func(a *artifact) {
 		if first := seen[a.Resolved]; first != nil {
-			if a.target.parent == nil {
+			if a.target.Parent == nil {
 				first.warn("%s is the same artifact, and was not treated a second time", a.Reference)
 			}
 			return
@@ -194,7 +199,7 @@ func distinct(roots []*artifact, below [][]*artifact) []*artifact {
 // sign signs an artifact and pushes the signature.
 func (r *run) sign(ctx context.Context, a *artifact) error {
 	if r.inputs.skipSigned {
-		manifest, found, err := r.signer.signedBefore(ctx, r.registries, a.target, r.inputs.maxSignatures)
+		manifest, found, err := r.signer.SignedBefore(ctx, r.registries, a.target, r.inputs.maxSignatures)
 		if err != nil {
 			return fmt.Errorf("look for a signature by this key: %w", err)
 		}
@@ -203,24 +208,24 @@ func (r *run) sign(ctx context.Context, a *artifact) error {
 			return nil
 		}
 	}
-	made, err := r.signer.sign(ctx, a.target.desc)
+	made, err := r.signer.Sign(ctx, a.target.Desc)
 	if err != nil {
 		return fmt.Errorf("sign %s: %w", a.target, err)
 	}
-	pushed, err := r.pusher.push(ctx, a.target, made.envelope, r.signer.envelopeType, made.annotations)
-	a.Warnings = append(a.Warnings, pushed.warnings...)
+	pushed, err := r.pusher.Push(ctx, a.target, made.Envelope, r.signer.EnvelopeType, made.Annotations)
+	a.Warnings = append(a.Warnings, pushed.Warnings...)
 	if err != nil {
 		return err
 	}
-	claims := readClaims(r.signer.envelopeType, made.envelope, &signature.EnvelopeContent{SignerInfo: *made.info})
+	claims := envelope.ReadClaims(r.signer.EnvelopeType, made.Envelope, &signature.EnvelopeContent{SignerInfo: *made.Info})
 	a.Signed = &report.Signed{
-		Digest:       pushed.manifest.Digest.String(),
-		Size:         pushed.manifest.Size,
+		Digest:       pushed.Manifest.Digest.String(),
+		Size:         pushed.Manifest.Size,
 		Format:       claims.Format,
-		Envelope:     pushed.envelope.Digest.String(),
-		EnvelopeSize: pushed.envelope.Size,
-		IndexTag:     pushed.index,
-		Annotations:  made.annotations,
+		Envelope:     pushed.Envelope.Digest.String(),
+		EnvelopeSize: pushed.Envelope.Size,
+		IndexTag:     pushed.IndexTag,
+		Annotations:  made.Annotations,
 		Certificates: claims.Certificates,
 		Timestamp:    claims.Timestamp,
 	}
@@ -232,14 +237,14 @@ func (r *run) sign(ctx context.Context, a *artifact) error {
 // nothing, and each index has a limit of its own.
 func (r *run) settle(ctx context.Context, artifacts []*artifact) error {
 	var others []error
-	for _, err := range r.pusher.settle(ctx) {
-		var unlisted *unlistedError
+	for _, err := range r.pusher.Settle(ctx) {
+		var unlisted *publish.UnlistedError
 		if !errors.As(err, &unlisted) {
 			others = append(others, err)
 			continue
 		}
 		i := slices.IndexFunc(artifacts, func(a *artifact) bool {
-			return a.Resolved == unlisted.artifact.String()
+			return a.Resolved == unlisted.Artifact.String()
 		})
 		if i < 0 || artifacts[i].err != nil {
 			others = append(others, err)
@@ -248,7 +253,7 @@ func (r *run) settle(ctx context.Context, artifacts []*artifact) error {
 		a := artifacts[i]
 		a.err = err
 		// It may be that of an earlier run alone that is lost.
-		if a.Signed != nil && slices.Contains(unlisted.signatures, digest.Digest(a.Signed.Digest)) {
+		if a.Signed != nil && slices.Contains(unlisted.Signatures, digest.Digest(a.Signed.Digest)) {
 			a.Signed = nil
 		}
 	}
@@ -257,7 +262,7 @@ func (r *run) settle(ctx context.Context, artifacts []*artifact) error {
 
 // verify has the policy judge an artifact.
 func (r *run) verify(ctx context.Context, a *artifact) error {
-	v, err := r.verifier.verify(ctx, a.target)
+	v, err := r.verifier.Verify(ctx, a.target)
 	a.Verification = &v
 	if err != nil || a.Signed == nil || v.Verdict == report.Skipped {
 		return err
@@ -265,7 +270,7 @@ func (r *run) verify(ctx context.Context, a *artifact) error {
 	ours := slices.IndexFunc(v.Signatures, func(s report.Signature) bool { return s.Digest == a.Signed.Digest })
 	switch {
 	case ours < 0 && len(v.Signatures) < r.inputs.maxSignatures:
-		unlisted := &unlistedError{a.target, []digest.Digest{digest.Digest(a.Signed.Digest)}, errors.New("the registry took it and doesn't list it")}
+		unlisted := &publish.UnlistedError{a.target, []digest.Digest{digest.Digest(a.Signed.Digest)}, errors.New("the registry took it and doesn't list it")}
 		a.Signed = nil
 		return unlisted
 	case ours < 0:
@@ -279,7 +284,7 @@ func (r *run) verify(ctx context.Context, a *artifact) error {
 // inspect looks at the signatures of an artifact. That one of them is bad is
 // for the reader to see, and no failure.
 func (r *run) inspect(ctx context.Context, a *artifact) error {
-	i, err := inspect(ctx, r.registries, a.target, r.inputs.maxSignatures)
+	i, err := verify.Inspect(ctx, r.registries, a.target, r.inputs.maxSignatures)
 	a.Inspection = &i
 	return err
 }

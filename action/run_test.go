@@ -10,18 +10,20 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"oras.land/oras-go/v2/registry"
+	orasregistry "oras.land/oras-go/v2/registry"
 
+	"github.com/notation-pkcs11/notation-pkcs11/action/publish"
+	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
 // settling is a pusher that has nothing left to do but the last look.
 type settling func(context.Context) []error
 
-func (s settling) settle(ctx context.Context) []error { return s(ctx) }
+func (s settling) Settle(ctx context.Context) []error { return s(ctx) }
 
-func (settling) push(context.Context, target, []byte, string, map[string]string) (pushed, error) {
-	return pushed{}, errors.New("nothing is to be pushed")
+func (settling) Push(context.Context, registry.Target, []byte, string, map[string]string) (publish.Pushed, error) {
+	return publish.Pushed{}, errors.New("nothing is to be pushed")
 }
 
 // That the signature of an earlier run gets lost is a failure, but the one of this
@@ -30,9 +32,9 @@ func TestOnlyAnUnlistedSignatureIsNotSigned(t *testing.T) {
 	ours, orphan := digest.FromString("ours"), digest.FromString("orphan")
 	for name, lost := range map[string]digest.Digest{"ours": ours, "that of an earlier run": orphan} {
 		t.Run(name, func(t *testing.T) {
-			app := target{ref: registry.Reference{Registry: "r.example", Repository: "app", Reference: digest.FromString("app").String()}}
+			app := registry.Target{Ref: orasregistry.Reference{Registry: "r.example", Repository: "app", Reference: digest.FromString("app").String()}}
 			r := run{pusher: settling(func(context.Context) []error {
-				return []error{&unlistedError{app, []digest.Digest{lost}, errors.New("dropped")}}
+				return []error{&publish.UnlistedError{app, []digest.Digest{lost}, errors.New("dropped")}}
 			})}
 			a := &artifact{Artifact: report.Artifact{Signed: &report.Signed{Digest: ours.String()}}}
 			a.resolved(app)

@@ -18,6 +18,9 @@ import (
 	"github.com/notaryproject/tspclient-go"
 
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/download"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/pki"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/softplugin"
 )
 
 func TestSignatureSaysWhatTheInputsSay(t *testing.T) {
@@ -42,7 +45,7 @@ func TestSignatureSaysWhatTheInputsSay(t *testing.T) {
 	signed := r.artifact.Signed
 	want := map[string]string{
 		"org.opencontainers.image.created":         s.SigningTime.Format(time.RFC3339),
-		"io.cncf.notary.x509chain.thumbprint#S256": fmt.Sprintf("[%q,%q]", sha256Of(w.signer.cert.Raw), sha256Of(w.root.cert.Raw)),
+		"io.cncf.notary.x509chain.thumbprint#S256": fmt.Sprintf("[%q,%q]", download.SHA256(w.signer.Cert.Raw), download.SHA256(w.root.Cert.Raw)),
 	}
 	if !maps.Equal(signed.Annotations, want) {
 		t.Errorf("annotations %q", signed.Annotations)
@@ -57,7 +60,7 @@ func TestSignatureSaysWhatTheInputsSay(t *testing.T) {
 }
 
 // tsa is a timestamping authority that is busy at first, and says 201.
-func tsa(t *testing.T, authority timestampAuthority, busy int) (url string, requests *atomic.Int64) {
+func tsa(t *testing.T, authority pki.TimestampAuthority, busy int) (url string, requests *atomic.Int64) {
 	t.Helper()
 	requests = new(atomic.Int64)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -94,12 +97,12 @@ func tsa(t *testing.T, authority timestampAuthority, busy int) (url string, requ
 func TestTimestamp(t *testing.T) {
 	w := newRunWorld(t)
 	reference, _ := w.image(t, "app", "v1")
-	authority := newTimestampAuthority(t, "tsa", time.Now())
+	authority := pki.NewTimestampAuthority(t, "tsa", time.Now())
 	url, requests := tsa(t, authority, 1)
 	r := w.run(t, map[string]string{
 		"INPUT_TARGET_ARTIFACT_REFERENCE": reference,
 		"INPUT_TIMESTAMP_URL":             url,
-		"INPUT_TIMESTAMP_ROOT_CERT":       string(testenv.EncodePEM(authority.signer.issuer.cert)),
+		"INPUT_TIMESTAMP_ROOT_CERT":       string(testenv.EncodePEM(authority.Signer.Issuer.Cert)),
 	})
 	if r.code != 0 || requests.Load() != 2 {
 		t.Fatalf("exit code %d after %d requests", r.code, requests.Load())
@@ -115,11 +118,11 @@ func TestTimestamp(t *testing.T) {
 func TestTimestampOfAnUntrustedAuthorityFails(t *testing.T) {
 	w := newRunWorld(t)
 	reference, _ := w.image(t, "app", "v1")
-	url, _ := tsa(t, newTimestampAuthority(t, "tsa", time.Now()), 0)
+	url, _ := tsa(t, pki.NewTimestampAuthority(t, "tsa", time.Now()), 0)
 	r := w.run(t, map[string]string{
 		"INPUT_TARGET_ARTIFACT_REFERENCE": reference,
 		"INPUT_TIMESTAMP_URL":             url,
-		"INPUT_TIMESTAMP_ROOT_CERT":       string(testenv.EncodePEM(newTimestampAuthority(t, "other", time.Now()).signer.issuer.cert)),
+		"INPUT_TIMESTAMP_ROOT_CERT":       string(testenv.EncodePEM(pki.NewTimestampAuthority(t, "other", time.Now()).Signer.Issuer.Cert)),
 	})
 	if r.code != 1 || r.artifact.Signed != nil || !strings.Contains(r.artifact.Error, "timestamp") {
 		t.Fatalf("exit code %d, %+v", r.code, r.artifact)
@@ -141,15 +144,15 @@ func putKeys(t *testing.T, w *runWorld, keys ...map[string]any) {
 func TestNamedKeys(t *testing.T) {
 	w := newRunWorld(t)
 	reference, _ := w.image(t, "app", "v1")
-	keyFile := testenv.PutFile(t, w.path("release.key"), string(keyPEM(t, w.signer.key)))
-	certFile := testenv.PutFile(t, w.path("release.crt"), string(testenv.EncodePEM(w.signer.chain()...)))
+	keyFile := testenv.PutFile(t, w.path("release.key"), string(softplugin.KeyPEM(t, w.signer.Key)))
+	certFile := testenv.PutFile(t, w.path("release.crt"), string(testenv.EncodePEM(w.signer.Chain()...)))
 	putKeys(t, w,
 		map[string]any{"name": "files", "keyPath": keyFile, "certPath": certFile},
 		map[string]any{"name": "token", "id": "pkcs11:object=x", "pluginName": "pkcs11", "pluginConfig": map[string]string{"module": "a.so", "timeout": "1s"}},
 	)
 	var id string
 	var config map[string]string
-	w.plugin.checked = func(keyID string, given map[string]string) error {
+	w.plugin.Checked = func(keyID string, given map[string]string) error {
 		id, config = keyID, given
 		return nil
 	}
@@ -191,9 +194,9 @@ func TestNamedKeysThatAreNoGood(t *testing.T) {
 func TestInlineCertificateChain(t *testing.T) {
 	w := newRunWorld(t)
 	reference, _ := w.image(t, "app", "v1")
-	chain := string(testenv.EncodePEM(w.root.cert))
+	chain := string(testenv.EncodePEM(w.root.Cert))
 	var path, content string
-	w.plugin.checked = func(_ string, config map[string]string) error {
+	w.plugin.Checked = func(_ string, config map[string]string) error {
 		path = config["cert_chain"]
 		text, err := os.ReadFile(path)
 		content = string(text)

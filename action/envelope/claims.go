@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package envelope
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/notaryproject/notation-core-go/signature"
+	"github.com/notaryproject/notation-core-go/signature/cose"
+	"github.com/notaryproject/notation-core-go/signature/jws"
+	notationverifier "github.com/notaryproject/notation-go/verifier"
+	"github.com/notaryproject/tspclient-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
+)
+
+// Bounds of what is kept of an envelope, which can be megabytes of anything.
+const (
+	MaxClaim    = 1 << 10 // bytes
+	MaxMetadata = 64
+	maxChain    = 16
+)
+
+// algorithms names signature algorithms as the envelopes do.
+var algorithms = map[signature.Algorithm]string{
+	signature.AlgorithmPS256: "PS256",
+	signature.AlgorithmPS384: "PS384",
+	signature.AlgorithmPS512: "PS512",
+	signature.AlgorithmES256: "ES256",
+	signature.AlgorithmES384: "ES384",
+	signature.AlgorithmES512: "ES512",
+}
+
+// formats names envelope types as the input signature_format does.
+var formats = map[string]string{
+	cose.MediaTypeEnvelope: "cose",
+	jws.MediaTypeEnvelope:  "jws",
+}
+
+// ReadClaims reads an envelope, of which the content is known if it has
+// integrity. What can't be read stays empty. Texts are cut to a bounded length,
+// and are not escaped.
+func ReadClaims(mediaType string, envelope []byte, content *signature.EnvelopeContent) report.Claims {
+	c := report.Claims{Format: formats[mediaType]}
+	if c.Format == "" {
+		c.Format = Clip(mediaType)
+	}
+	if content == nil {
+		parsed, err := signature.ParseEnvelope(mediaType, envelope)
+		if err != nil {
+			return c
+		}
+		if content, err = parsed.Content(); err != nil {
+			return c
+		}
+	}
+	signer := content.SignerInfo
+	c.Scheme = Clip(string(signer.SignedAttributes.SigningScheme))
+	c.Algorithm = algorithms[signer.SignatureAlgorithm]
+	c.SigningTime = timeOrNil(signer.SignedAttributes.SigningTime)
+	c.Expiry = timeOrNil(signer.SignedAttributes.Expiry)
+	c.Agent = Clip(signer.UnsignedAttributes.SigningAgent)
+	if attribute, err := signer.ExtendedAttribute(notationverifier.HeaderVerificationPlugin); err == nil {
+		c.Plugin = Clip(fmt.Sprint(attribute.Value))
+	}
+	c.Certificates = describeChain(signer.CertificateChain)
+	c.Timestamp = readTimestamp(signer)
+	if signed, err := SignedArtifact(content); err == nil {
+		c.UserMetadata = clipMetadata(signed.Annotations)
+	}
+	return c
+}
+
+// Open returns what is in an envelope whose signature is that of the
+// certificate in it.
+func Open(mediaType string, blob []byte) (*signature.EnvelopeContent, error) {
+	envelope, err := signature.ParseEnvelope(mediaType, blob)
+	if err != nil {
+		return nil, err
+	}
+	return envelope.Verify()
+}
+
+// SignedArtifact returns the descriptor that an envelope is the signature of.
+// Its annotations are the user metadata.
+func SignedArtifact(content *signature.EnvelopeContent) (ocispec.Descriptor, error) {
+	var payload struct {
+		TargetArtifact ocispec.Descriptor `json:"targetArtifact"`
+	}
+	if err := json.Unmarshal(content.Payload.Content, &payload); err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("the payload names no artifact: %w", err)
+	}
+	return payload.TargetArtifact, nil
+}
+
+// DescribeCertificate describes a certificate.
+func DescribeCertificate(cert *x509.Certificate) report.Certificate {
+	thumbprint := sha256.Sum256(cert.Raw)
+	return report.Certificate{
+		Subject:    Clip(cert.Subject.String()),
+		Issuer:     Clip(cert.Issuer.String()),
+		Serial:     Clip(cert.SerialNumber.Text(16)),
+		Thumbprint: hex.EncodeToString(thumbprint[:]),
+		NotBefore:  report.Time(cert.NotBefore),
+		NotAfter:   report.Time(cert.NotAfter),
+	}
+}
+
+// describeChain describes the first certificates of a chain.
+func describeChain(chain []*x509.Certificate) []report.Certificate {
+	list := make([]report.Certificate, 0, min(maxChain, len(chain)))
+	for _, cert := range chain[:cap(list)] {
+		list = append(list, DescribeCertificate(cert))
+	}
+	return list
+}
+
+// readTimestamp reads a signature's countersignature. It does not verify it.
+func readTimestamp(signer signature.SignerInfo) *report.Timestamp {
+	if len(signer.UnsignedAttributes.TimestampSignature) == 0 {
+		return nil
+	}
+	token, err := tspclient.ParseSignedToken(signer.UnsignedAttributes.TimestampSignature)
+	if err != nil {
+		return &report.Timestamp{Error: report.Message(err)}
+	}
+	info, err := token.Info()
+	if err != nil {
+		return &report.Timestamp{Error: report.Message(err)}
+	}
+	stamped, err := info.Validate(signer.Signature)
+	if err != nil {
+		return &report.Timestamp{Error: report.Message(err)}
+	}
+	t := &report.Timestamp{Time: timeOrNil(stamped.Value), Accuracy: stamped.Accuracy.String()}
+	for i := range token.SignerInfos {
+		if cert, err := token.SigningCertificate(&token.SignerInfos[i]); err == nil {
+			t.Authority = Clip(cert.Subject.String())
+			break
+		}
+	}
+	return t
+}
+
+// timeOrNil is a time that an envelope has, nil if it has none.
+func timeOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = report.Time(t)
+	return &t
+}
+
+// Clip bounds a text. It copies it, so that the envelope can be forgotten.
+func Clip(text string) string {
+	if len(text) > MaxClaim {
+		text = strings.ToValidUTF8(text[:MaxClaim], "") + "…"
+	}
+	return strings.Clone(text)
+}
+
+// ClipError bounds an error, which may repeat what is in an envelope.
+func ClipError(err error) error {
+	if err == nil || len(err.Error()) <= MaxClaim {
+		return err
+	}
+	return errors.New(Clip(err.Error()))
+}
+
+// clipMetadata bounds user metadata: the first entries in the order of their
+// keys.
+func clipMetadata(metadata map[string]string) map[string]string {
+	if len(metadata) == 0 {
+		return nil
+	}
+	keys := slices.Sorted(maps.Keys(metadata))
+	clipped := make(map[string]string, min(len(keys), MaxMetadata))
+	for _, key := range keys[:min(len(keys), MaxMetadata)] {
+		clipped[Clip(key)] = Clip(metadata[key])
+	}
+	return clipped
+}

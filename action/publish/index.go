@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package publish
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
+)
+
+// referrersIndex is the index that lists the referrers of a subject on a registry
+// that has no Referrers API (OCI distribution-spec, "Referrers Tag Schema"). What
+// others put into it stays as it is.
+type referrersIndex struct {
+	SchemaVersion int               `json:"schemaVersion"`
+	MediaType     string            `json:"mediaType"`
+	ArtifactType  string            `json:"artifactType,omitempty"`
+	Manifests     []json.RawMessage `json:"manifests"`
+	Subject       json.RawMessage   `json:"subject,omitempty"`
+	Annotations   json.RawMessage   `json:"annotations,omitempty"`
+
+	later map[string]json.RawMessage // members that are unknown here
+}
+
+// knownMembers has the type of an index without its methods.
+type knownMembers referrersIndex
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (x *referrersIndex) UnmarshalJSON(text []byte) error {
+	var known knownMembers
+	if err := json.Unmarshal(text, &known); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, &known.later); err != nil {
+		return err
+	}
+	maps.DeleteFunc(known.later, func(name string, _ json.RawMessage) bool {
+		return slices.ContainsFunc(indexMembers, func(member string) bool { return strings.EqualFold(name, member) })
+	})
+	*x = referrersIndex(known)
+	return nil
+}
+
+// indexMembers are the members that referrersIndex has by name. Package json takes
+// them in upper and lower case.
+var indexMembers = []string{"schemaVersion", "mediaType", "artifactType", "manifests", "subject", "annotations"}
+
+// MarshalJSON implements json.Marshaler.
+func (x referrersIndex) MarshalJSON() ([]byte, error) {
+	text, err := marshal(knownMembers(x))
+	if err != nil || len(x.later) == 0 {
+		return text, err
+	}
+	later, err := marshal(x.later)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(text[:len(text)-1], []byte{','}, later[1:]), nil
+}
+
+// lacks returns those of wanted that the index does not list.
+func (x *referrersIndex) lacks(wanted []ocispec.Descriptor) []ocispec.Descriptor {
+	listed := make(map[digest.Digest]bool, len(x.Manifests))
+	for _, entry := range x.Manifests {
+		var desc struct {
+			Digest digest.Digest `json:"digest"`
+		}
+		if json.Unmarshal(entry, &desc) == nil { // what is no descriptor lists nothing
+			listed[desc.Digest] = true
+		}
+	}
+	var missing []ocispec.Descriptor
+	for _, desc := range wanted {
+		if !listed[desc.Digest] {
+			missing = append(missing, desc)
+		}
+	}
+	return missing
+}
+
+// with returns the index's JSON with more entries at its end.
+func (x *referrersIndex) with(more []ocispec.Descriptor) ([]byte, error) {
+	next := *x
+	next.SchemaVersion = 2
+	next.MediaType = ocispec.MediaTypeImageIndex
+	next.Manifests = append(make([]json.RawMessage, 0, len(x.Manifests)+len(more)), x.Manifests...)
+	for _, desc := range more {
+		entry, err := marshal(desc)
+		if err != nil {
+			return nil, err
+		}
+		next.Manifests = append(next.Manifests, entry)
+	}
+	return marshal(next)
+}
+
+// marshal is json.Marshal that writes <, > and & as they are: what others wrote stays
+// as it is, but for the blanks between.
+func marshal(value any) ([]byte, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(value)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
+}
+
+// indexVersion is a referrers index as it was read at one moment.
+type indexVersion struct {
+	index  referrersIndex
+	digest digest.Digest // empty: there is no index yet
+	etag   string        // empty: the registry gave none
+}
+
+// indexTag is where a referrers index is read and written.
+type indexTag interface {
+	// read returns the index.
+	read(context.Context) (indexVersion, error)
+
+	// write replaces it. Where the registry supports conditional requests and
+	// has another version than over, the error is errChanged.
+	write(ctx context.Context, content []byte, over indexVersion) error
+}
+
+// registryTag is the referrers tag of a subject in a repository.
+type registryTag struct {
+	repo    *remote.Repository
+	subject digest.Digest
+
+	unconditional bool           // the registry can't do conditional requests properly
+	refused       *digest.Digest // the version on which the last condition failed
+	insists       bool           // the last write was asked for twice: for a token, or elsewhere
+}
+
+// errTwice says that a write did not get through as it was, and that the index may
+// be old by the time that it could.
+var errTwice = errors.New("the registry wants the referrers index to be sent a second time, with a new token or to another address")
+
+func (t *registryTag) read(ctx context.Context) (indexVersion, error) {
+	answer, err := registry.GetManifest(ctx, t.repo, registry.ReferrersTag(t.subject), registry.AnyManifest)
+	if errors.Is(err, registry.ErrUnconfirmed404) { // if it is not true, the index that is there would be written over
+		answer, err = registry.GetManifest(ctx, t.repo, registry.ReferrersTag(t.subject), registry.AnyManifest)
+	}
+	if errors.Is(err, errdef.ErrNotFound) {
+		return indexVersion{}, nil
+	}
+	if err != nil {
+		return indexVersion{}, err
+	}
+	version := indexVersion{digest: digest.FromBytes(answer.Body), etag: answer.ETag}
+	if version.digest == t.subject {
+		return indexVersion{}, nil // some registries answer with the subject where a tag is missing
+	}
+	if answer.MediaType != ocispec.MediaTypeImageIndex {
+		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but names a %q: move that away", registry.ReferrersTag(t.subject), t.repo.Reference, answer.MediaType)
+	}
+	if err := json.Unmarshal(answer.Body, &version.index); err != nil {
+		return indexVersion{}, fmt.Errorf("read referrers index %s of %s: %w: mend or delete it, or, if a proxy sent this, run again", registry.ReferrersTag(t.subject), t.repo.Reference, err)
+	}
+	if version.index.SchemaVersion != 2 { // whatever that is, it would be lost
+		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but what it names is none (schemaVersion %d): move that away, or, if a proxy sent this, run again", registry.ReferrersTag(t.subject), t.repo.Reference, version.index.SchemaVersion)
+	}
+	return version, nil
+}
+
+func (t *registryTag) write(ctx context.Context, content []byte, over indexVersion) error {
+	if t.refused != nil && *t.refused == over.digest {
+		t.unconditional = true // it said "changed", and nothing had
+	}
+	condition := http.Header{}
+	switch {
+	case t.unconditional:
+	case over.digest == "":
+		condition.Set("If-None-Match", "*")
+	case over.etag != "":
+		condition.Set("If-Match", over.etag)
+	}
+	err := t.put(ctx, content, condition)
+	var response *errcode.ErrorResponse
+	switch {
+	case errors.Is(err, registry.ErrChanged):
+		t.refused = &over.digest
+	case len(condition) > 0 && errors.As(err, &response) && (response.StatusCode == http.StatusBadRequest || response.StatusCode == http.StatusNotImplemented):
+		t.unconditional = true // perhaps that was it
+		return &registry.BusyError{Err: err}
+	}
+	return err
+}
+
+// put sends the index, once: the client would fetch a token after a 401, which can
+// take seconds, and send the same again. The token is kept for the next write,
+// which is of what is read then. A registry that asks for a second request even so
+// asks each time, and gets it.
+func (t *registryTag) put(ctx context.Context, content []byte, condition http.Header) error {
+	req, err := registry.NewManifestRequest(registry.WithoutRetry(ctx), http.MethodPut, t.repo, registry.ReferrersTag(t.subject), content)
+	if err != nil {
+		return err
+	}
+	body, insisted := req.GetBody, t.insists
+	t.insists = false
+	req.GetBody = func() (io.ReadCloser, error) {
+		t.insists = true
+		if !insisted {
+			return nil, &registry.BusyError{Err: errTwice}
+		}
+		return body()
+	}
+	_, err = registry.SendManifest(t.repo, req, ocispec.MediaTypeImageIndex, condition)
+	return err
+}

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package publish
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+	orasregistry "oras.land/oras-go/v2/registry"
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
+)
+
+// Options say how signatures are pushed.
+type Options struct {
+	Client *registry.Client
+
+	// Mode is the input force_referrers_tag. "true": every signature is listed
+	// in a referrers index too. Otherwise only where the registry has no
+	// Referrers API.
+	Mode string
+
+	// Journal is a directory that outlives the run, where signatures are noted
+	// until they are listed. Empty: none, and what a killed run leaves behind
+	// is not found again.
+	Journal string
+}
+
+// Pusher pushes signatures so that none is lost. Its methods may be called
+// concurrently. At the end of the run, settle must be called.
+type Pusher struct {
+	client  *registry.Client
+	force   bool
+	pace    pace
+	journal *journal
+	unnoted sync.Once // to say that the journal can't be written
+
+	mu           sync.Mutex
+	repositories map[string]*signatureStore // by registry/repository
+	indexes      map[string]*subjectIndex   // by registry/repository@digest
+}
+
+// signatureStore is what a pusher knows of a repository.
+type signatureStore struct {
+	api atomic.Bool // the registry keeps the list of referrers: it said so of the last one
+
+	config sync.Mutex // held while the config blob is looked for
+	ready  bool       // it is there
+}
+
+// subjectIndex is the referrers index of one subject and what the run has put
+// there.
+type subjectIndex struct {
+	target registry.Target
+	writer *indexWriter
+	adopt  sync.Once
+
+	mu    sync.Mutex
+	notes []string // of the journal, which the last look makes superfluous
+}
+
+// Pushed is a signature that is in the registry.
+type Pushed struct {
+	Manifest ocispec.Descriptor // of the signature manifest
+	Envelope ocispec.Descriptor
+	IndexTag string   // the tag of the referrers index that lists it; empty: the Referrers API does
+	Warnings []string // what went wrong, although the signature is where it should be
+}
+
+// UnlistedError is of signatures that are in the registry, but that nobody finds
+// there, because the referrers index does not list them.
+type UnlistedError struct {
+	Artifact   registry.Target
+	Signatures []digest.Digest // of the signature manifests
+	Err        error
+}
+
+func (e *UnlistedError) Error() string {
+	names := make([]string, len(e.Signatures))
+	for i, d := range e.Signatures {
+		names[i] = d.String()
+	}
+	return fmt.Sprintf("signature %s of %s is in the registry, but not in the artifact's referrers index, so verification won't find it; sign again: %v", strings.Join(names, " and "), e.Artifact, e.Err)
+}
+
+func (e *UnlistedError) Unwrap() error { return e.Err }
+
+func New(options Options) *Pusher {
+	return &Pusher{
+		client:       options.Client,
+		force:        options.Mode == "true",
+		pace:         defaultPace,
+		journal:      openJournal(options.Journal),
+		repositories: map[string]*signatureStore{},
+		indexes:      map[string]*subjectIndex{},
+	}
+}
+
+// Push stores a signature of an artifact: the envelope, a signature manifest with
+// the annotations, and, where the registry has no Referrers API, an entry in the
+// artifact's referrers index. A context that ends stops it before the manifest is
+// stored; what comes after that is finished. An error of type *unlistedError says
+// that the signature is stored, but not listed.
+func (p *Pusher) Push(ctx context.Context, t registry.Target, envelope []byte, mediaType string, annotations map[string]string) (Pushed, error) {
+	result, err := p.store(registry.CountRequests(toPush(ctx, t.Ref)), t, envelope, mediaType, annotations)
+	if err == nil {
+		return result, nil
+	}
+	err = p.client.Explain(ctx, t.Ref, true, err)
+	var unlisted *UnlistedError
+	if !errors.As(err, &unlisted) {
+		err = fmt.Errorf("push the signature of %s: %w", t, err)
+	}
+	return result, err
+}
+
+func (p *Pusher) store(ctx context.Context, t registry.Target, envelope []byte, mediaType string, annotations map[string]string) (Pushed, error) {
+	result := Pushed{Envelope: registry.DescriptorOf(mediaType, envelope)}
+	desc, manifest, err := registry.SignatureManifest(t.Desc, result.Envelope, annotations)
+	if err != nil {
+		return result, err
+	}
+	result.Manifest = desc
+	repository := p.repository(t.Ref)
+	if err := repository.storeBlobs(ctx, t.Repo, result.Envelope, envelope); err != nil {
+		return result, err
+	}
+	ctx, cancel := finishing(ctx)
+	defer cancel()
+	entry := desc // as it stands in an index
+	entry.ArtifactType, entry.Annotations = registry.ArtifactTypeSignature, annotations
+	note := ""
+	if p.force || !repository.api.Load() {
+		note = p.note(t, entry, &result)
+	}
+	sent := registry.Requests(ctx)
+	lists, err := repository.storeManifest(ctx, t, desc, manifest)
+	if err != nil {
+		var response *errcode.ErrorResponse
+		if errors.As(err, &response) && response.StatusCode < 500 && registry.Requests(ctx) == sent+1 {
+			p.journal.strike(note) // or else it may be stored, and only the answer lost
+		}
+		return result, err
+	}
+	if lists && !p.force {
+		p.journal.strike(note)
+		p.journal.forget(t)
+		return result, nil
+	}
+	index := p.index(t)
+	result.IndexTag = registry.ReferrersTag(t.Desc.Digest)
+	result.Warnings = append(result.Warnings, index.adoptOrphans(ctx, p)...)
+	if err := index.add(ctx, entry, note); err != nil {
+		return result, &UnlistedError{t, []digest.Digest{entry.Digest}, err}
+	}
+	return result, nil
+}
+
+// note writes a signature's note. One warning is enough where that can't be done.
+func (p *Pusher) note(t registry.Target, entry ocispec.Descriptor, result *Pushed) string {
+	note, err := p.journal.note(t, entry)
+	if err != nil {
+		p.unnoted.Do(func() {
+			result.Warnings = append(result.Warnings, fmt.Sprintf("no notes can be kept of signatures that are not yet listed, so if this run is killed, the next one can't finish its work: %v", err))
+		})
+	}
+	return note
+}
+
+// Settle has the last look at all referrers indexes that the run has written, and
+// puts back what others' updates dropped. Each error is an *unlistedError.
+func (p *Pusher) Settle(ctx context.Context) []error {
+	p.mu.Lock()
+	indexes := slices.Collect(maps.Values(p.indexes))
+	p.mu.Unlock()
+	errs := make([]error, len(indexes))
+	var group errgroup.Group
+	group.SetLimit(32) // most of them wait
+	for i, index := range indexes {
+		group.Go(func() error {
+			errs[i] = p.settleIndex(ctx, index)
+			return nil
+		})
+	}
+	group.Wait() // no call returns an error
+	return slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+}
+
+func (p *Pusher) settleIndex(ctx context.Context, index *subjectIndex) error {
+	ctx = toPush(ctx, index.target.Ref)
+	missing, err := index.writer.settle(ctx)
+	if err == nil {
+		if ctx.Err() != nil {
+			return nil // the look came too soon to rely on, so the notes stay for the next run
+		}
+		index.mu.Lock()
+		defer index.mu.Unlock()
+		for _, note := range index.notes {
+			p.journal.strike(note)
+		}
+		index.notes = nil
+		return nil
+	}
+	unlisted := &UnlistedError{Artifact: index.target, Err: p.client.Explain(ctx, index.target.Ref, true, err)}
+	for _, entry := range missing {
+		unlisted.Signatures = append(unlisted.Signatures, entry.Digest)
+	}
+	return unlisted
+}
+
+func (p *Pusher) repository(ref orasregistry.Reference) *signatureStore {
+	ref.Reference = ""
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	store, ok := p.repositories[ref.String()]
+	if !ok {
+		store = &signatureStore{}
+		p.repositories[ref.String()] = store
+	}
+	return store
+}
+
+func (p *Pusher) index(t registry.Target) *subjectIndex {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	index, ok := p.indexes[t.String()]
+	if !ok {
+		tag := &registryTag{repo: t.Repo, subject: t.Desc.Digest}
+		index = &subjectIndex{target: t, writer: newIndexWriter(tag, p.pace)}
+		p.indexes[t.String()] = index
+	}
+	return index
+}
+
+// add puts an entry into the index. Its note is kept until the last look, and
+// after an error for the next run.
+func (x *subjectIndex) add(ctx context.Context, entry ocispec.Descriptor, note string) error {
+	if err := x.writer.add(ctx, entry); err != nil {
+		return err
+	}
+	x.keep(note)
+	return nil
+}
+
+func (x *subjectIndex) keep(note string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.notes = append(x.notes, note)
+}
+
+// adoptOrphans finishes, once, what runs that were killed have left undone: their
+// signatures get listed together with ours. It returns what to say of that.
+func (x *subjectIndex) adoptOrphans(ctx context.Context, p *Pusher) (said []string) {
+	x.adopt.Do(func() {
+		orphans, err := p.journal.orphans(x.target)
+		if err != nil {
+			said = append(said, fmt.Sprintf("look for signatures that an earlier run did not finish: %v", err))
+		}
+		for _, orphan := range orphans {
+			switch stored, err := isStored(ctx, x.target, orphan.entry); {
+			case err != nil:
+				said = append(said, fmt.Sprintf("an earlier run ended before it listed the signature %s, which can't be read now: %v", orphan.entry.Digest, p.client.Explain(ctx, x.target.Ref, false, err)))
+			case stored:
+				x.writer.enqueue(orphan.entry)
+				x.keep(orphan.note)
+				said = append(said, fmt.Sprintf("an earlier run ended before it listed the signature %s of %s: it gets listed with the new one", orphan.entry.Digest, x.target))
+			default:
+				p.journal.strike(orphan.note)
+			}
+		}
+	})
+	return said
+}
+
+// toPush makes all requests of a context ask for one set of rights, to pull and to
+// push, so that no token has to be fetched between a read and a write.
+func toPush(ctx context.Context, ref orasregistry.Reference) context.Context {
+	return auth.AppendRepositoryScope(ctx, ref, auth.ActionPull, auth.ActionPush)
+}
+
+// storeBlobs stores what a signature manifest refers to: the config first, so that
+// one request fetches the token that all others have.
+func (s *signatureStore) storeBlobs(ctx context.Context, repo *remote.Repository, desc ocispec.Descriptor, envelope []byte) error {
+	if err := s.storeConfig(ctx, repo); err != nil {
+		return err
+	}
+	if err := pushBlob(ctx, repo, desc, envelope); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// storeManifest stores a signature manifest and learns whether the registry lists
+// it by itself.
+func (s *signatureStore) storeManifest(ctx context.Context, t registry.Target, desc ocispec.Descriptor, manifest []byte) (lists bool, _ error) {
+	answer, err := registry.PutManifest(ctx, t.Repo, desc.Digest.String(), desc.MediaType, manifest, nil)
+	if err != nil {
+		return false, err
+	}
+	lists = answer.Subject == t.Desc.Digest.String()
+	s.api.Store(lists)
+	t.Repo.SetReferrersCapability(lists) // an error says that it was known before
+	return lists, nil
+}
+
+// storeConfig makes sure that the config blob is in the repository.
+func (s *signatureStore) storeConfig(ctx context.Context, repo *remote.Repository) error {
+	s.config.Lock()
+	defer s.config.Unlock()
+	if s.ready {
+		return nil
+	}
+	exists, err := repo.Blobs().Exists(ctx, registry.SignatureConfig)
+	if err == nil && !exists {
+		err = pushBlob(ctx, repo, registry.SignatureConfig, ocispec.DescriptorEmptyJSON.Data)
+	}
+	s.ready = err == nil
+	return err
+}
+
+// pushBlob pushes a blob, and starts again once: when the answer to an upload is
+// lost, the upload can't be repeated, but a new one can be made.
+func pushBlob(ctx context.Context, repo *remote.Repository, desc ocispec.Descriptor, blob []byte) error {
+	err := repo.Blobs().Push(ctx, desc, bytes.NewReader(blob))
+	if err != nil && ctx.Err() == nil && worthAnotherUpload(err) {
+		err = repo.Blobs().Push(ctx, desc, bytes.NewReader(blob))
+	}
+	return err
+}
+
+// worthAnotherUpload reports whether a new upload may get over an error. Registries
+// have many ways to say that they don't know an upload any more, and one more way
+// is that the token, which both requests of an upload share, has expired between
+// them. That the registry does not want the blob is none of these.
+func worthAnotherUpload(err error) bool {
+	var response *errcode.ErrorResponse
+	if !errors.As(err, &response) || response.StatusCode >= 500 {
+		return true
+	}
+	switch response.StatusCode {
+	case http.StatusForbidden, http.StatusRequestEntityTooLarge, http.StatusTooManyRequests:
+		return false
+	}
+	return response.Method == http.MethodPut
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+)
+
+// advice says what to do about a status that a registry should not have answered;
+// what to do about 401 and 403 is for [accessError] to say. The first row counts.
+var advice = []struct {
+	from, to int // statuses
+	text     string
+}{
+	{http.StatusBadRequest, http.StatusBadRequest, notTaken},
+	{http.StatusNotFound, http.StatusNotFound, "make sure that the names are right and the artifact is there"},
+	{http.StatusMethodNotAllowed, http.StatusMethodNotAllowed, notTaken},
+	{http.StatusConflict, http.StatusConflict, "somebody changes the same thing; run again"},
+	{http.StatusRequestEntityTooLarge, http.StatusRequestEntityTooLarge, "raise the limit of the registry, or of the gateway before it"},
+	{http.StatusUnsupportedMediaType, http.StatusUnsupportedMediaType, notTaken},
+	{http.StatusTooManyRequests, http.StatusTooManyRequests, "the registry limits how often it is asked; run again later, or with a lower concurrency"},
+	{http.StatusInternalServerError, 599, "the registry is in trouble; run again later"},
+	{0, 999, "make sure that this is a registry, then run again"},
+}
+
+const (
+	notTaken    = "this registry does not take such manifests, or not such requests"
+	untrusted   = "the registry's certificate is not trusted here; make sure that the name is right, and this machine trusts its authority"
+	unreachable = "the registry gave no good answer; run again, and make sure that it can be reached"
+)
+
+// advise adds what to do to a registry's error. Other errors are left alone: they
+// say themselves what is wrong.
+func advise(ctx context.Context, err error) error {
+	var response *errcode.ErrorResponse
+	var certificate *tls.CertificateVerificationError
+	var network *url.Error
+	var busy *BusyError
+	text := ""
+	switch {
+	case errors.As(err, &response):
+		text = adviceOn(response.StatusCode)
+	case errors.Is(err, errdef.ErrNotFound):
+		text = adviceOn(http.StatusNotFound)
+	case ctx.Err() != nil: // that the run has ended is said elsewhere
+	case errors.As(err, new(guardError)):
+	case errors.As(err, &certificate):
+		text = untrusted
+	case errors.As(err, &network), errors.As(err, &busy):
+		text = unreachable
+	}
+	if text == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", text, err)
+}
+
+func adviceOn(status int) string {
+	for _, a := range advice {
+		if status >= a.from && status <= a.to {
+			return a.text
+		}
+	}
+	return ""
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sign
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/notaryproject/notation-core-go/signature"
+	"github.com/notaryproject/notation-go"
+	notationsigner "github.com/notaryproject/notation-go/signer"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/envelope"
+	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
+)
+
+// annotationThumbprints is the annotation of a signature manifest with the
+// thumbprints of the certificate chain: signature specification, "Storage".
+const annotationThumbprints = "io.cncf.notary.x509chain.thumbprint#S256"
+
+// Signer makes signatures with one key. It is safe for concurrent use.
+type Signer struct {
+	Key          Key
+	EnvelopeType string // media type
+	UserMetadata map[string]string
+	Expiry       time.Duration
+	Timestamping *Timestamping // nil: none
+
+	mu   sync.Mutex // one probe at a time
+	leaf *x509.Certificate
+}
+
+// made is a signature that is not in a registry yet.
+type made struct {
+	Envelope    []byte
+	Info        *signature.SignerInfo // what is in it
+	Annotations map[string]string     // for the signature manifest
+}
+
+// Sign signs an artifact, as notation does: the payload is the descriptor of
+// its manifest, with the user metadata as annotations.
+func (s *Signer) Sign(ctx context.Context, artifact ocispec.Descriptor) (made, error) {
+	return s.make(ctx, artifact, s.Timestamping)
+}
+
+func (s *Signer) make(ctx context.Context, artifact ocispec.Descriptor, stamp *Timestamping) (made, error) {
+	options := notation.SignerSignOptions{SignatureMediaType: s.EnvelopeType, ExpiryDuration: s.Expiry}
+	if stamp != nil {
+		options.Timestamper = stamp.timestamper
+		options.TSARootCAs = stamp.roots
+		options.TSARevocationValidator = stamp.revocation
+	}
+	once, err := s.Key.signer()
+	if err != nil {
+		return made{}, err
+	}
+	payload := ocispec.Descriptor{
+		MediaType:   artifact.MediaType,
+		Digest:      artifact.Digest,
+		Size:        artifact.Size,
+		Annotations: s.UserMetadata,
+	}
+	envelope, info, err := once.Sign(ctx, payload, options)
+	if err != nil {
+		return made{}, err
+	}
+	var extra map[string]string
+	if plugin, ok := once.(*notationsigner.PluginSigner); ok {
+		extra = plugin.PluginAnnotations()
+	}
+	annotations, err := manifestAnnotations(info, extra)
+	if err != nil {
+		return made{}, err
+	}
+	return made{envelope, info, annotations}, nil
+}
+
+// manifestAnnotations are those of notation v1.3, with the plugin's own below
+// them.
+func manifestAnnotations(info *signature.SignerInfo, extra map[string]string) (map[string]string, error) {
+	var thumbprints []string
+	for _, cert := range info.CertificateChain {
+		sum := sha256.Sum256(cert.Raw)
+		thumbprints = append(thumbprints, hex.EncodeToString(sum[:]))
+	}
+	list, err := json.Marshal(thumbprints)
+	if err != nil {
+		return nil, fmt.Errorf("annotations of the signature manifest: %w", err)
+	}
+	annotations := maps.Clone(extra)
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[annotationThumbprints] = string(list)
+	annotations[ocispec.AnnotationCreated] = info.SignedAttributes.SigningTime.UTC().Format(time.RFC3339)
+	return annotations, nil
+}
+
+// certificate returns the key's certificate. A plugin shows it with a signature
+// and not before, so if there is none yet, it makes one for the artifact, which
+// is thrown away.
+func (s *Signer) certificate(ctx context.Context, artifact ocispec.Descriptor) (*x509.Certificate, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leaf == nil {
+		probe, err := s.make(ctx, artifact, nil)
+		if err != nil {
+			return nil, err
+		}
+		s.leaf = probe.Info.CertificateChain[0]
+	}
+	return s.leaf, nil
+}
+
+// SignedBefore returns which of an artifact's signatures is as good as one that
+// this signer would make now: intact, by the key's certificate, of this
+// artifact, with the same user metadata, and not expired.
+func (s *Signer) SignedBefore(ctx context.Context, from registry.SignatureSource, t registry.Target, most int) (ocispec.Descriptor, bool, error) {
+	manifests, err := from.Signatures(ctx, t, most)
+	var tooMany *registry.TooManySignaturesError
+	if err != nil && !errors.As(err, &tooMany) {
+		return ocispec.Descriptor{}, false, err
+	}
+	if len(manifests) == 0 {
+		return ocispec.Descriptor{}, false, nil
+	}
+	leaf, err := s.certificate(ctx, t.Desc)
+	if err != nil {
+		return ocispec.Descriptor{}, false, err
+	}
+	for _, manifest := range manifests {
+		same := false
+		err := from.Envelope(ctx, t, manifest, func(blob []byte, mediaType string) {
+			same = s.wouldMake(leaf, t.Desc, mediaType, blob)
+		})
+		if err == nil && same { // one that can't be read is no reason not to sign
+			return manifest, true, nil
+		}
+	}
+	return ocispec.Descriptor{}, false, nil
+}
+
+func (s *Signer) wouldMake(leaf *x509.Certificate, artifact ocispec.Descriptor, mediaType string, blob []byte) bool {
+	content, err := envelope.Open(mediaType, blob)
+	if err != nil {
+		return false
+	}
+	signed, err := envelope.SignedArtifact(content)
+	if err != nil {
+		return false
+	}
+	expiry, now := content.SignerInfo.SignedAttributes.Expiry, time.Now()
+	return content.SignerInfo.CertificateChain[0].Equal(leaf) && now.Before(leaf.NotAfter) &&
+		signed.Digest == artifact.Digest && signed.Size == artifact.Size && signed.MediaType == artifact.MediaType &&
+		maps.Equal(signed.Annotations, s.UserMetadata) &&
+		(expiry.IsZero() || now.Before(expiry))
+}

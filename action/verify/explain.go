@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/notaryproject/notation-core-go/revocation/result"
+	"github.com/notaryproject/notation-core-go/signature"
+	"github.com/notaryproject/notation-go/verifier/trustpolicy"
+	"github.com/notaryproject/notation-go/verifier/truststore"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/envelope"
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
+	"github.com/notation-pkcs11/notation-pkcs11/action/revocation"
+)
+
+// explanation is how a check of trust policies is put into words.
+type explanation struct {
+	kind   trustpolicy.ValidationType
+	found  func(*evaluation) string // of a check that passed
+	remedy func(*evaluation) string // of one that failed
+}
+
+// explanations has all checks of trust policies, in the order in which
+// notation makes them.
+var explanations = []explanation{
+	{trustpolicy.TypeIntegrity, (*evaluation).foundIntegrity, (*evaluation).remedyIntegrity},
+	{trustpolicy.TypeAuthenticity, (*evaluation).foundAuthenticity, (*evaluation).remedyAuthenticity},
+	{trustpolicy.TypeExpiry, (*evaluation).foundExpiry, (*evaluation).remedyExpiry},
+	{trustpolicy.TypeAuthenticTimestamp, (*evaluation).foundTimestamp, (*evaluation).remedyTimestamp},
+	{trustpolicy.TypeRevocation, (*evaluation).foundRevocation, (*evaluation).remedyRevocation},
+}
+
+// leaf is the certificate of the signer.
+func (e *evaluation) leaf() *x509.Certificate { return e.content.SignerInfo.CertificateChain[0] }
+
+// top is the last certificate of the signer's chain.
+func (e *evaluation) top() *x509.Certificate {
+	chain := e.content.SignerInfo.CertificateChain
+	return chain[len(chain)-1]
+}
+
+func (e *evaluation) foundIntegrity() string {
+	return fmt.Sprintf("the %s signature is that of the key of %q", e.claims.Algorithm, subjectOf(e.leaf()))
+}
+
+func (e *evaluation) remedyIntegrity() string {
+	return "the envelope is damaged, was changed, or was never a good one; sign the artifact again"
+}
+
+func (e *evaluation) foundAuthenticity() string {
+	found := fmt.Sprintf("%q is in trust store %s", subjectOf(e.anchor), e.store)
+	switch {
+	case slices.Contains(e.statement.policy.TrustedIdentities, "*"):
+		return found + `, and the trusted identity "*" is every signer`
+	case e.claims.Plugin != "":
+		return fmt.Sprintf("%s; the verification plugin %q may have a say in whose signatures count", found, e.claims.Plugin)
+	default:
+		return fmt.Sprintf("%s, and %q is a trusted identity", found, subjectOf(e.leaf()))
+	}
+}
+
+func (e *evaluation) remedyAuthenticity() string {
+	stores := e.trust.stores.of(e.storeKind(), e.statement.policy)
+	for _, store := range stores {
+		if e.trust.stores[store].err != nil {
+			return fmt.Sprintf("mend trust store %s", store)
+		}
+	}
+	switch {
+	case len(stores) == 0:
+		return fmt.Sprintf("statement %q names no trust store of type %s, which this signature needs", e.statement.policy.Name, e.storeKind())
+	case e.anchor == nil:
+		return fmt.Sprintf("if this signer is to be trusted, put the certificate of %q, SHA-256 %s, into %s",
+			subjectOf(e.top()), envelope.DescribeCertificate(e.top()).Thumbprint, strings.Join(stores, " or "))
+	default:
+		return fmt.Sprintf("if this signer is to be trusted, add %q to the trusted identities of statement %q",
+			"x509.subject: "+subjectOf(e.leaf()), e.statement.policy.Name)
+	}
+}
+
+// storeKind is the type of trust store that the signature's scheme needs.
+func (e *evaluation) storeKind() truststore.Type {
+	if e.content.SignerInfo.SignedAttributes.SigningScheme == signature.SigningSchemeX509SigningAuthority {
+		return truststore.TypeSigningAuthority
+	}
+	return truststore.TypeCA
+}
+
+func (e *evaluation) foundExpiry() string {
+	expiry := e.content.SignerInfo.SignedAttributes.Expiry
+	if expiry.IsZero() {
+		return "the signature does not expire"
+	}
+	return "the signature expires on " + expiry.UTC().Format(time.RFC1123)
+}
+
+func (e *evaluation) remedyExpiry() string { return "sign the artifact again" }
+
+func (e *evaluation) foundTimestamp() string {
+	if e.storeKind() == truststore.TypeSigningAuthority {
+		return "the certificates were valid when the signing authority signed, " + e.content.SignerInfo.SignedAttributes.SigningTime.UTC().Format(time.RFC1123)
+	}
+	if why := e.noTimestamp(); why != "" {
+		return fmt.Sprintf("the certificates are valid now, until %s; %s", e.end().UTC().Format(time.RFC1123), why)
+	}
+	return fmt.Sprintf("%q says that it was signed on %s, when the certificates were valid",
+		e.claims.Timestamp.Authority, e.claims.Timestamp.Time.UTC().Format(time.RFC1123))
+}
+
+// noTimestamp says why notation does not look at a timestamp; it is empty where
+// notation does.
+func (e *evaluation) noTimestamp() string {
+	switch {
+	case len(e.trust.stores.of(truststore.TypeTSA, e.statement.policy)) == 0:
+		return "timestamps don't count, for the statement names no trust store of type tsa"
+	case e.statement.policy.SignatureVerification.VerifyTimestamp == trustpolicy.OptionAfterCertExpiry && time.Now().Before(e.end()):
+		return "timestamps count once they have expired (verifyTimestamp)"
+	default:
+		return ""
+	}
+}
+
+// end is when the first certificate of the signer's chain expires.
+func (e *evaluation) end() time.Time {
+	end := e.leaf().NotAfter
+	for _, cert := range e.content.SignerInfo.CertificateChain {
+		if cert.NotAfter.Before(end) {
+			end = cert.NotAfter
+		}
+	}
+	return end
+}
+
+func (e *evaluation) remedyTimestamp() string {
+	stamped := e.claims.Timestamp != nil
+	tsa := len(e.trust.stores.of(truststore.TypeTSA, e.statement.policy)) > 0
+	switch {
+	case e.storeKind() == truststore.TypeSigningAuthority:
+		return "the signing authority signed with a certificate that was not valid; sign the artifact again"
+	case tsa && !stamped && time.Now().Before(e.end()):
+		return "sign the artifact again with timestamp_url, or set verifyTimestamp to afterCertExpiry in the policy"
+	case tsa && !stamped:
+		return "sign the artifact again, with certificates that are valid and with timestamp_url"
+	case tsa && e.tsaChain == nil:
+		return "put the root certificate of the timestamping authority into a trust store of type tsa that the statement names"
+	case tsa && revocation.HasUnknown(e.tsaResults):
+		return "make the runner reach the servers of the timestamping authority: " + strings.Join(silentServers(e.tsaResults), "; ")
+	case tsa:
+		return "sign the artifact again, with certificates that are valid then"
+	case stamped:
+		return "the signature has a timestamp: name a trust store of type tsa with the root certificate of its authority in the statement"
+	default:
+		return "sign the artifact again with certificates that are valid; with timestamp_url a signature outlives its certificates"
+	}
+}
+
+func (e *evaluation) foundRevocation() string {
+	counts := map[result.Result]int{}
+	for _, r := range e.revocation {
+		counts[r.Result]++
+	}
+	if counts[result.ResultOK] == 0 {
+		return "no certificate of the chain names an OCSP responder or a CRL, so none can have been revoked"
+	}
+	return fmt.Sprintf("of %d certificates %d are good by OCSP or CRL, and %d name neither",
+		len(e.revocation), counts[result.ResultOK], counts[result.ResultNonRevokable])
+}
+
+func (e *evaluation) remedyRevocation() string {
+	if revocation.HasUnknown(e.revocation) {
+		return "make the runner reach these servers: " + strings.Join(silentServers(e.revocation), "; ")
+	}
+	return "the issuer took the certificate back: find out why before you use the artifact, and sign it with another key"
+}
+
+// silentServers returns what came of servers that gave no good answer.
+func silentServers(results []*result.CertRevocationResult) []string {
+	var silent []string
+	for _, r := range results {
+		if r.Result != result.ResultUnknown {
+			continue
+		}
+		for _, server := range r.ServerResults {
+			if server.Error != nil {
+				silent = append(silent, fmt.Sprintf("%s %s: %v", server.RevocationMethod, envelope.Clip(server.Server), server.Error))
+			}
+		}
+	}
+	return silent
+}
+
+// revocations describes what was found out about the signer's certificates.
+func (e *evaluation) revocations() []report.Revocation {
+	var all []report.Revocation
+	for i, r := range e.revocation {
+		c := report.Revocation{
+			Subject: envelope.Clip(subjectOf(e.content.SignerInfo.CertificateChain[i])), Result: r.Result.String(), Method: r.RevocationMethod.String(),
+		}
+		for _, server := range r.ServerResults {
+			if server.Server != "" {
+				c.Servers = append(c.Servers, report.RevocationServer{
+					URL: envelope.Clip(server.Server), Method: server.RevocationMethod.String(), Error: report.Message(server.Error),
+				})
+			}
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// subjectOf is what to call a certificate.
+func subjectOf(cert *x509.Certificate) string {
+	if len(strings.TrimSpace(cert.Subject.String())) == 0 {
+		return "serial number " + cert.SerialNumber.Text(16)
+	}
+	return envelope.Clip(cert.Subject.String())
+}

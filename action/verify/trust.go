@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/notaryproject/notation-go/dir"
+	"github.com/notaryproject/notation-go/verifier/trustpolicy"
+	"github.com/notaryproject/notation-go/verifier/truststore"
+
+	"github.com/notation-pkcs11/notation-pkcs11/internal/guardedfile"
+)
+
+// TrustOptions are the inputs that say whom to trust. There are two ways: a
+// trust policy with a trust store, each from its input or else from notation's
+// own directory; or certificates, which need no file at all.
+type TrustOptions struct {
+	Policy string // trust_policy: a path, or the JSON itself
+	Store  string // trust_store: the directory that has x509 in it
+
+	Certificates  string   // trusted_certificates: PEM, or paths one a line
+	Identities    []string // trusted_identities: as in a policy; none means *
+	Level         string   // verification_level; empty means strict
+	TimestampRoot string   // timestamp_root_cert: PEM, or paths one a line; of the second way alone
+
+	NotationDir string // notation's own configuration directory; it is only read
+}
+
+// Trust is whom to trust: a valid trust policy, with the certificates of all
+// trust stores that it names. It is complete before the first request and never
+// changes, so nothing that a registry says can widen it.
+type Trust struct {
+	policy *trustpolicy.Document
+	stores certificateStores
+	// Warnings are what a user should know although the policy is valid.
+	Warnings []string
+	// applicable remembers what statementFor found: repository to *statement.
+	applicable sync.Map
+}
+
+// LoadTrust reads and checks the policy and the stores. It makes no request.
+func LoadTrust(o TrustOptions) (*Trust, error) {
+	if o.Certificates != "" {
+		return trustCertificates(o)
+	}
+	if len(o.Identities) > 0 || o.Level != "" {
+		return nil, errors.New("trusted_identities and verification_level go with trusted_certificates, which is not set; " +
+			"a trust policy says both for itself")
+	}
+	return trustPolicy(o)
+}
+
+// Names in the policy that [trustCertificates] writes.
+const (
+	inputStatement      = "inputs"
+	inputStore          = "trusted_certificates"
+	inputTimestampStore = "timestamp_root_cert"
+)
+
+// trustCertificates makes a policy of one statement for all repositories.
+func trustCertificates(o TrustOptions) (*Trust, error) {
+	if o.Policy != "" || o.Store != "" {
+		return nil, errors.New("trusted_certificates is set, and trust_policy or trust_store too; set what is meant: " +
+			"the certificates, or a policy with its store")
+	}
+	certs, err := ReadCertificates(inputStore, o.Certificates, truststore.TypeCA)
+	if err != nil {
+		return nil, err
+	}
+	t := &Trust{stores: certificateStores{}}
+	ca := t.stores.add(truststore.TypeCA, inputStore, certs)
+	statement := trustpolicy.TrustPolicy{
+		Name:                  inputStatement,
+		RegistryScopes:        []string{"*"},
+		SignatureVerification: trustpolicy.SignatureVerification{VerificationLevel: o.Level},
+		TrustStores:           []string{ca},
+		TrustedIdentities:     o.Identities,
+	}
+	if o.Level == "" {
+		statement.SignatureVerification.VerificationLevel = trustpolicy.LevelStrict.Name
+	}
+	if len(o.Identities) == 0 {
+		statement.TrustedIdentities = []string{"*"}
+		if slices.ContainsFunc(certs, func(c *x509.Certificate) bool { return c.IsCA }) {
+			t.Warnings = append(t.Warnings, "trusted_identities is not set: a signature counts whoever it is by, "+
+				"as long as one of the trusted_certificates vouches for the signer")
+		}
+	}
+	if o.TimestampRoot != "" {
+		roots, err := ReadCertificates(inputTimestampStore, o.TimestampRoot, truststore.TypeTSA)
+		if err != nil {
+			return nil, err
+		}
+		statement.TrustStores = append(statement.TrustStores, t.stores.add(truststore.TypeTSA, inputTimestampStore, roots))
+		// Not always: signatures from before timestamp_url was set would fail.
+		statement.SignatureVerification.VerifyTimestamp = trustpolicy.OptionAfterCertExpiry
+	}
+	t.policy = &trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{statement}}
+	if err := t.policy.Validate(); err != nil {
+		return nil, fmt.Errorf("trusted_identities and verification_level: %w", err)
+	}
+	return t, nil
+}
+
+// trustPolicy reads a policy and the stores that it names.
+func trustPolicy(o TrustOptions) (*Trust, error) {
+	source, content, err := readPolicy(o)
+	if err != nil {
+		return nil, err
+	}
+	t := &Trust{}
+	if t.policy, t.Warnings, err = parsePolicy(content); err != nil {
+		return nil, fmt.Errorf("%s: %w", source, err)
+	}
+	folder, err := storeFolder(o, t.policy)
+	if err != nil {
+		return nil, err
+	}
+	t.stores = loadStores(folder, t.policy)
+	for _, name := range t.stores.names() {
+		if err := t.stores[name].err; err != nil {
+			t.Warnings = append(t.Warnings, fmt.Sprintf("trust store %s: %v", name, err))
+		}
+	}
+	return t, nil
+}
+
+// maxPolicySize is far more than a policy with a statement for each repository
+// of a large registry has.
+const maxPolicySize = 4 << 20
+
+// readPolicy returns the text of the policy, and what to call it in errors.
+func readPolicy(o TrustOptions) (source string, content []byte, err error) {
+	if strings.HasPrefix(strings.TrimSpace(o.Policy), "{") {
+		return "trust_policy", []byte(o.Policy), nil
+	}
+	path := o.Policy
+	lookUp := os.Stat
+	if path == "" {
+		path = filepath.Join(o.NotationDir, dir.PathTrustPolicy)
+		lookUp = os.Lstat // notation refuses a symbolic link there
+	}
+	info, err := lookUp(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && o.Policy == "":
+		return "", nil, fmt.Errorf("there is nobody to trust: trust_policy and trusted_certificates are not set, "+
+			"and notation has no trust policy here (%s)", path)
+	case err != nil:
+		return "", nil, fmt.Errorf("trust_policy is neither JSON nor a file that can be read: %w", err)
+	case !info.Mode().IsRegular():
+		return "", nil, fmt.Errorf("trust policy %s is not a regular file", path)
+	}
+	content, err = guardedfile.Read(path, maxPolicySize)
+	if err != nil {
+		return "", nil, fmt.Errorf("trust policy: %w", err)
+	}
+	return "trust policy " + path, content, nil
+}
+
+// parsePolicy parses and validates a policy. Unlike notation it does not ignore
+// what follows the JSON, and warns of keys that mean nothing.
+func parsePolicy(content []byte) (*trustpolicy.Document, []string, error) {
+	var policy trustpolicy.Document
+	if err := json.Unmarshal(content, &policy); err != nil {
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			line := 1 + strings.Count(string(content[:syntax.Offset]), "\n")
+			return nil, nil, fmt.Errorf("line %d: %w", line, err)
+		}
+		return nil, nil, err
+	}
+	if err := policy.Validate(); err != nil {
+		return nil, nil, err
+	}
+	var warnings []string
+	strict := json.NewDecoder(strings.NewReader(string(content)))
+	strict.DisallowUnknownFields()
+	if err := strict.Decode(new(trustpolicy.Document)); err != nil {
+		warnings = append(warnings, fmt.Sprintf("trust policy: %v, which is ignored", strings.TrimPrefix(err.Error(), "json: ")))
+	}
+	return &policy, warnings, nil
+}
