@@ -63,6 +63,9 @@ type Action struct {
 	// CacheDir is where runs on this machine leave each other notes of what they
 	// have begun. Empty: in the user's cache directory.
 	CacheDir string
+
+	// listingLimit is [publish.Options.Limit].
+	listingLimit time.Duration
 }
 
 // Main does one run and returns the exit code: 0 if all went well, 1 if
@@ -123,8 +126,7 @@ Exit status: 0 all good, 1 something failed to sign or verify, 2 wrong inputs.`,
 	return command
 }
 
-// run does a run and tells all who want to know. The error is a mistake in the
-// inputs.
+// run does a run and delivers its report. The error is a mistake in the inputs.
 func (a *Action) run(ctx context.Context, in inputs) (code int, err error) {
 	console := a.console()
 	key := a.chooseKey(in)

@@ -36,7 +36,8 @@ type runWorld struct {
 	env      map[string]string
 	getenv   func(string) string // the environment of the built-in plugin
 
-	notationDir string // empty: none
+	notationDir  string        // empty: none
+	listingLimit time.Duration // zero: the program's own
 }
 
 func newRunWorld(t *testing.T) *runWorld {
@@ -108,6 +109,8 @@ func (w *runWorld) run(t *testing.T, inputs map[string]string, args ...string) r
 		Unsetenv:    func(name string) error { r.unset = append(r.unset, name); return nil },
 		NotationDir: cmp.Or(w.notationDir, w.path("notation")),
 		CacheDir:    w.path("cache"),
+
+		listingLimit: w.listingLimit,
 	}
 	before := len(w.registry.Requests())
 	r.code = a.Main(t.Context(), args)

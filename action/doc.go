@@ -6,10 +6,15 @@
 //
 // Start with [Action], whose Main is one run. inputTable in inputs.go is the one
 // source of its inputs: flags, environment, action.yml and the reference in docs/
-// follow from it. A run (run.go) resolves all artifacts, signs them (signer.go),
-// pushes the signatures (push.go, index.go), verifies what is then in the
-// registry (trust.go, verify.go, explain.go), and hands what it found to package
-// report (reporting.go), which renders it.
+// follow from it. What can be checked is checked before the first request
+// (prepare.go); then a run (run.go) takes all artifacts through its stages. Each
+// stage is a room of its own, and this package only wires them:
+//
+//   - registry: repositories, what is in them, and how they are spoken to
+//   - sign: envelopes with one key, in a plugin or in files
+//   - publish: writing that loses nothing
+//   - verify: the trust policy, and what it comes to
+//   - report: what the run found, and how it is shown
 //
 // The package knows no PKCS#11. It signs through the SignPlugin of the plugin
 // framework, and the plugin that the executable brings along is one like others.

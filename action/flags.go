@@ -65,6 +65,9 @@ func flagSections(values map[string]*flagValue) []flagSection {
 // for the name of the value.)
 func (i input) usage() string {
 	text := strings.ReplaceAll(i.text, "`", "")
+	if i.example != "" && !strings.Contains(i.example, "${{") { // which is of workflows
+		text += fmt.Sprintf(" Example: %s.", i.example)
+	}
 	if i.secret {
 		text += fmt.Sprintf(" Others on this machine can see command lines, so better set %s in the environment.", i.variable())
 	}

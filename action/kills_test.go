@@ -42,7 +42,7 @@ func init() {
 	if err := json.Unmarshal([]byte(encoded), &task); err != nil {
 		panic(err)
 	}
-	plugin, err := softplugin.ReadSoftPlugin(task.Key)
+	plugin, err := softplugin.Read(task.Key)
 	if err != nil {
 		panic(err)
 	}

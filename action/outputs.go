@@ -27,7 +27,7 @@ const (
 	outputReport           = "report"
 )
 
-// deliver writes the report to everybody. What can't be written is a warning:
+// deliver writes outputs, summary, report and log. What can't be written is a warning:
 // the signatures are made.
 func deliver(console *report.Console, file *report.File, r *report.Report) {
 	warn := func(err error) {

@@ -37,7 +37,7 @@ type preparation struct {
 	warnings     []string
 }
 
-// prepare checks what can be checked beforehand. Its errors are mistakes in the
+// prepare checks what can be checked before the first request. Its errors are mistakes in the
 // inputs.
 func (a *Action) prepare(ctx context.Context, in inputs, key chosenKey, builtIn BuiltIn) (_ *preparation, err error) {
 	p := &preparation{inputs: in, chosen: key, action: a, builtIn: builtIn}
@@ -141,13 +141,13 @@ func (p *preparation) prepareKey(ctx context.Context) error {
 		p.setKey(key)
 		return nil
 	case in.pluginURL != "":
-		source := sign.PluginSource{in.pluginName, in.pluginURL, in.pluginChecksum}
+		source := sign.PluginSource{Name: in.pluginName, URL: in.pluginURL, Checksum: in.pluginChecksum}
 		p.key = func(ctx context.Context) (sign.Key, error) {
 			plugin, err := source.Fetch(ctx, http.DefaultTransport, p.folder)
 			if err != nil {
 				return nil, err
 			}
-			return sign.PluginKey{sign.NewOncePlugin(plugin), in.keyID, in.pluginConfig}, nil
+			return sign.NewPluginKey(plugin, in.keyID, in.pluginConfig), nil
 		}
 		return nil
 	default:
@@ -166,7 +166,7 @@ func (p *preparation) preparePluginKey(ctx context.Context, name, id string, con
 	if err != nil {
 		return err
 	}
-	p.setKey(sign.PluginKey{sign.NewOncePlugin(plugin), id, config})
+	p.setKey(sign.NewPluginKey(plugin, id, config))
 	return nil
 }
 
@@ -180,7 +180,7 @@ func (p *preparation) prepareBuiltIn(id string, config map[string]string) error 
 	if err := p.builtIn.Check(id, config); err != nil {
 		return fmt.Errorf("the key: %w", sign.UnwrapPluginError(err))
 	}
-	p.setKey(sign.PluginKey{sign.NewOncePlugin(p.builtIn), id, config})
+	p.setKey(sign.NewPluginKey(p.builtIn, id, config))
 	return nil
 }
 
@@ -235,7 +235,7 @@ func (p *preparation) start(ctx context.Context, progress func(stage string, don
 			Expiry:       in.expiry,
 			Timestamping: p.timestamping,
 		}
-		r.pusher = publish.New(publish.Options{Client: r.registries, Mode: in.referrersTag, Journal: p.action.journalDir()})
+		r.pusher = publish.New(publish.Options{Client: r.registries, Mode: in.referrersTag, Journal: p.action.journalDir(), Limit: p.action.listingLimit})
 	}
 	if in.mode.verifies() {
 		var err error

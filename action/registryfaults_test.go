@@ -209,7 +209,7 @@ func (w *faultWorld) signing(t *testing.T, c faultCase, repository string) (well
 	}
 
 	proxy.Heal()
-	inputs["INPUT_TIMEOUT"] = "2m"
+	inputs["INPUT_TIMEOUT"], runner.listingLimit = "2m", 0
 	again := runner.run(t, inputs)
 	if again.code != exitSuccess || again.artifact.Signed == nil {
 		t.Fatalf("the next run: exit code %d: %s", again.code, again.artifact.Error)
@@ -233,6 +233,9 @@ func (w *faultWorld) meet(t *testing.T, c faultCase, inputs map[string]string, r
 		proxy := startFaults(t, c.kind)
 		c.inject(proxy)
 		runner := w.runner(t, c.kind, w.signer)
+		if c.times == 0 { // what never ends need not be tried for a minute
+			runner.listingLimit = 5 * time.Second
+		}
 		inputs["INPUT_TARGET_ARTIFACT_REFERENCE"] = proxy.Host + "/" + reference
 		inputs["INPUT_TIMEOUT"] = c.timeout.String()
 		start := time.Now()

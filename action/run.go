@@ -232,8 +232,8 @@ func (r *run) sign(ctx context.Context, a *artifact) error {
 	return nil
 }
 
-// settle has the last look at what was pushed. Who is not listed for good has
-// failed after all. The timeout is not for this: a look that comes too soon says
+// settle has the last look at what was pushed. A signature that is not listed for
+// good has failed after all. The timeout is not for this: a look that comes too soon says
 // nothing, and each index has a limit of its own.
 func (r *run) settle(ctx context.Context, artifacts []*artifact) error {
 	var others []error
@@ -270,7 +270,7 @@ func (r *run) verify(ctx context.Context, a *artifact) error {
 	ours := slices.IndexFunc(v.Signatures, func(s report.Signature) bool { return s.Digest == a.Signed.Digest })
 	switch {
 	case ours < 0 && len(v.Signatures) < r.inputs.maxSignatures:
-		unlisted := &publish.UnlistedError{a.target, []digest.Digest{digest.Digest(a.Signed.Digest)}, errors.New("the registry took it and doesn't list it")}
+		unlisted := &publish.UnlistedError{Artifact: a.target, Signatures: []digest.Digest{digest.Digest(a.Signed.Digest)}, Err: errors.New("the registry took it and doesn't list it")}
 		a.Signed = nil
 		return unlisted
 	case ours < 0:

@@ -34,7 +34,7 @@ func TestOnlyAnUnlistedSignatureIsNotSigned(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			app := registry.Target{Ref: orasregistry.Reference{Registry: "r.example", Repository: "app", Reference: digest.FromString("app").String()}}
 			r := run{pusher: settling(func(context.Context) []error {
-				return []error{&publish.UnlistedError{app, []digest.Digest{lost}, errors.New("dropped")}}
+				return []error{&publish.UnlistedError{Artifact: app, Signatures: []digest.Digest{lost}, Err: errors.New("dropped")}}
 			})}
 			a := &artifact{Artifact: report.Artifact{Signed: &report.Signed{Digest: ours.String()}}}
 			a.resolved(app)

@@ -17,7 +17,7 @@ import (
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
-// What stands in inputTable as set: each returns the parser of one kind of
+// The parsers of inputTable, its column set: each returns the parser of one kind of
 // value, for the field that field selects.
 
 func text(field func(*inputs) *string) func(*inputs, string) error {
@@ -87,7 +87,7 @@ func choice[T ~string](field func(*inputs) *T, words ...T) func(*inputs, string)
 	}
 }
 
-// named takes a word for what it stands for.
+// named replaces a word by its meaning.
 func named(field func(*inputs) *string, meanings map[string]string) func(*inputs, string) error {
 	return func(in *inputs, value string) error {
 		meaning, known := meanings[value]

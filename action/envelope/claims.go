@@ -26,8 +26,8 @@ import (
 
 // Bounds of what is kept of an envelope, which can be megabytes of anything.
 const (
-	MaxClaim    = 1 << 10 // bytes
-	MaxMetadata = 64
+	maxClaim    = 1 << 10 // bytes
+	maxMetadata = 64
 	maxChain    = 16
 )
 
@@ -163,15 +163,15 @@ func timeOrNil(t time.Time) *time.Time {
 
 // Clip bounds a text. It copies it, so that the envelope can be forgotten.
 func Clip(text string) string {
-	if len(text) > MaxClaim {
-		text = strings.ToValidUTF8(text[:MaxClaim], "") + "…"
+	if len(text) > maxClaim {
+		text = strings.ToValidUTF8(text[:maxClaim], "") + "…"
 	}
 	return strings.Clone(text)
 }
 
 // ClipError bounds an error, which may repeat what is in an envelope.
 func ClipError(err error) error {
-	if err == nil || len(err.Error()) <= MaxClaim {
+	if err == nil || len(err.Error()) <= maxClaim {
 		return err
 	}
 	return errors.New(Clip(err.Error()))
@@ -184,8 +184,8 @@ func clipMetadata(metadata map[string]string) map[string]string {
 		return nil
 	}
 	keys := slices.Sorted(maps.Keys(metadata))
-	clipped := make(map[string]string, min(len(keys), MaxMetadata))
-	for _, key := range keys[:min(len(keys), MaxMetadata)] {
+	clipped := make(map[string]string, min(len(keys), maxMetadata))
+	for _, key := range keys[:min(len(keys), maxMetadata)] {
 		clipped[Clip(key)] = Clip(metadata[key])
 	}
 	return clipped

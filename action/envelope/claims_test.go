@@ -18,6 +18,24 @@ import (
 	"github.com/notation-pkcs11/notation-pkcs11/testenv/signed"
 )
 
+func TestClaimsAreBounded(t *testing.T) {
+	long := map[string]string{}
+	for i := range 2 * maxMetadata {
+		long[string(rune('a'+i%26))+strings.Repeat("k", 2*maxClaim+i)] = strings.Repeat("v", 2*maxClaim)
+	}
+	signer := pki.New(t, "signer", pki.New(t, "root", nil, pki.AsAuthority), pki.AsSigner)
+	blob, mediaType := signed.Envelope(t, signer, ocispec.DescriptorEmptyJSON, signed.How{Metadata: long})
+	got := ReadClaims(mediaType, blob, nil).UserMetadata
+	if len(got) == 0 || len(got) > maxMetadata {
+		t.Errorf("%d entries", len(got))
+	}
+	for key, value := range got {
+		if most := maxClaim + len("…"); len(key) > most || len(value) > most {
+			t.Errorf("an entry of %d and %d bytes", len(key), len(value))
+		}
+	}
+}
+
 // FuzzEnvelope reads hostile envelopes. What is said of one is bounded, can be
 // written as a report, and is what notation verifies if it has integrity.
 func FuzzEnvelope(f *testing.F) {
@@ -55,7 +73,7 @@ func FuzzEnvelope(f *testing.F) {
 		for key, value := range c.UserMetadata {
 			texts = append(texts, key, value)
 		}
-		if longest := slices.MaxFunc(texts, func(a, b string) int { return len(a) - len(b) }); len(longest) > MaxClaim+len("…") || len(c.Certificates) > maxChain || len(c.UserMetadata) > MaxMetadata {
+		if longest := slices.MaxFunc(texts, func(a, b string) int { return len(a) - len(b) }); len(longest) > maxClaim+len("…") || len(c.Certificates) > maxChain || len(c.UserMetadata) > maxMetadata {
 			t.Errorf("%d bytes of a text, %d certificates, %d entries", len(longest), len(c.Certificates), len(c.UserMetadata))
 		}
 		if err := (&report.Report{Artifacts: []report.Artifact{{Inspection: &report.Inspection{

@@ -27,7 +27,7 @@ func WithGrace(run context.Context) (context.Context, context.CancelFunc) {
 func finishing(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
 	release := cancel
-	if deadline, ok := parent.Deadline(); ok { // said beforehand, so that nobody begins to wait beyond it
+	if deadline, ok := parent.Deadline(); ok { // set early, so that no retry begins to wait beyond it
 		ctx, release = context.WithDeadline(ctx, deadline.Add(Grace))
 	}
 	stop := context.AfterFunc(parent, func() { time.AfterFunc(Grace, cancel) })

@@ -18,7 +18,7 @@ import (
 )
 
 // pace are the times that an [indexWriter] goes by. What they guarantee, and why
-// it can't be more, stands in docs/guarantees.md.
+// it can't be more, is in docs/guarantees.md.
 type pace struct {
 	stall  time.Duration // an index that was read longer ago is read again before it is written over
 	window time.Duration // the least time between the last write and the last look
@@ -46,21 +46,21 @@ const (
 )
 
 // indexWriter adds entries to a referrers index that others write too. Registries
-// have no lock and, nearly all of them, no compare-and-swap: who writes the index
-// drops what was added since he read it. So an entry that is written is not an
+// have no lock and, nearly all of them, no compare-and-swap: a writer that writes the
+// index drops what others added since it read the index. So an entry that is written is not an
 // entry that stays, and the writer looks again: settle returns when no other
-// writer can have an index in his hands that is older than the entries.
+// writer can hold an index that is older than the entries.
 //
 // Several goroutines may add at once; one of them writes for all that wait.
 type indexWriter struct {
 	tag  indexTag
 	pace pace
-	turn chan struct{} // held by the one who reads and writes the index
+	turn chan struct{} // held by the goroutine that reads and writes the index
 
 	mu     sync.Mutex
 	wanted []ocispec.Descriptor // what must be listed
 
-	// Of the one who has the turn:
+	// Of the goroutine that has the turn:
 	listed         map[digest.Digest]bool // of wanted: was seen in the index, or was written
 	current        digest.Digest          // of the index as it was last read or written
 	known          bool                   // current is set
@@ -75,7 +75,7 @@ func newIndexWriter(tag indexTag, pace pace) *indexWriter {
 }
 
 // add puts an entry into the index. It may get lost again until settle returns.
-// After an error nobody goes on trying.
+// After an error the entry is given up.
 func (w *indexWriter) add(ctx context.Context, entry ocispec.Descriptor) (err error) {
 	w.enqueue(entry)
 	defer func() {
@@ -88,7 +88,7 @@ func (w *indexWriter) add(ctx context.Context, entry ocispec.Descriptor) (err er
 	}
 	defer w.release()
 	if w.listed[entry.Digest] {
-		return nil // somebody wrote it while we waited
+		return nil // another goroutine wrote it in the meantime
 	}
 	return w.update(ctx)
 }
@@ -217,8 +217,8 @@ func (w *indexWriter) window() time.Duration {
 }
 
 // settled reports, after a look that was asked for at a time and found our entries,
-// whether nobody can have an index in his hands that lacks them: it did not change
-// for a window, so who read an older one has written it by now. An index that
+// whether no writer can hold an index that lacks them: it did not change for a
+// window, so a writer that read an older one has written it by now. An index that
 // others change all the time must do with that our entries were there at each of
 // many looks.
 func (w *indexWriter) settled(asked time.Time) bool {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -38,6 +39,10 @@ type Options struct {
 	// until they are listed. Empty: none, and what a killed run leaves behind
 	// is not found again.
 	Journal string
+
+	// Limit is how long an entry of a referrers index is tried to get listed, and
+	// watched when others keep dropping it. Zero: a minute.
+	Limit time.Duration
 }
 
 // Pusher pushes signatures so that none is lost. Its methods may be called
@@ -81,14 +86,15 @@ type Pushed struct {
 	Warnings []string // what went wrong, although the signature is where it should be
 }
 
-// UnlistedError is of signatures that are in the registry, but that nobody finds
-// there, because the referrers index does not list them.
+// UnlistedError is of signatures that are in the registry, but can't be found there,
+// because the referrers index does not list them.
 type UnlistedError struct {
 	Artifact   registry.Target
 	Signatures []digest.Digest // of the signature manifests
 	Err        error
 }
 
+// Error implements error.
 func (e *UnlistedError) Error() string {
 	names := make([]string, len(e.Signatures))
 	for i, d := range e.Signatures {
@@ -97,13 +103,19 @@ func (e *UnlistedError) Error() string {
 	return fmt.Sprintf("signature %s of %s is in the registry, but not in the artifact's referrers index, so verification won't find it; sign again: %v", strings.Join(names, " and "), e.Artifact, e.Err)
 }
 
+// Unwrap returns why they are not listed.
 func (e *UnlistedError) Unwrap() error { return e.Err }
 
+// New returns a pusher. It sends no request.
 func New(options Options) *Pusher {
+	pace := defaultPace
+	if options.Limit > 0 {
+		pace.limit = options.Limit
+	}
 	return &Pusher{
 		client:       options.Client,
 		force:        options.Mode == "true",
-		pace:         defaultPace,
+		pace:         pace,
 		journal:      openJournal(options.Journal),
 		repositories: map[string]*signatureStore{},
 		indexes:      map[string]*subjectIndex{},
@@ -113,7 +125,7 @@ func New(options Options) *Pusher {
 // Push stores a signature of an artifact: the envelope, a signature manifest with
 // the annotations, and, where the registry has no Referrers API, an entry in the
 // artifact's referrers index. A context that ends stops it before the manifest is
-// stored; what comes after that is finished. An error of type *unlistedError says
+// stored; what comes after that is finished. An error of type *UnlistedError says
 // that the signature is stored, but not listed.
 func (p *Pusher) Push(ctx context.Context, t registry.Target, envelope []byte, mediaType string, annotations map[string]string) (Pushed, error) {
 	result, err := p.store(registry.CountRequests(toPush(ctx, t.Ref)), t, envelope, mediaType, annotations)
@@ -141,7 +153,7 @@ func (p *Pusher) store(ctx context.Context, t registry.Target, envelope []byte, 
 	}
 	ctx, cancel := finishing(ctx)
 	defer cancel()
-	entry := desc // as it stands in an index
+	entry := desc // as an index has it
 	entry.ArtifactType, entry.Annotations = registry.ArtifactTypeSignature, annotations
 	note := ""
 	if p.force || !repository.api.Load() {
@@ -182,7 +194,7 @@ func (p *Pusher) note(t registry.Target, entry ocispec.Descriptor, result *Pushe
 }
 
 // Settle has the last look at all referrers indexes that the run has written, and
-// puts back what others' updates dropped. Each error is an *unlistedError.
+// puts back what others' updates dropped. Each error is an *UnlistedError.
 func (p *Pusher) Settle(ctx context.Context) []error {
 	p.mu.Lock()
 	indexes := slices.Collect(maps.Values(p.indexes))

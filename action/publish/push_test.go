@@ -442,7 +442,7 @@ func TestConditionalRequestsKeepWhatOthersAdd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	direct.Client = r.Client
+	direct.Client = app.Repo.Client
 	p := New(Options{Client: r})
 	var want []ocispec.Descriptor
 	for i := range 2 { // over no index, and over one

@@ -11,6 +11,8 @@ import (
 	"net/url"
 
 	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry"
+	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
@@ -70,4 +72,59 @@ func adviceOn(status int) string {
 		}
 	}
 	return ""
+}
+
+// accessError is a registry's refusal, with what is needed to fix it.
+type accessError struct {
+	Status     int // 401 or 403
+	Repository registry.Reference
+	Pushing    bool
+	Anonymous  bool   // no credentials were sent
+	Source     string // of the credentials, or why there are none
+	Err        error
+}
+
+func (e *accessError) Error() string {
+	todo, lacks := "reading", "the right to read it"
+	if e.Pushing {
+		todo, lacks = "pushing to", "the right to push"
+		if e.Repository.Registry == "ghcr.io" {
+			lacks = "\"packages: write\" in the job's permissions"
+		}
+	} else if e.Repository.Registry == "ghcr.io" {
+		lacks = "\"packages: read\" in the job's permissions"
+	}
+	if e.Anonymous {
+		lacks = "a login (registry_username and registry_password, or docker login before), then " + lacks
+	}
+	return fmt.Sprintf("the registry refused %s %s (%d); credentials: %s; what usually lacks is %s: %v", todo, e.Repository, e.Status, e.Source, lacks, e.Err)
+}
+
+func (e *accessError) Unwrap() error { return e.Err }
+
+// Explain takes secrets out of a registry's error, and adds what to do, and to a
+// refusal where the credentials came from.
+func (r *Client) Explain(ctx context.Context, repository registry.Reference, pushing bool, err error) error {
+	err = r.sent.redact(err)
+	status := http.StatusUnauthorized
+	var response *errcode.ErrorResponse
+	var explained *accessError
+	switch {
+	case errors.As(err, &explained):
+		return err
+	case errors.Is(err, auth.ErrBasicCredentialNotFound):
+	case errors.As(err, &response) && (response.StatusCode == http.StatusUnauthorized || response.StatusCode == http.StatusForbidden):
+		status = response.StatusCode
+	default:
+		return advise(ctx, err)
+	}
+	repository.Reference = ""
+	l := r.login(repository.Host())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	source := "none, the registry did not ask for any"
+	if l.known {
+		source = l.source
+	}
+	return &accessError{status, repository, pushing, l.credential == auth.EmptyCredential, source, err}
 }

@@ -206,7 +206,7 @@ func TestRedirectToThisMachineIsRefused(t *testing.T) {
 			return redirect
 		})
 		r, _ := pushedImage(t, host, "v1", registry.PushImage)
-		gate := r.Client.Client.Transport.(*transport).withoutRetry.(secretRecorder).RoundTripper.(*redirectGuard)
+		gate := r.client.Client.Transport.(*transport).withoutRetry.(secretRecorder).RoundTripper.(*redirectGuard)
 		gate.scopes[host] = public
 		redirect = true
 		if _, err := r.Resolve(t.Context(), host+"/app:v1"); err == nil || !strings.Contains(err.Error(), "on loopback") {
@@ -231,14 +231,14 @@ func TestRedirectDoesNotUseAConnectionThatIsKept(t *testing.T) {
 		return redirect
 	})
 	r, _ := pushedImage(t, host, "v1", registry.PushImage)
-	resp, err := r.Client.Client.Get(address)
+	resp, err := r.client.Client.Get(address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := resp.Body.Close(); err != nil {
 		t.Fatal(err)
 	}
-	r.Client.Client.Transport.(*transport).withoutRetry.(secretRecorder).RoundTripper.(*redirectGuard).scopes[host] = public
+	r.client.Client.Transport.(*transport).withoutRetry.(secretRecorder).RoundTripper.(*redirectGuard).scopes[host] = public
 	redirect = true
 	if _, err := r.Resolve(t.Context(), host+"/app:v1"); err == nil || !strings.Contains(err.Error(), "on loopback") || asked.Load() != 1 {
 		t.Errorf("asked %d times, %v", asked.Load(), err)

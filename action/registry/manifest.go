@@ -40,7 +40,10 @@ type BusyError struct {
 	Err   error
 }
 
+// Error implements error.
 func (e *BusyError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the answer.
 func (e *BusyError) Unwrap() error { return e.Err }
 
 // ErrUnconfirmed404 says that a 404 did not come with a reason, as registries give one:
@@ -142,8 +145,9 @@ func SendManifest(repo *remote.Repository, req *http.Request, mediaType string, 
 	return ManifestAnswer{}, refusal(resp)
 }
 
-// NewManifestRequest asks for the right to pull, which all need; who writes asks for
-// more, see [publish.toPush].
+// NewManifestRequest returns a request for a manifest, by tag or digest. Its scope is
+// to pull; what writes adds more to the context
+// ([oras.land/oras-go/v2/registry/remote/auth.AppendRepositoryScope]).
 func NewManifestRequest(ctx context.Context, method string, repo *remote.Repository, reference string, content []byte) (*http.Request, error) {
 	scheme := "https"
 	if repo.PlainHTTP {
@@ -169,35 +173,6 @@ func refusal(resp *http.Response) error {
 		return &BusyError{RetryAfter(resp), failed}
 	}
 	return failed
-}
-
-// SignatureConfig is the config of each signature manifest: "{}".
-var SignatureConfig = ocispec.Descriptor{
-	MediaType: ArtifactTypeSignature,
-	Digest:    ocispec.DescriptorEmptyJSON.Digest,
-	Size:      ocispec.DescriptorEmptyJSON.Size,
-}
-
-// SignatureManifest returns a signature manifest as notation writes it, byte for
-// byte.
-func SignatureManifest(subject, envelope ocispec.Descriptor, annotations map[string]string) (ocispec.Descriptor, []byte, error) {
-	manifest := ocispec.Manifest{
-		MediaType:   ocispec.MediaTypeImageManifest,
-		Config:      SignatureConfig,
-		Layers:      []ocispec.Descriptor{envelope},
-		Subject:     &subject,
-		Annotations: annotations,
-	}
-	manifest.SchemaVersion = 2
-	content, err := json.Marshal(manifest)
-	if err != nil {
-		return ocispec.Descriptor{}, nil, err
-	}
-	desc := DescriptorOf(ocispec.MediaTypeImageManifest, content)
-	if desc.Size > maxManifestBytes {
-		return ocispec.Descriptor{}, nil, errors.New("its annotations are too large for a manifest")
-	}
-	return desc, content, nil
 }
 
 // DescriptorOf describes a content, by its SHA-256.

@@ -13,9 +13,9 @@ import (
 	"sync"
 )
 
-// sentSecrets are what a run has proved to registries who it is with. Some of them,
-// and what stands before them, repeat the request when they refuse it; that would go
-// into the log, the summary and the report. Its methods may be called concurrently.
+// sentSecrets are the credentials and tokens that a run has sent. Some registries, and
+// proxies before them, repeat the request when they refuse it; that would go into
+// the log, the summary and the report. Its methods may be called concurrently.
 type sentSecrets struct {
 	mu  sync.Mutex
 	all map[string]bool

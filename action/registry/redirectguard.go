@@ -20,8 +20,8 @@ import (
 // judged by oras-go.)
 type redirectGuard struct {
 	direct *http.Transport
-	// redirected are for requests that follow a redirect, by the reach of who
-	// redirected us: a connection that is kept for the next such request was
+	// redirected are for requests that follow a redirect, by the address scope of
+	// the host that sent it: a connection that is kept for the next such request was
 	// admitted for it too, while one of direct was admitted for none.
 	redirected [local + 1]*http.Transport
 	plain      func(host string) bool // may be spoken to over plain HTTP
@@ -37,9 +37,9 @@ func (e guardError) Error() string { return string(e) }
 
 func refused(format string, args ...any) error { return guardError(fmt.Sprintf(format, args...)) }
 
-// dial tells the dialer who is dialled, and who redirected us there.
+// dial tells the dialer which host is dialled, and which host redirected us there.
 type dial struct {
-	to, from string       // host:port; from is empty where nobody did
+	to, from string       // host:port; from is empty without a redirect
 	scope    addressScope // of from
 }
 

@@ -12,8 +12,10 @@ import (
 // package fmt calls no methods there.
 type Secret struct{ value *string }
 
+// NewSecret returns a value as a secret.
 func NewSecret(value string) Secret { return Secret{&value} }
 
+// Empty reports whether there is no value.
 func (s Secret) Empty() bool { return s.Reveal() == "" }
 
 // Reveal returns the value, for where it is used.

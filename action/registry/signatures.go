@@ -4,32 +4,24 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// ArtifactTypeSignature is what signature manifests are found by among an
-// artifact's referrers, and the media type of their config.
-const ArtifactTypeSignature = "application/vnd.cncf.notary.signature"
-
-// mediaTypeArtifactManifest was in a release candidate of the OCI image spec, and
-// early versions of notation signed with it.
-const mediaTypeArtifactManifest = "application/vnd.oci.artifact.manifest.v1+json"
-
 // TooManySignaturesError says that an artifact has more signatures than are
 // looked at.
 type TooManySignaturesError struct{ max int }
 
+// Error implements error.
 func (e *TooManySignaturesError) Error() string {
 	return fmt.Sprintf("there are more than %d signatures", e.max)
 }
 
 // SignatureSource is where signatures come from.
 type SignatureSource interface {
-	// Signatures returns a *tooManySignaturesError with the first max of them.
+	// Signatures returns a *TooManySignaturesError with the first max of them.
 	Signatures(ctx context.Context, t Target, max int) ([]ocispec.Descriptor, error)
 	// Envelope calls use once, or returns an error.
 	Envelope(ctx context.Context, t Target, manifest ocispec.Descriptor, use func(blob []byte, mediaType string)) error
@@ -38,7 +30,7 @@ type SignatureSource interface {
 // Signatures lists the signature manifests of an artifact, in the registry's
 // order: by the Referrers API, or by the referrers tag schema where the registry
 // has none. Where there are more than max, it returns the first max of them and a
-// *tooManySignaturesError; after another error, those that were listed before.
+// *TooManySignaturesError; after another error, those that were listed before.
 func (r *Client) Signatures(ctx context.Context, t Target, max int) ([]ocispec.Descriptor, error) {
 	var found []ocispec.Descriptor
 	err := t.Repo.Referrers(ctx, t.Desc, ArtifactTypeSignature, func(page []ocispec.Descriptor) error {
@@ -87,33 +79,4 @@ func (r *Client) fetchEnvelope(ctx context.Context, t Target, desc ocispec.Descr
 	}
 	blob, err := fetch(ctx, t.Repo.Blobs(), envelope, maxEnvelopeBytes)
 	return blob, envelope.MediaType, err
-}
-
-// firstTwo are the first elements of a JSON array. Others are not decoded: a
-// megabyte of them would be a hundred as descriptors.
-type firstTwo [2]json.RawMessage
-
-// envelopeOf returns the one layer of a signature manifest.
-func envelopeOf(mediaType string, body []byte) (ocispec.Descriptor, error) {
-	var manifest struct {
-		ocispec.Manifest           // whose other members must be of their types, as notation wants them
-		Layers           *firstTwo `json:"layers"`
-		Blobs            *firstTwo `json:"blobs"` // of an artifact manifest
-	}
-	var envelope ocispec.Descriptor
-	if err := json.Unmarshal(body, &manifest); err != nil {
-		return envelope, err
-	}
-	envelopes := manifest.Layers
-	if mediaType == mediaTypeArtifactManifest {
-		envelopes = manifest.Blobs
-	}
-	switch {
-	case envelopes == nil || envelopes[0] == nil:
-		return envelope, errors.New("it has no layer, where one is the envelope")
-	case envelopes[1] != nil:
-		return envelope, errors.New("it has several layers, where the one is the envelope")
-	}
-	err := json.Unmarshal(envelopes[0], &envelope)
-	return envelope, err
 }

@@ -95,9 +95,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // retryPolicy repeats what oras-go repeats, and what met a connection that was
 // closed. It waits as long as the registry asks for where that is bearable.
 type retryPolicy struct {
-	// deadline is when the request's context ends; zero: it does not say. Who
-	// would wait beyond it would have the context's error to show, and not the
-	// registry's answer.
+	// deadline is when the request's context ends; zero: it does not say. A wait
+	// beyond it would end with the context's error, and not with the registry's
+	// answer.
 	deadline time.Time
 }
 

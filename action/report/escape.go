@@ -25,14 +25,14 @@ const (
 // So are the dots, colons and at signs that GitHub would make links, emojis and
 // mentions of. What is plain here can only begin a structure at the start of a
 // line: a text that may stand there goes through markdownLine.
-func markdown(s string, most int) string {
-	return encode(s, most, " ,;/=-()'\"", "&#%d;")
+func markdown(s string, limit int) string {
+	return encode(s, limit, " ,;/=-()'\"", "&#%d;")
 }
 
 // markdownLine is markdown for a text with which a line, or an item of a list,
 // begins. Only a letter is plain there: a number could be that of a list.
-func markdownLine(s string, most int) string {
-	text := strings.TrimLeft(markdown(s, most), " ")
+func markdownLine(s string, limit int) string {
+	text := strings.TrimLeft(markdown(s, limit), " ")
 	if c := text[:min(1, len(text))]; c != "" && c[0] < utf8.RuneSelf && !unicode.IsLetter(rune(c[0])) && c != "&" {
 		return fmt.Sprintf("&#%d;%s", c[0], text[1:])
 	}
@@ -41,15 +41,15 @@ func markdownLine(s string, most int) string {
 
 // mermaid is for a quoted label of a Mermaid diagram, which has references of
 // its own.
-func mermaid(s string, most int) string {
-	return encode(s, most, " ,/=.-", "#%d;")
+func mermaid(s string, limit int) string {
+	return encode(s, limit, " ,/=.-", "#%d;")
 }
 
 // encode writes all characters but letters, digits and the plain ones in a
 // format of their code point.
-func encode(s string, most int, plain, format string) string {
+func encode(s string, limit int, plain, format string) string {
 	var b strings.Builder
-	for _, r := range visible(s, most) {
+	for _, r := range visible(s, limit) {
 		if r < utf8.RuneSelf && !asciiAlphanumeric(r) && !strings.ContainsRune(plain, r) {
 			fmt.Fprintf(&b, format, r)
 			continue
@@ -79,11 +79,11 @@ func line(s string) string {
 }
 
 // visible bounds a text and shows what can't be seen.
-func visible(s string, most int) string {
+func visible(s string, limit int) string {
 	var b strings.Builder
 	n := 0
 	for i, r := range s {
-		if n == most {
+		if n == limit {
 			b.WriteString("…")
 			break
 		}
@@ -122,12 +122,12 @@ func Message(err error) string {
 }
 
 // Bounded cuts a text after so many bytes.
-func Bounded(s string, most int) string {
-	if len(s) <= most {
+func Bounded(s string, limit int) string {
+	if len(s) <= limit {
 		return s
 	}
-	for most > 0 && !utf8.RuneStart(s[most]) {
-		most--
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
 	}
-	return s[:most] + "…"
+	return s[:limit] + "…"
 }

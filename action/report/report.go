@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package report renders what a run of the action did: as JSON, as a job
-// summary in Markdown, as annotations, as lines for a log or a terminal.
+// Package report has what a run of the action found, and shows it: as JSON, as a
+// job summary in Markdown, as annotations, as lines for a log or a terminal.
 //
-// Start with [Report]: the run fills it, its methods render it. The package
-// reads no registry and judges nothing. Its texts come from registries and
-// certificates, written by anybody; each place that they are shown in has one
-// escaper, in escape.go.
+// Start with [Report]: the run fills it, its methods render it, and a [Console]
+// tells it to a runner or a person. The package reads no registry and judges
+// nothing. Its texts come from registries and certificates, written by anybody;
+// each place that they are shown in has one escaper, in escape.go.
 package report
 
 import (

@@ -128,7 +128,7 @@ func (m *Memory) find(opts revocation.ValidateContextOptions) (_ *revocationAnsw
 		return answer, true
 	}
 	if m.answers == nil || len(m.answers) >= maxAnswers {
-		m.answers = map[chainKey]*revocationAnswer{} // who waits has a pointer
+		m.answers = map[chainKey]*revocationAnswer{} // a goroutine that waits has a pointer
 	}
 	answer := &revocationAnswer{done: make(chan struct{})}
 	m.answers[key] = answer
@@ -163,6 +163,8 @@ func (m *Memory) ask(ctx context.Context, opts revocation.ValidateContextOptions
 	answer.until = time.Now().Add(age)
 }
 
+// HasUnknown reports whether it is not known of a certificate whether it was
+// revoked.
 func HasUnknown(results []*result.CertRevocationResult) bool {
 	for _, r := range results {
 		if r.Result == result.ResultUnknown {
@@ -197,7 +199,7 @@ type listMemory struct {
 // chain.
 const maxListMemory = 16 << 20
 
-// Get implements crl.Cache. Who asks checks that the list is not too old.
+// Get implements crl.Cache. The caller checks that the list is not too old.
 func (m *listMemory) Get(_ context.Context, url string) (*crl.Bundle, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

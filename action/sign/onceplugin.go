@@ -24,8 +24,8 @@ type oncePlugin struct {
 	key      *answer[*contract.DescribeKeyResponse]
 	denied   error
 
-	turn  chan struct{} // who signs first holds it
-	tried bool          // somebody has; guarded by mu
+	turn  chan struct{} // held while the first signature is made
+	tried bool          // a signature was; guarded by mu
 }
 
 type answer[T any] struct {
@@ -33,7 +33,7 @@ type answer[T any] struct {
 	err   error
 }
 
-func NewOncePlugin(plugin contract.SignPlugin) *oncePlugin {
+func newOncePlugin(plugin contract.SignPlugin) *oncePlugin {
 	return &oncePlugin{SignPlugin: plugin, turn: make(chan struct{}, 1)}
 }
 
@@ -51,7 +51,7 @@ func (p *oncePlugin) DescribeKey(ctx context.Context, req *contract.DescribeKeyR
 	})
 }
 
-// askOnce asks if nobody has, and remembers the answer, an error too: what fails
+// askOnce asks the first time, and remembers the answer, an error too: what fails
 // for one artifact fails for all. Unless it was not the plugin that failed.
 func askOnce[T any](ctx context.Context, mu *sync.Mutex, remembered **answer[T], ask func() (T, error)) (T, error) {
 	mu.Lock()

@@ -18,7 +18,7 @@ import (
 // however many wait for it.
 func TestDeniedKeyIsNotAskedAgain(t *testing.T) {
 	soft := &softplugin.Plugin{Err: contract.NewError(contract.ErrorCodeAccessDenied, "wrong PIN")}
-	plugin := NewOncePlugin(soft)
+	plugin := newOncePlugin(soft)
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
@@ -36,7 +36,7 @@ func TestDeniedKeyIsNotAskedAgain(t *testing.T) {
 
 func TestOtherErrorsAreForOneArtifact(t *testing.T) {
 	soft := &softplugin.Plugin{Err: errors.New("no")}
-	plugin := NewOncePlugin(soft)
+	plugin := newOncePlugin(soft)
 	for range 3 {
 		if _, err := plugin.GenerateSignature(t.Context(), &contract.GenerateSignatureRequest{}); err == nil {
 			t.Error("no error")
@@ -60,7 +60,7 @@ func (f *failing) DescribeKey(context.Context, *contract.DescribeKeyRequest) (*c
 
 func TestKeyThatCannotBeDescribedIsNotAskedAgain(t *testing.T) {
 	soft := &failing{err: contract.NewError(contract.ErrorCodeAccessDenied, "locked")}
-	plugin := NewOncePlugin(soft)
+	plugin := newOncePlugin(soft)
 	for range 3 {
 		if _, err := plugin.DescribeKey(t.Context(), &contract.DescribeKeyRequest{}); err == nil || !strings.Contains(err.Error(), "locked") {
 			t.Error(err)
@@ -74,7 +74,7 @@ func TestKeyThatCannotBeDescribedIsNotAskedAgain(t *testing.T) {
 // That one artifact's time was up says nothing about the key.
 func TestEndedContextIsNotRemembered(t *testing.T) {
 	soft := &failing{err: context.Canceled}
-	plugin := NewOncePlugin(soft)
+	plugin := newOncePlugin(soft)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := plugin.DescribeKey(ended, &contract.DescribeKeyRequest{}); err == nil {

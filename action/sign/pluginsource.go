@@ -42,15 +42,15 @@ const (
 	pluginDownload    = 5 * time.Minute
 )
 
-// PluginSource is where a plugin is fetched from.
+// PluginSource is where a plugin is downloaded from.
 type PluginSource struct {
 	Name     string
 	URL      string
 	Checksum string // SHA-256, lower-case hexadecimal
 }
 
-// CheckPluginURL wants https, so that nobody on the way learns what is fetched,
-// or keeps it from being fetched, without notice. Loopback has no way.
+// CheckPluginURL refuses a URL that is not https: on the way, nothing must learn what
+// is downloaded or keep it from being downloaded unnoticed. On loopback http will do.
 func CheckPluginURL(address string) error {
 	u, err := url.Parse(address)
 	switch {
@@ -151,15 +151,15 @@ func (s PluginSource) download(ctx context.Context, transport http.RoundTripper,
 }
 
 // writeFile writes a new file of a bounded size.
-func writeFile(name string, content io.Reader, most int64) (err error) {
+func writeFile(name string, content io.Reader, limit int64) (err error) {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	n, err := io.Copy(f, io.LimitReader(content, most+1))
-	if err == nil && n > most {
-		err = fmt.Errorf("more than %d MiB", most>>20)
+	n, err := io.Copy(f, io.LimitReader(content, limit+1))
+	if err == nil && n > limit {
+		err = fmt.Errorf("more than %d MiB", limit>>20)
 	}
 	return err
 }

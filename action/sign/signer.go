@@ -124,8 +124,8 @@ func (s *Signer) certificate(ctx context.Context, artifact ocispec.Descriptor) (
 // SignedBefore returns which of an artifact's signatures is as good as one that
 // this signer would make now: intact, by the key's certificate, of this
 // artifact, with the same user metadata, and not expired.
-func (s *Signer) SignedBefore(ctx context.Context, from registry.SignatureSource, t registry.Target, most int) (ocispec.Descriptor, bool, error) {
-	manifests, err := from.Signatures(ctx, t, most)
+func (s *Signer) SignedBefore(ctx context.Context, from registry.SignatureSource, t registry.Target, limit int) (ocispec.Descriptor, bool, error) {
+	manifests, err := from.Signatures(ctx, t, limit)
 	var tooMany *registry.TooManySignaturesError
 	if err != nil && !errors.As(err, &tooMany) {
 		return ocispec.Descriptor{}, false, err

@@ -22,22 +22,29 @@ import (
 	"github.com/notation-pkcs11/notation-pkcs11/internal/guardedfile"
 )
 
-// Key is a key that signs by itself or through a plugin.
+// Key is a key that signs by itself or through a plugin. It is safe for concurrent
+// use.
 type Key interface {
 	// signer returns one for a single signature: notation-go's keeps what a
 	// plugin answered.
 	signer() (notation.Signer, error)
 }
 
-// PluginKey is a key of a plugin.
-type PluginKey struct {
-	Plugin contract.SignPlugin
-	Id     string
-	Config map[string]string
+// pluginKey is a key of a plugin.
+type pluginKey struct {
+	plugin *oncePlugin
+	id     string
+	config map[string]string
 }
 
-func (k PluginKey) signer() (notation.Signer, error) {
-	return notationsigner.NewPluginSigner(k.Plugin, k.Id, k.Config)
+// NewPluginKey returns a plugin's key, by the id and the config that the plugin
+// understands. The plugin is called from several goroutines.
+func NewPluginKey(plugin contract.SignPlugin, id string, config map[string]string) Key {
+	return pluginKey{newOncePlugin(plugin), id, config}
+}
+
+func (k pluginKey) signer() (notation.Signer, error) {
+	return notationsigner.NewPluginSigner(k.plugin, k.id, k.config)
 }
 
 // fileKey is a key in a file.
@@ -45,30 +52,34 @@ type fileKey struct{ shared *notationsigner.GenericSigner }
 
 func (k fileKey) signer() (notation.Signer, error) { return k.shared, nil }
 
-// OpenFileKey reads a key in files. One that every user of the machine can read is
-// no secret, so signatures by it would mean nothing.
-func OpenFileKey(files *config.X509KeyPair) (fileKey, error) {
+// OpenFileKey reads a key and its certificate chain from files with PEM. A key that
+// every user of the machine can read is no secret, so signatures by it would mean
+// nothing: it is refused.
+func OpenFileKey(files *config.X509KeyPair) (Key, error) {
 	chain, err := guardedfile.Read(files.CertificatePath, maxKeyFile)
 	if err != nil {
-		return fileKey{}, err
+		return nil, err
 	}
 	key, err := guardedfile.ReadPrivate(files.KeyPath, maxKeyFile)
 	if err != nil {
-		return fileKey{}, err
+		return nil, err
 	}
 	defer clear(key)
 	pair, err := tls.X509KeyPair(chain, key)
 	if err != nil {
-		return fileKey{}, err
+		return nil, err
 	}
 	certs := make([]*x509.Certificate, len(pair.Certificate))
 	for i, der := range pair.Certificate {
 		if certs[i], err = x509.ParseCertificate(der); err != nil {
-			return fileKey{}, err
+			return nil, err
 		}
 	}
 	shared, err := notationsigner.NewGenericSigner(pair.PrivateKey, certs)
-	return fileKey{shared}, err
+	if err != nil {
+		return nil, err
+	}
+	return fileKey{shared}, nil
 }
 
 // maxKeyFile is far more than a private key or a chain has.

@@ -18,8 +18,8 @@ import (
 // who made them counts for nothing. Their checks are integrity and descriptor,
 // and one that passes both is called valid; there is no verdict on the artifact.
 // The error is that of listing the signatures.
-func Inspect(ctx context.Context, source registry.SignatureSource, t registry.Target, most int) (report.Inspection, error) {
-	manifests, err := source.Signatures(ctx, t, most)
+func Inspect(ctx context.Context, source registry.SignatureSource, t registry.Target, limit int) (report.Inspection, error) {
+	manifests, err := source.Signatures(ctx, t, limit)
 	more, err := noteMore(err)
 	i := report.Inspection{Signatures: make([]report.Signature, 0, len(manifests)), More: more}
 	for _, manifest := range manifests {

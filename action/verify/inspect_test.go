@@ -3,7 +3,6 @@
 package verify
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/notaryproject/notation-core-go/signature/jws"
@@ -42,24 +41,5 @@ func TestInspectTellsIntactSignaturesOfTheArtifact(t *testing.T) {
 	}
 	if v, err := Inspect(t.Context(), w.clients, w.target("app"), 3); len(v.Signatures) != 3 || !v.More || err != nil {
 		t.Errorf("%d signatures, more %t, error %v", len(v.Signatures), v.More, err)
-	}
-}
-
-func TestClaimsAreBounded(t *testing.T) {
-	w := newVerifyWorld(t)
-	long := map[string]string{}
-	for i := range 2 * envelope.MaxMetadata {
-		long[string(rune('a'+i%26))+strings.Repeat("k", 2*envelope.MaxClaim+i)] = strings.Repeat("v", 2*envelope.MaxClaim)
-	}
-	w.Sign(w.Good, w.Image("app"), signed.How{Metadata: long})
-	v, _ := Inspect(t.Context(), w.clients, w.target("app"), 1)
-	got := v.Signatures[0].UserMetadata
-	if len(got) == 0 || len(got) > envelope.MaxMetadata {
-		t.Errorf("%d entries", len(got))
-	}
-	for key, value := range got {
-		if most := envelope.MaxClaim + len("…"); len(key) > most || len(value) > most {
-			t.Errorf("an entry of %d and %d bytes", len(key), len(value))
-		}
 	}
 }

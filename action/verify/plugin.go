@@ -21,7 +21,7 @@ type plugins struct {
 }
 
 // pluginNames are the names that can't lead out of the plugin directory: a
-// signature names its plugin before anybody knows whom it is by.
+// signature names its plugin before its signer is known.
 var pluginNames = regexp.MustCompile(`^[a-zA-Z0-9_-][a-zA-Z0-9_.-]*$`)
 
 // Get returns a plugin.

@@ -61,12 +61,12 @@ type uncoveredError struct {
 }
 
 func (e *uncoveredError) Error() string {
-	const most = 3 // the reports have them all
+	const limit = 3 // the reports have them all
 	var b strings.Builder
 	fmt.Fprintf(&b, "no statement of the trust policy applies to %s", e.repository)
 	for i, s := range e.scopes {
-		if i == most {
-			fmt.Fprintf(&b, "; and %d more", len(e.scopes)-most)
+		if i == limit {
+			fmt.Fprintf(&b, "; and %d more", len(e.scopes)-limit)
 			break
 		}
 		fmt.Fprintf(&b, "; scope %q of statement %q %s", s.Scope, s.Statement, s.Reason)

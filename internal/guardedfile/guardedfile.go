@@ -17,7 +17,7 @@ import (
 // ReadPrivate reads a file that not every user of this machine can read: because of
 // its own mode, or because a directory that it stands in lets nobody else through.
 // In volumes of Kubernetes files often have the mode 644, which can't be changed there.
-func ReadPrivate(path string, most int64) ([]byte, error) {
+func ReadPrivate(path string, limit int64) ([]byte, error) {
 	// What is looked at must be what is read; and opening a pipe could block for
 	// ever.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -40,9 +40,9 @@ func ReadPrivate(path string, most int64) ([]byte, error) {
 			return nil, fmt.Errorf("every user of this machine can read the private key; type: chmod 600 '%s'", strings.ReplaceAll(path, "'", `'\''`))
 		}
 	}
-	content, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(content)) > most {
-		err = fmt.Errorf("%s is larger than %d bytes", path, most)
+	content, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(content)) > limit {
+		err = fmt.Errorf("%s is larger than %d bytes", path, limit)
 	}
 	return content, err
 }
@@ -76,7 +76,7 @@ func isBehindDoor(path string, open os.FileInfo) (bool, error) {
 }
 
 // Read reads a file of a bounded size.
-func Read(path string, most int64) ([]byte, error) {
+func Read(path string, limit int64) ([]byte, error) {
 	if err := checkRegular(path); err != nil {
 		return nil, err
 	}
@@ -85,12 +85,12 @@ func Read(path string, most int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	content, err := io.ReadAll(io.LimitReader(f, most+1))
+	content, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, err
 	}
-	if int64(len(content)) > most {
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, most)
+	if int64(len(content)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
 	}
 	return content, nil
 }

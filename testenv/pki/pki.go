@@ -94,11 +94,13 @@ func PemOf(certs ...*Certificate) string {
 	return b.String()
 }
 
+// AsAuthority makes a certification authority, valid for 1000 hours either way.
 func AsAuthority(t *x509.Certificate) {
 	t.IsCA, t.KeyUsage = true, x509.KeyUsageCertSign|x509.KeyUsageCRLSign
 	t.NotBefore, t.NotAfter = time.Now().Add(-1000*time.Hour), time.Now().Add(1000*time.Hour)
 }
 
+// AsSigner makes a code-signing certificate.
 func AsSigner(t *x509.Certificate) {
 	t.KeyUsage, t.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}
 }
@@ -109,12 +111,12 @@ func AsExpired(t *x509.Certificate) {
 	t.NotBefore, t.NotAfter = time.Now().Add(-20*time.Hour), time.Now().Add(-10*time.Hour)
 }
 
-// WithOCSP and withCRL name servers of revocation in what another function
-// makes.
+// WithOCSP names an OCSP responder in what another function makes.
 func WithOCSP(server string, change func(*x509.Certificate)) func(*x509.Certificate) {
 	return func(t *x509.Certificate) { change(t); t.OCSPServer = []string{server} }
 }
 
+// WithCRL names the place of a CRL in what another function makes.
 func WithCRL(server string, change func(*x509.Certificate)) func(*x509.Certificate) {
 	return func(t *x509.Certificate) { change(t); t.CRLDistributionPoints = []string{server} }
 }
@@ -130,6 +132,7 @@ type StatusServer struct {
 	requests int
 }
 
+// NewStatusServer starts a server that ends with the test.
 func NewStatusServer(tb testing.TB) *StatusServer {
 	s := &StatusServer{revoked: map[string]bool{}}
 	s.Server = httptest.NewServer(s)
@@ -137,10 +140,12 @@ func NewStatusServer(tb testing.TB) *StatusServer {
 	return s
 }
 
+// Add makes the server answer for authorities. It must not be called beside a request.
 func (s *StatusServer) Add(issuers ...*Certificate) {
 	s.issuers = append(s.issuers, issuers...)
 }
 
+// Revoke revokes a certificate. It must not be called beside a request.
 func (s *StatusServer) Revoke(c *Certificate) {
 	s.revoked[c.Cert.SerialNumber.String()] = true
 }
@@ -152,6 +157,7 @@ func (s *StatusServer) Count() int {
 	return s.requests
 }
 
+// ServeHTTP implements http.Handler.
 func (s *StatusServer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	s.mu.Lock()
 	s.requests++
@@ -256,6 +262,7 @@ func (a TimestampAuthority) Renamed(tb testing.TB, commonName string, change fun
 	return TimestampAuthority{New(tb, commonName, a.Signer.Issuer, change), a.Time}
 }
 
+// AsTimestampAuthority makes the certificate of a timestamping authority.
 func AsTimestampAuthority(t *x509.Certificate) {
 	AsAuthority(t)
 	t.IsCA, t.KeyUsage = false, x509.KeyUsageDigitalSignature

@@ -43,6 +43,7 @@ type World struct {
 // Repository is where all artifacts of a signedWorld are.
 const Repository = "acme/app"
 
+// NewWorld starts the registry and the servers; they end with the test.
 func NewWorld(tb testing.TB) *World {
 	tb.Helper()
 	w := &World{TB: tb, Registry: testenv.Start(tb, testenv.NewRegistry), Store: filepath.Join(tb.TempDir(), "truststore")}

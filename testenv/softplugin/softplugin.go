@@ -44,10 +44,12 @@ type Plugin struct {
 	Secrets                   func(keyID string, config map[string]string) []string
 }
 
+// New returns the plugin of a signer with a P-256 key.
 func New(signer *pki.Certificate) *Plugin {
 	return &Plugin{name: "pkcs11", key: signer.Key, chain: signer.Chain()}
 }
 
+// GetMetadata implements contract.SignPlugin.
 func (p *Plugin) GetMetadata(context.Context, *contract.GetMetadataRequest) (*contract.GetMetadataResponse, error) {
 	return &contract.GetMetadataResponse{
 		Name: p.name, Description: "a test's plugin", Version: "1.0.0", URL: "https://localhost",
@@ -56,11 +58,13 @@ func (p *Plugin) GetMetadata(context.Context, *contract.GetMetadataRequest) (*co
 	}, nil
 }
 
+// DescribeKey implements contract.SignPlugin.
 func (p *Plugin) DescribeKey(_ context.Context, req *contract.DescribeKeyRequest) (*contract.DescribeKeyResponse, error) {
 	p.Described.Add(1)
 	return &contract.DescribeKeyResponse{KeyID: req.KeyID, KeySpec: contract.KeySpecEC256}, nil
 }
 
+// GenerateSignature implements contract.SignPlugin.
 func (p *Plugin) GenerateSignature(_ context.Context, req *contract.GenerateSignatureRequest) (*contract.GenerateSignatureResponse, error) {
 	p.Signed.Add(1)
 	if p.Err != nil {
@@ -81,11 +85,12 @@ func (p *Plugin) GenerateSignature(_ context.Context, req *contract.GenerateSign
 	return response, nil
 }
 
+// GenerateEnvelope implements contract.SignPlugin.
 func (p *Plugin) GenerateEnvelope(context.Context, *contract.GenerateEnvelopeRequest) (*contract.GenerateEnvelopeResponse, error) {
 	return nil, contract.NewUnsupportedError("generate-envelope")
 }
 
-// Check implements BuiltIn.
+// Check implements the action's BuiltIn.
 func (p *Plugin) Check(keyID string, config map[string]string) error {
 	if p.Checked == nil {
 		return nil
@@ -93,7 +98,7 @@ func (p *Plugin) Check(keyID string, config map[string]string) error {
 	return p.Checked(keyID, config)
 }
 
-// SecretVariables implements BuiltIn.
+// SecretVariables implements the action's BuiltIn.
 func (p *Plugin) SecretVariables(keyID string, config map[string]string) []string {
 	if p.Secrets == nil {
 		return nil
@@ -101,7 +106,7 @@ func (p *Plugin) SecretVariables(keyID string, config map[string]string) []strin
 	return p.Secrets(keyID, config)
 }
 
-// Close implements BuiltIn.
+// Close implements the action's BuiltIn.
 func (p *Plugin) Close() error {
 	p.Closed.Add(1)
 	return nil
@@ -124,7 +129,7 @@ func init() {
 
 // servePlugin answers one request of the contract.
 func servePlugin(command string, in io.Reader, out io.Writer) error {
-	plugin, err := ReadSoftPlugin(os.Getenv(pluginVariable))
+	plugin, err := Read(os.Getenv(pluginVariable))
 	if err != nil {
 		return err
 	}
@@ -152,7 +157,8 @@ func servePlugin(command string, in io.Reader, out io.Writer) error {
 	return json.NewEncoder(out).Encode(response)
 }
 
-func ReadSoftPlugin(file string) (*Plugin, error) {
+// Read reads the key and the certificates of a plugin, as [Script] has written them.
+func Read(file string) (*Plugin, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
@@ -190,6 +196,7 @@ func Script(t *testing.T, signer *pki.Certificate) []byte {
 	return fmt.Appendf(nil, "#!/bin/sh\n%s=%q exec %q \"$@\"\n", pluginVariable, file, self)
 }
 
+// KeyPEM returns a private key in PKCS#8.
 func KeyPEM(t *testing.T, key crypto.Signer) []byte {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(key)

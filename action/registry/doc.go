@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package registry reads and writes what is in repositories of OCI registries, for
+// one run of the action. It knows manifests, referrers and signature manifests; what
+// an envelope says, and what is to be written when, it does not know.
+//
+// Start with [Client], which has one transport, the credentials and the tokens of a
+// run; [Client.Resolve] finds the [Target] that a reference means, and
+// [Client.Children] what an image index has in it. It is a [SignatureSource].
+// Requests for manifests are made here (manifest.go), not by oras-go, where their
+// headers matter. Each request passes transport.go, which retries, and
+// redirectguard.go, which keeps it from going where it must not. Errors of
+// registries go through [Client.Explain]: secrets are taken out (redact.go), and
+// advice is added (advice.go).
+package registry
