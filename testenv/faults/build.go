@@ -47,7 +47,7 @@ var programs = []struct {
 	{
 		file: libraryFile,
 		sources: []string{"actions.c", "calls.c", "functions.c", "journal.c", "lifecycle.c",
-			"objects.c", "rules.c", "sessions.c", "signing.c", "slots.c"},
+			"login.c", "objects.c", "rules.c", "sessions.c", "signing.c", "slots.c"},
 		flags: []string{"-shared", "-fPIC", "-fvisibility=hidden", "-pthread", "-Wl,-z,defs", "-ldl"},
 	},
 	{

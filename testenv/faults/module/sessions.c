@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Sessions and the login.
+// Sessions, and how they die.
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -121,6 +121,11 @@ bool login_lost(void)
 	return lost;
 }
 
+void login_made(void)
+{
+	lost = false;
+}
+
 bool user_logged_in(CK_SESSION_HANDLE session)
 {
 	CK_SESSION_INFO info;
@@ -176,28 +181,4 @@ CK_RV close_all_sessions(CK_SLOT_ID slot)
 	}
 	pthread_mutex_unlock(&table);
 	return CKR_OK;
-}
-
-CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR *pin, CK_ULONG length)
-{
-	CK_RV rv;
-
-	if (rules.no_login)
-		return CKR_FUNCTION_FAILED;
-	if (rules.pin_pad && pin == NULL) {
-		pin = (CK_UTF8CHAR *)rules.pin_pad_pin;
-		length = strlen(rules.pin_pad_pin);
-	}
-	if (rules.always_authenticate && user == CKU_CONTEXT_SPECIFIC)
-		return context_login(session, pin, length);
-	context_undo();
-	if (rules.user_type_given) {
-		if (user != rules.user_type)
-			return CKR_USER_TYPE_INVALID;
-		user = CKU_USER;
-	}
-	rv = behind->C_Login(session, user, pin, length);
-	if (rv == CKR_OK && user == CKU_USER)
-		lost = false;
-	return rv;
 }

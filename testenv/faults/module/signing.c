@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Signatures, and the login that some keys want for each of them.
+// Signatures.
 
-#include <pthread.h>
 #include <string.h>
 
 #include "token.h"
@@ -57,61 +56,6 @@ static CK_RV hash_behind(CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_BYTE *data,
 		rv = behind->C_Digest(session, data, length, hash, hash_length);
 	behind->C_CloseSession(session);
 	return rv;
-}
-
-// context is the signature that a context-specific login is for. There is one
-// at most, because a call of any other session undoes it.
-static struct {
-	pthread_mutex_t lock;
-	enum { UNDONE, WANTED, GIVEN } login;
-	CK_SESSION_HANDLE session;
-} context = {PTHREAD_MUTEX_INITIALIZER, UNDONE, CK_INVALID_HANDLE};
-
-static void context_want(CK_SESSION_HANDLE session)
-{
-	pthread_mutex_lock(&context.lock);
-	context.login = WANTED;
-	context.session = session;
-	pthread_mutex_unlock(&context.lock);
-}
-
-void context_undo(void)
-{
-	pthread_mutex_lock(&context.lock);
-	context.login = UNDONE;
-	pthread_mutex_unlock(&context.lock);
-}
-
-// context_take is whether there was a login for a signature. Only the signature
-// itself uses it up, not the question for its length.
-static bool context_take(CK_SESSION_HANDLE session, bool length_only)
-{
-	bool given;
-
-	pthread_mutex_lock(&context.lock);
-	given = context.login == GIVEN && context.session == session;
-	if (context.session != session || !length_only)
-		context.login = UNDONE;
-	pthread_mutex_unlock(&context.lock);
-	return given;
-}
-
-CK_RV context_login(CK_SESSION_HANDLE session, const CK_UTF8CHAR *pin, CK_ULONG length)
-{
-	const struct session *ours = session_of(session);
-
-	if (ours == NULL)
-		return CKR_SESSION_HANDLE_INVALID;
-	if (!ours->signing)
-		return CKR_OPERATION_NOT_INITIALIZED;
-	if (pin == NULL || length != strlen(rules.context_pin) || memcmp(pin, rules.context_pin, length) != 0) {
-		context_undo();
-		return CKR_PIN_INCORRECT;
-	}
-	pthread_mutex_lock(&context.lock);
-	context.login = context.session == session && context.login == WANTED ? GIVEN : UNDONE;
-	pthread_mutex_unlock(&context.lock);
-	return CKR_OK;
 }
 
 static CK_RV denied(CK_MECHANISM_TYPE type, bool at_sign)

@@ -2,7 +2,8 @@
 
 // The token that the rules make of the one behind: the functions that do more
 // than to pass a call through. Each takes the arguments of the C_ function of
-// its name and returns its answer.
+// its name and returns its answer. A file uses those alone whose functions stand
+// above its own here.
 
 #ifndef FAULTS_TOKEN_H
 #define FAULTS_TOKEN_H
@@ -74,8 +75,10 @@ bool sessions_count_signature(void);
 // sessions_die_when_due kills all sessions after the last signature they had.
 void sessions_die_when_due(void);
 
-// login_lost is whether the login died with the sessions.
+// login_lost is whether the login died with the sessions, login_made that there
+// is one again.
 bool login_lost(void);
+void login_made(void);
 
 // user_logged_in asks the module behind.
 bool user_logged_in(CK_SESSION_HANDLE session);
@@ -84,18 +87,19 @@ CK_RV open_session(CK_SLOT_ID slot, CK_FLAGS flags, void *application, CK_NOTIFY
 		   CK_SESSION_HANDLE *session);
 CK_RV close_session(CK_SESSION_HANDLE session);
 CK_RV close_all_sessions(CK_SLOT_ID slot);
+
+// login.c
+
+// context_want begins a signature that a context-specific login may be for, and
+// context_undo undoes that, and the login.
+void context_want(CK_SESSION_HANDLE session);
+void context_undo(void);
+
+// context_take is whether there was a login for a signature. Only the signature
+// itself uses it up, not the question for its length.
+bool context_take(CK_SESSION_HANDLE session, bool length_only);
+
 CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR *pin, CK_ULONG length);
-
-// slots.c
-
-// slot_list_unseen is whether a slot can't be known yet, under slot-list-first.
-bool slot_list_unseen(void);
-void slots_reset(void);
-
-CK_RV get_slot_list(CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *count);
-CK_RV get_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info);
-CK_RV get_mechanism_list(CK_SLOT_ID slot, CK_MECHANISM_TYPE *mechanisms, CK_ULONG *count);
-CK_RV get_mechanism_info(CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO *info);
 
 // objects.c
 
@@ -113,16 +117,21 @@ const struct message_mechanism *message_mechanism_of(CK_MECHANISM_TYPE type);
 // from 0 on, and NULL after the last.
 const struct message_mechanism *message_mechanism_at(size_t i);
 
-// context_undo undoes a context-specific login, and the C_SignInit before it.
-void context_undo(void);
-
-// context_login is C_Login with CKU_CONTEXT_SPECIFIC, under always-authenticate.
-CK_RV context_login(CK_SESSION_HANDLE session, const CK_UTF8CHAR *pin, CK_ULONG length);
-
 CK_RV sign_init(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key);
 CK_RV sign(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG length, CK_BYTE *signature,
 	   CK_ULONG *signature_length);
 CK_RV sign_update(CK_SESSION_HANDLE session, CK_BYTE *part, CK_ULONG length);
 CK_RV sign_final(CK_SESSION_HANDLE session, CK_BYTE *signature, CK_ULONG *signature_length);
+
+// slots.c
+
+// slot_list_unseen is whether a slot can't be known yet, under slot-list-first.
+bool slot_list_unseen(void);
+void slots_reset(void);
+
+CK_RV get_slot_list(CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *count);
+CK_RV get_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info);
+CK_RV get_mechanism_list(CK_SLOT_ID slot, CK_MECHANISM_TYPE *mechanisms, CK_ULONG *count);
+CK_RV get_mechanism_info(CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO *info);
 
 #endif
