@@ -58,8 +58,11 @@ func (s *SoftHSM) configure() error {
 	return nil
 }
 
+// tokensDir is where a store keeps its tokens.
+const tokensDir = "tokens"
+
 func (s *SoftHSM) conf() string   { return filepath.Join(s.dir, "softhsm2.conf") }
-func (s *SoftHSM) tokens() string { return filepath.Join(s.dir, "tokens") }
+func (s *SoftHSM) tokens() string { return filepath.Join(s.dir, tokensDir) }
 
 var initialisedSlot = regexp.MustCompile(`reassigned to slot (\d+)`)
 
@@ -84,4 +87,21 @@ func (s *SoftHSM) AddToken(label string) (*Token, error) {
 		return nil, fmt.Errorf("initialise token %q: %w", label, err)
 	}
 	return t, nil
+}
+
+// AddCopy adds a copy of a token of another store, which has no other one: its
+// keys, certificates and serial number are the same. A copy takes milliseconds,
+// where a token and its keys take a second; a store can have only one.
+func (s *SoftHSM) AddCopy(original *Token) (*Token, error) {
+	if err := os.CopyFS(s.tokens(), os.DirFS(filepath.Join(original.Store.dir, tokensDir))); err != nil {
+		return nil, fmt.Errorf("copy token %q: %w", original.Label, err)
+	}
+	t := *original
+	t.Store, t.Keys = &s.Store, nil
+	for _, key := range original.Keys {
+		k := *key
+		k.Token = &t
+		t.Keys = append(t.Keys, &k)
+	}
+	return &t, nil
 }

@@ -237,3 +237,34 @@ func TestStoreIsGoneAfterClose(t *testing.T) {
 		t.Errorf("%s is still there: %v", hsm.dir, err)
 	}
 }
+
+// What happens to a copy doesn't happen to the token that it is of.
+func TestCopyOfATokenIsATokenOfItsOwn(t *testing.T) {
+	token, err := Start(t, NewSoftHSM).AddToken("testenv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := token.Generate(EC256, "signing"); err != nil {
+		t.Fatal(err)
+	}
+	before, err := token.Inventory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := Start(t, NewSoftHSM).AddCopy(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if copied, err := other.Inventory(); err != nil || copied != before {
+		t.Errorf("the token has\n%s\nand its copy\n%s\n%v", before, copied, err)
+	}
+	if _, err := other.Generate(EC256, "another"); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := token.Inventory(); err != nil || after != before || len(token.Keys) != 1 {
+		t.Errorf("the token had\n%s\nand has\n%s\n%v", before, after, err)
+	}
+	if other.Keys[0].Token != other {
+		t.Error("the key is another token's")
+	}
+}

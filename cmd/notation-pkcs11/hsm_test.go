@@ -86,6 +86,21 @@ func newHSM(t *testing.T, executable string, how ...string) *hsm {
 	return h
 }
 
+// copy makes another one like it, of which no command was run yet.
+func (h *hsm) copy(t *testing.T) *hsm {
+	t.Helper()
+	token, err := testenv.Start(t, testenv.NewSoftHSM).AddCopy(h.token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := &hsm{executable: h.executable, token: token, dir: t.TempDir()}
+	other.chain = filepath.Join(other.dir, filepath.Base(h.chain))
+	if err := os.CopyFS(other.dir, os.DirFS(h.dir)); err != nil {
+		t.Fatal(err)
+	}
+	return other
+}
+
 // order is a command to be run on an hsm.
 type order struct {
 	args    []string

@@ -119,9 +119,9 @@ type outcome struct {
 // other call. With SOAK=1 every call fails in every way.
 func TestModuleFaults(t *testing.T) {
 	t.Parallel()
-	executable := buildPlugin(t)
-	trials := planTrials(t, newHSM(t, executable))
-	held := tryAll(t, executable, trials, func(h *hsm, one trial, done *attempt) error {
+	token := newHSM(t, buildPlugin(t))
+	trials := planTrials(t, token.copy(t))
+	held := tryAll(t, token, trials, func(h *hsm, one trial, done *attempt) error {
 		result, err := judge(h, one, done)
 		if err != nil {
 			return err
@@ -185,9 +185,9 @@ func journalOf(t *testing.T, r *attempt) []faults.Call {
 // workers is how many runs there are at once. Some wait for a deadline.
 const workers = 6
 
-// tryAll runs the trials, each on a token that nobody else uses, and counts those
-// of which check has no error.
-func tryAll(t *testing.T, executable string, trials []trial, check func(*hsm, trial, *attempt) error) (held int) {
+// tryAll runs the trials, each on a copy of the token that nobody else uses, and
+// counts those of which check has no error.
+func tryAll(t *testing.T, token *hsm, trials []trial, check func(*hsm, trial, *attempt) error) (held int) {
 	t.Helper()
 	// Those that wait come first, together: waiting costs nothing.
 	trials = slices.Clone(trials)
@@ -196,7 +196,7 @@ func tryAll(t *testing.T, executable string, trials []trial, check func(*hsm, tr
 	var group sync.WaitGroup
 	var mu sync.Mutex
 	for range workers {
-		h := newHSM(t, executable)
+		h := token.copy(t)
 		defer h.checkNobodyIsLeft(t)
 		group.Go(func() {
 			for one := range next {

@@ -69,11 +69,12 @@ func (k kill) String() string {
 func TestKilledAtEachStep(t *testing.T) {
 	t.Parallel()
 	executable := buildPlugin(t)
+	certified, uncertified := newHSM(t, executable), newHSM(t, executable, bare)
 	var kills []kill
 	for _, w := range works {
 		calls := w.calls
 		if calls == nil {
-			calls = steps(t, newHSM(t, executable), w)
+			calls = steps(t, certified.copy(t), w)
 		}
 		for _, call := range calls {
 			for _, when := range []string{"", "after "} {
@@ -97,7 +98,7 @@ func TestKilledAtEachStep(t *testing.T) {
 		group.Wait()
 	})
 	for range 3 {
-		h := newHSM(t, executable)
+		h := certified.copy(t)
 		defer h.checkNobodyIsLeft(t)
 		group.Go(func() {
 			for k := range next {
@@ -116,7 +117,7 @@ func TestKilledAtEachStep(t *testing.T) {
 	for _, k := range kills {
 		one := killing{k, nil}
 		if k.work.bare {
-			one.on = newHSM(t, executable, bare) // here, since only the test's own goroutine may end it
+			one.on = uncertified.copy(t) // here, since only the test's own goroutine may end it
 		}
 		next <- one
 	}
