@@ -5,6 +5,7 @@ package faults_test
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -251,8 +252,15 @@ func TestEveryRuleIsTested(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
 	var tests strings.Builder
-	for _, file := range []string{"calls_test.go", "token_test.go", "process_test.go"} {
+	for _, file := range files {
+		if file == "faults_test.go" {
+			continue // its rules are parsed alone
+		}
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
