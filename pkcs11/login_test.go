@@ -7,15 +7,18 @@ package pkcs11_test
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/subtle"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
 
 // The PIN's own bytes go to the module: once they are wiped, this process has it
@@ -86,4 +89,100 @@ func timesInMemory(t *testing.T, inverted []byte) (times int) {
 		}
 	}
 	return times
+}
+
+func TestAlwaysAuthenticateLogsInBetween(t *testing.T) {
+	for _, key := range []string{"EC-256", "RSA-2048"} {
+		q := newQuirky(t, "always-authenticate "+testenv.UserPIN, "C_Login delay 10")
+		k := mustOpenKey(t, q.module, "pkcs11:token=testenv;object="+key, pkcs11.KeyOptions{PIN: pin(t, q.token.PIN), Sessions: 4})
+		var wg sync.WaitGroup
+		for range 6 { // which must not come between each other's calls
+			wg.Go(func() {
+				if _, err := k.SignMessage(nil, []byte("message"), options(k.Public(), crypto.SHA256)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := q.Calls("C_Login"); n != 7 {
+			t.Errorf("%d logins for 6 signatures", n)
+		}
+		k.Close()
+	}
+}
+
+func TestNoLoginWhereTheTokenWantsNone(t *testing.T) {
+	q := newQuirky(t, "token-flags -"+flagLogin)
+	err := q.signWith(t, "EC-256", pkcs11.KeyOptions{PIN: noPIN(t)})
+	if !pkcs11.IsKind(err, pkcs11.KindNoKey) { // SoftHSM shows none without a login, whatever its flags say
+		t.Errorf("error %v", err)
+	}
+	if n := q.Calls("C_Login"); n > 0 {
+		t.Errorf("%d logins", n)
+	}
+}
+
+func TestPINPadLogsInWithoutAPIN(t *testing.T) {
+	q := newQuirky(t, "token-flags +"+flagPINPad, "pin-pad "+testenv.UserPIN)
+	none := func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+		return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN}
+	}
+	if err := q.signWith(t, "EC-256", pkcs11.KeyOptions{PIN: none}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnotherUserTypeLogsIn(t *testing.T) {
+	q := newQuirky(t, "user-type 0x80000001")
+	if err := q.signWith(t, "EC-256", pkcs11.KeyOptions{UserType: 0x80000001, PIN: pin(t, q.token.PIN)}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAlreadyLoggedInIsSuccess(t *testing.T) {
+	q := newQuirky(t, "C_Login after rv 0x100")
+	if err := q.signWith(t, "EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFailedLoginIsNeverFollowedByAnother(t *testing.T) {
+	q := newQuirky(t, "sessions-die 1", "C_Login#2 rv 0xa0") // the PIN was changed in between
+	k := mustOpenKey(t, q.module, "pkcs11:token=testenv;object=EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)})
+	if _, err := k.SignMessage(nil, []byte("message"), crypto.SHA256); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := k.SignMessage(nil, []byte("message"), crypto.SHA256); err == nil || !strings.Contains(err.Error(), "C_Login: CKR_PIN_INCORRECT") {
+			t.Errorf("error %v", err)
+		}
+	}
+	if n := q.Calls("C_Login"); n != 2 {
+		t.Errorf("%d logins", n)
+	}
+}
+
+func TestPublicKeyLogsInOnlyWhereItMust(t *testing.T) {
+	for name, test := range map[string]struct {
+		rules  []string
+		logins int
+	}{
+		"public key object": {nil, 0},
+		"nothing listed":    {[]string{"hide-before-login"}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := newQuirky(t, test.rules...)
+			u := parse(t, "pkcs11:token=testenv;object=EC-256")
+			token, err := q.module.Token(u)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := token.PublicKey(t.Context(), u, pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)}); err != nil {
+				t.Fatal(err)
+			}
+			if n := q.Calls("C_Login"); n != test.logins {
+				t.Errorf("%d logins, want %d", n, test.logins)
+			}
+		})
+	}
 }

@@ -5,117 +5,15 @@
 package pkcs11_test
 
 import (
-	"context"
 	"crypto"
 	"crypto/x509"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv/faults"
 )
-
-// Values of the PKCS#11 specification, as rules write them.
-const (
-	rsaPSS       = "0xd"
-	rsaX509      = "0x3"
-	sha256PSS    = "0x43"
-	ecdsaDigest  = "0x1041"
-	ecdsaSHA256  = "0x1044"
-	aesCBC       = "0x1082"
-	hashSHA256   = "0x250"
-	attrModulus  = "0x120"
-	attrSign     = "0x108"
-	attrAllowed  = "0x40000600"
-	flagLogin    = "0x4"
-	flagPINPad   = "0x100"
-	flagFinalTry = "0x20000"
-	flagLocked   = "0x40000"
-)
-
-// quirky is a SoftHSM token behind a module with rules of its own.
-type quirky struct {
-	*faults.Module
-	module *pkcs11.Module
-	token  *testenv.Token
-}
-
-func newQuirky(t *testing.T, rules ...string) *quirky {
-	t.Helper()
-	hsm := testenv.Start(t, testenv.NewSoftHSM)
-	token, err := hsm.AddStandardToken()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := faults.New(t.TempDir(), hsm.Module, rules...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	q := &quirky{Module: m, token: token}
-	t.Cleanup(func() { q.checkClosed(t) }) // after the module was closed
-	q.module = load(t, m.Path, append(hsm.Env(), m.Env()...)...)
-	return q
-}
-
-// checkClosed checks that what was opened was closed.
-func (q *quirky) checkClosed(t *testing.T) {
-	journal, err := q.Journal()
-	if err != nil {
-		t.Error(err)
-	}
-	open := map[string]int{}
-	for _, call := range journal {
-		switch call.Name {
-		case "C_OpenSession", "C_FindObjectsInit":
-			if call.RV == 0 {
-				open[call.Name]++
-			}
-		case "C_CloseSession":
-			open["C_OpenSession"]--
-		case "C_FindObjectsFinal":
-			open["C_FindObjectsInit"]--
-		}
-	}
-	for name, n := range open {
-		if n > 0 {
-			t.Errorf("%d of %s were not undone", n, name)
-		}
-	}
-}
-
-// sequence lists the calls, in order, of those that are named.
-func (q *quirky) sequence(t *testing.T, names ...string) []string {
-	t.Helper()
-	journal, err := q.Journal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var calls []string
-	for _, call := range journal {
-		if slices.Contains(names, call.Name) {
-			calls = append(calls, call.Name)
-		}
-	}
-	return calls
-}
-
-// signWith opens a key of the standard token and signs.
-func (q *quirky) signWith(t *testing.T, label string, o pkcs11.KeyOptions) error {
-	t.Helper()
-	k, err := openKey(t, q.module, "pkcs11:token=testenv;object="+label, o)
-	if err != nil {
-		return err
-	}
-	defer k.Close()
-	signature, err := k.SignMessage(nil, []byte("message"), options(k.Public(), crypto.SHA256))
-	if err == nil {
-		checkSignature(t, k.Public(), crypto.SHA256, []byte("message"), signature)
-	}
-	return err
-}
 
 func TestTokensThatDifferSignAllTheSame(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -246,74 +144,6 @@ func TestOtherErrorsDoNotTryTheNextMechanism(t *testing.T) {
 	}
 }
 
-func TestAlwaysAuthenticateLogsInBetween(t *testing.T) {
-	for _, key := range []string{"EC-256", "RSA-2048"} {
-		q := newQuirky(t, "always-authenticate "+testenv.UserPIN, "C_Login delay 10")
-		k := mustOpenKey(t, q.module, "pkcs11:token=testenv;object="+key, pkcs11.KeyOptions{PIN: pin(t, q.token.PIN), Sessions: 4})
-		var wg sync.WaitGroup
-		for range 6 { // which must not come between each other's calls
-			wg.Go(func() {
-				if _, err := k.SignMessage(nil, []byte("message"), options(k.Public(), crypto.SHA256)); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		if n := q.Calls("C_Login"); n != 7 {
-			t.Errorf("%d logins for 6 signatures", n)
-		}
-		k.Close()
-	}
-}
-
-func TestNoLoginWhereTheTokenWantsNone(t *testing.T) {
-	q := newQuirky(t, "token-flags -"+flagLogin)
-	err := q.signWith(t, "EC-256", pkcs11.KeyOptions{PIN: noPIN(t)})
-	if !pkcs11.IsKind(err, pkcs11.KindNoKey) { // SoftHSM shows none without a login, whatever its flags say
-		t.Errorf("error %v", err)
-	}
-	if n := q.Calls("C_Login"); n > 0 {
-		t.Errorf("%d logins", n)
-	}
-}
-
-func TestPINPadLogsInWithoutAPIN(t *testing.T) {
-	q := newQuirky(t, "token-flags +"+flagPINPad, "pin-pad "+testenv.UserPIN)
-	none := func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
-		return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN}
-	}
-	if err := q.signWith(t, "EC-256", pkcs11.KeyOptions{PIN: none}); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestAnotherUserTypeLogsIn(t *testing.T) {
-	q := newQuirky(t, "user-type 0x80000001")
-	if err := q.signWith(t, "EC-256", pkcs11.KeyOptions{UserType: 0x80000001, PIN: pin(t, q.token.PIN)}); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestAlreadyLoggedInIsSuccess(t *testing.T) {
-	q := newQuirky(t, "C_Login after rv 0x100")
-	if err := q.signWith(t, "EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)}); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestLostSessionsAreReplaced(t *testing.T) {
-	q := newQuirky(t, "sessions-die 2")
-	k := mustOpenKey(t, q.module, "pkcs11:token=testenv;object=EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN), Sessions: 2})
-	for range 9 {
-		if _, err := k.SignMessage(nil, []byte("message"), crypto.SHA256); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if n := q.Calls("C_Login"); n < 2 {
-		t.Errorf("%d logins: the sessions didn't die", n)
-	}
-}
-
 func TestTokenThatCanNotBeReadDoesNotHideOthers(t *testing.T) {
 	q := newQuirky(t, "C_GetTokenInfo#2 rv 0x30") // of SoftHSM's free slot, which comes last
 	if err := q.signWith(t, "EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)}); err != nil {
@@ -322,22 +152,6 @@ func TestTokenThatCanNotBeReadDoesNotHideOthers(t *testing.T) {
 	q = newQuirky(t, "C_GetTokenInfo rv 0x30")
 	if err := q.signWith(t, "EC-256", pkcs11.KeyOptions{}); err == nil || !strings.Contains(err.Error(), "C_GetTokenInfo: CKR_DEVICE_ERROR") {
 		t.Errorf("error %v", err)
-	}
-}
-
-func TestFailedLoginIsNeverFollowedByAnother(t *testing.T) {
-	q := newQuirky(t, "sessions-die 1", "C_Login#2 rv 0xa0") // the PIN was changed in between
-	k := mustOpenKey(t, q.module, "pkcs11:token=testenv;object=EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)})
-	if _, err := k.SignMessage(nil, []byte("message"), crypto.SHA256); err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		if _, err := k.SignMessage(nil, []byte("message"), crypto.SHA256); err == nil || !strings.Contains(err.Error(), "C_Login: CKR_PIN_INCORRECT") {
-			t.Errorf("error %v", err)
-		}
-	}
-	if n := q.Calls("C_Login"); n != 2 {
-		t.Errorf("%d logins", n)
 	}
 }
 
@@ -351,38 +165,6 @@ func TestKeyIsFoundByIDWhereTheTokenDoesNotSearchByIt(t *testing.T) {
 		}
 		k.Close()
 	}
-}
-
-func TestFewSessionsMeanFewerAtOnce(t *testing.T) {
-	q := newQuirky(t, "max-sessions 2", "C_Sign delay 10") // so that they overlap
-	k := mustOpenKey(t, q.module, "pkcs11:token=testenv;object=EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN), Sessions: 6})
-	var wg sync.WaitGroup
-	for range 6 {
-		wg.Go(func() {
-			for range 5 {
-				if _, err := k.SignMessage(nil, []byte("message"), crypto.SHA256); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-}
-
-func TestModuleThatCanNotLockIsCalledFromOneThread(t *testing.T) {
-	q := newQuirky(t, "cant-lock") // which aborts when calls overlap
-	k := mustOpenKey(t, q.module, "pkcs11:token=testenv;object=EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN), Sessions: 4})
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			for range 5 {
-				if _, err := k.SignMessage(nil, []byte("message"), crypto.SHA256); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
 }
 
 func TestInitArgsReachTheModule(t *testing.T) {
@@ -402,43 +184,5 @@ func TestInitArgsReachTheModule(t *testing.T) {
 	}
 	if err := loaded.Close(); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestPublicKeyLogsInOnlyWhereItMust(t *testing.T) {
-	for name, test := range map[string]struct {
-		rules  []string
-		logins int
-	}{
-		"public key object": {nil, 0},
-		"nothing listed":    {[]string{"hide-before-login"}, 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			q := newQuirky(t, test.rules...)
-			u := parse(t, "pkcs11:token=testenv;object=EC-256")
-			token, err := q.module.Token(u)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := token.PublicKey(t.Context(), u, pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)}); err != nil {
-				t.Fatal(err)
-			}
-			if n := q.Calls("C_Login"); n != test.logins {
-				t.Errorf("%d logins, want %d", n, test.logins)
-			}
-		})
-	}
-}
-
-func TestKeyLeavesNothingOpen(t *testing.T) {
-	q := newQuirky(t)
-	if err := q.signWith(t, "RSA-2048", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)}); err != nil {
-		t.Fatal(err)
-	}
-	got := q.sequence(t, "C_OpenSession", "C_Login", "C_SignInit", "C_Sign", "C_Logout", "C_CloseSession")
-	// The binding asks C_Sign for the length first.
-	want := []string{"C_OpenSession", "C_Login", "C_SignInit", "C_Sign", "C_Sign", "C_Logout", "C_CloseSession"}
-	if !slices.Equal(got, want) {
-		t.Errorf("calls %v, want %v", got, want)
 	}
 }

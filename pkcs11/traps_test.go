@@ -18,7 +18,8 @@ import (
 )
 
 // What people who use other tools with their tokens report as lost days, one
-// test a trap. Those of mechanisms, sessions and logins are in quirks_test.go.
+// test a trap. Those of mechanisms, sessions and logins are in quirks_test.go,
+// session_test.go and login_test.go.
 
 func TestLabelForObjectInTheURIIsRefusedByName(t *testing.T) {
 	_, err := pkcs11.ParseURI("pkcs11:token=T;label=signing")
