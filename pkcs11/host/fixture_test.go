@@ -148,7 +148,7 @@ func leavesNothing(t *testing.T, f func()) {
 // wait waits for something that happens soon.
 func wait(t *testing.T, what string, happened func() bool) {
 	t.Helper()
-	for range 1000 {
+	for range 6000 {
 		if happened() {
 			return
 		}

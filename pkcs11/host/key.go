@@ -34,7 +34,13 @@ type Config struct {
 	// Log gets each PKCS#11 call and what the module prints, at the debug level.
 	// Nil: it is thrown away.
 	Log *slog.Logger
+
+	closing closing // of tests; nil: graceUntil
 }
+
+// closing returns the context that bounds how long a module is waited for when it
+// is closed. deadline is that of the opening; zero: there was none.
+type closing func(deadline time.Time) (context.Context, context.CancelFunc)
 
 // Key is a private key on a token whose module runs in a process of its own.
 // It may be used from several goroutines. Close it when done, which ends the
@@ -43,7 +49,6 @@ type Key struct {
 	process      *process
 	public       crypto.PublicKey
 	certificates []*x509.Certificate
-	deadline     time.Time
 	borrowed     bool // the process is a Module's, which ends it
 }
 
@@ -53,12 +58,11 @@ type Key struct {
 // if the module took its process down: these name the module and the function
 // it was in.
 func Open(ctx context.Context, c Config) (*Key, error) {
-	p, err := c.start()
+	p, err := c.start(ctx)
 	if err != nil {
 		return nil, err
 	}
 	k := &Key{process: p}
-	k.deadline, _ = ctx.Deadline()
 	var result opened
 	err = p.call(ctx, opOpen, openParameters{c.parameters(), c.PublicOnly}, &result)
 	if err == nil {
@@ -71,8 +75,8 @@ func Open(ctx context.Context, c Config) (*Key, error) {
 	return k, nil
 }
 
-// start starts a module host.
-func (c Config) start() (*process, error) {
+// start starts a module host. It is closed by the deadline of ctx, or a little later.
+func (c Config) start(ctx context.Context) (*process, error) {
 	log := c.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -83,7 +87,16 @@ func (c Config) start() (*process, error) {
 			return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "none is configured"}
 		}
 	}
-	return start(c.Module, pin, c.SecretEnv, log)
+	p, err := start(c.Module, pin, c.SecretEnv, log)
+	if err != nil {
+		return nil, err
+	}
+	p.deadline, _ = ctx.Deadline()
+	p.closing = graceUntil
+	if c.closing != nil {
+		p.closing = c.closing
+	}
+	return p, nil
 }
 
 func (c Config) parameters() loadParameters {
@@ -176,12 +189,13 @@ func (k *Key) Close() error {
 	if k.borrowed {
 		return nil
 	}
-	return k.process.stop(graceUntil(k.deadline))
+	return k.process.stop()
 }
 
-func graceUntil(deadline time.Time) time.Duration {
-	if deadline.IsZero() {
-		return maxGrace
+func graceUntil(deadline time.Time) (context.Context, context.CancelFunc) {
+	grace := maxGrace
+	if !deadline.IsZero() {
+		grace = min(max(time.Until(deadline), minGrace), maxGrace)
 	}
-	return min(max(time.Until(deadline), minGrace), maxGrace)
+	return context.WithTimeout(context.Background(), grace)
 }

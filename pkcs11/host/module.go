@@ -7,7 +7,6 @@ import (
 	"crypto"
 	"crypto/x509"
 	"fmt"
-	"time"
 
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 )
@@ -20,19 +19,17 @@ import (
 // When the context of a method ends first, the process is killed and the Module
 // is of no more use. Errors are those that Open has.
 type Module struct {
-	process  *process
-	deadline time.Time
+	process *process
 }
 
 // Load starts a module host and loads the module. The URI of the configuration
 // selects the token and key of all that follows; PublicOnly is ignored.
 func Load(ctx context.Context, c Config) (*Module, pkcs11.ModuleInfo, error) {
-	p, err := c.start()
+	p, err := c.start(ctx)
 	if err != nil {
 		return nil, pkcs11.ModuleInfo{}, err
 	}
 	m := &Module{process: p}
-	m.deadline, _ = ctx.Deadline()
 	var info pkcs11.ModuleInfo
 	if err := p.call(ctx, opLoad, c.parameters(), &info); err != nil {
 		m.Close()
@@ -123,4 +120,4 @@ func (m *Module) Import(ctx context.Context, certificates []*x509.Certificate) (
 }
 
 // Close logs out, finalizes the module and ends its process, as Key.Close does.
-func (m *Module) Close() error { return m.process.stop(graceUntil(m.deadline)) }
+func (m *Module) Close() error { return m.process.stop() }

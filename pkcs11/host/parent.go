@@ -29,6 +29,8 @@ type process struct {
 	output      *capture
 	calls       recorder
 	removeCalls func()
+	deadline    time.Time // of the opening
+	closing     closing
 
 	gone     context.Context // until the child is gone
 	setGone  context.CancelFunc
@@ -271,8 +273,8 @@ func (p *process) died() error {
 
 // stop has the child close what it opened, for as long as it may take, and
 // waits until it is gone.
-func (p *process) stop(grace time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
+func (p *process) stop() error {
+	ctx, cancel := p.closing(p.deadline)
 	defer cancel()
 	err := p.call(ctx, opClose, struct{}{}, &struct{}{})
 	p.out.Close() // at which the child exits
