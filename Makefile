@@ -66,8 +66,8 @@ bench: setup ## time plugin and action beside pkcs11-tool and notation
 .PHONY: performance
 performance: ## write docs/performance.md from the benchmarks
 	@mkdir -p .cache
-	@go build -o .cache/performance ./testenv/performance
-	@$(MAKE) -s bench | .cache/performance docs/performance.md
+	@go build -o .cache/figures ./testenv/figures
+	@$(MAKE) -s bench | .cache/figures benchmarks docs/performance.md
 
 .PHONY: fuzz
 fuzz: setup ## run each fuzz target for FUZZTIME
@@ -86,8 +86,8 @@ fault-matrix: setup ## write docs/module-faults.md and docs/registry-faults.md f
 .PHONY: soak
 soak: setup ## run the long forms of the tests and each fuzz target for ten minutes, and write docs/soak.md
 	@mkdir -p .cache
-	@go build -o .cache/soak ./testenv/soak
-	@{ SOAK=1 go test -v -count=1 -timeout 4h ./action/... ./cmd/... ; $(MAKE) -s fuzz FUZZTIME=10m; } 2>&1 | .cache/soak docs/soak.md README.md
+	@go build -o .cache/figures ./testenv/figures
+	@{ SOAK=1 go test -v -count=1 -timeout 4h ./action/... ./cmd/... ; $(MAKE) -s fuzz FUZZTIME=10m; } 2>&1 | .cache/figures tallies docs/soak.md README.md
 
 .PHONY: clean
 clean: ## delete what the other targets made

@@ -26,8 +26,8 @@ var rows = []struct {
 	{testenv.BadInputs, "bad inputs"},
 }
 
-// measured is the line that says when and where.
-func measured(now time.Time) []string {
+// ranOn is the line that says when and where.
+func ranOn(now time.Time) []string {
 	return []string{fmt.Sprintf("Run on %s, on %d cores, %s/%s.", now.UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH), ""}
 }
 

@@ -36,26 +36,27 @@ var (
 	tallyLine = regexp.MustCompile(`\btally: ([a-z ]+): (\d+) tried, (\d+) held$`)
 	fuzzLine  = regexp.MustCompile(`^fuzz: elapsed: (\S+), execs: (\d+) `)
 	fuzzStart = regexp.MustCompile(`^(\S+) (Fuzz\w+)$`)
-	badLine   = regexp.MustCompile(`^\s*(--- FAIL|--- SKIP|FAIL\b|panic: )`)
 )
 
-// read reads the output of "go test -v" and "make fuzz" to its end. A test that
-// failed or was skipped is an error.
-func read(output io.Reader) (tallies, error) {
+// readTallies reads the output of "go test -v" and "make fuzz", and returns what
+// the page and the README say of it. A count that was not reported, or of which not
+// all held, is an error.
+func readTallies(output io.Reader, now time.Time) ([]parts, error) {
 	found := tallies{of: map[testenv.Count]tally{}}
-	var bad []error
+	var errs []error
 	lines := bufio.NewScanner(output)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		line := strings.TrimRight(lines.Text(), " ")
-		if badLine.MatchString(line) {
-			bad = append(bad, errors.New(strings.TrimSpace(line)))
-		}
-		if err := found.add(line); err != nil {
-			return found, err
-		}
+		errs = append(errs, found.add(strings.TrimRight(lines.Text(), " ")))
 	}
-	return found, errors.Join(append(bad, lines.Err())...)
+	counts, err := found.counts()
+	if err := errors.Join(append(errs, lines.Err(), err)...); err != nil {
+		return nil, err
+	}
+	return []parts{
+		{"counts": append(ranOn(now), counts...), "fuzz targets": found.targets()},
+		{"counts": counts},
+	}, nil
 }
 
 func (t *tallies) add(line string) error {

@@ -108,9 +108,9 @@ var tables = []table{
 	},
 }
 
-// render returns the lines of the generated part of the page. Each figure must
-// be there.
-func render(m measurements, now time.Time) ([]string, error) {
+// page returns the lines of the generated part of the page. Each figure must be
+// there.
+func (m measurements) page(now time.Time) ([]string, error) {
 	if err := m.derive(); err != nil {
 		return nil, err
 	}

@@ -3,9 +3,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"golang.org/x/perf/benchfmt"
 )
@@ -23,26 +25,26 @@ type figure struct {
 	unit      string
 }
 
-// read reads the output of "go test -bench" to its end. A failed test, a line
-// that is no benchmark's and a benchmark that ran twice are errors.
-func read(output io.Reader) (measurements, error) {
+// readBenchmarks reads the output of "go test -bench", and returns what the page
+// says of it. A line that is no benchmark's, a benchmark that ran twice and a
+// figure that the page lacks are errors.
+func readBenchmarks(output io.Reader, now time.Time) ([]parts, error) {
 	m := measurements{cores: "1", values: map[figure]float64{}}
-	var failed failures
-	reader := benchfmt.NewReader(io.TeeReader(output, &failed), "benchmarks")
+	reader := benchfmt.NewReader(output, "benchmarks")
+	var errs []error
 	for reader.Scan() {
 		switch record := reader.Result().(type) {
 		case *benchfmt.SyntaxError:
-			return m, record
+			errs = append(errs, record)
 		case *benchfmt.Result:
-			if err := m.add(record); err != nil {
-				return m, err
-			}
+			errs = append(errs, m.add(record))
 		}
 	}
-	if err := reader.Err(); err != nil {
-		return m, err
+	if err := errors.Join(append(errs, reader.Err())...); err != nil {
+		return nil, err
 	}
-	return m, failed.err()
+	lines, err := m.page(now)
+	return []parts{{"benchmarks": lines}}, err
 }
 
 func (m *measurements) add(result *benchfmt.Result) error {
@@ -65,38 +67,4 @@ func (m *measurements) add(result *benchfmt.Result) error {
 		m.values[f] = value.Value
 	}
 	return nil
-}
-
-// failures collects the lines with which go test says that something failed;
-// the format of benchmarks has no place for them.
-type failures struct {
-	line  []byte
-	found string // the first of them
-}
-
-func (f *failures) Write(p []byte) (int, error) {
-	for _, c := range p {
-		if c != '\n' {
-			f.line = append(f.line, c)
-			continue
-		}
-		f.look()
-	}
-	return len(p), nil
-}
-
-func (f *failures) look() {
-	line := string(f.line)
-	f.line = f.line[:0]
-	if f.found == "" && (strings.HasPrefix(line, "--- FAIL") || strings.HasPrefix(line, "FAIL")) {
-		f.found = line
-	}
-}
-
-func (f *failures) err() error {
-	f.look() // what no line end followed
-	if f.found == "" {
-		return nil
-	}
-	return fmt.Errorf("a benchmark failed: %s", f.found)
 }
