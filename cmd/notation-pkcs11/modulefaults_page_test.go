@@ -49,8 +49,10 @@ type row struct {
 	result string
 }
 
-// checkPage compares the page with what the trials came to.
-func checkPage(t *testing.T, trials []trial) {
+// checkPage compares the page with what the tables say must come of the trials,
+// whether or not it did: that is for the trials themselves. It says that all were
+// survived, and so is written anew only where they were.
+func checkPage(t *testing.T, trials []trial, survived bool) {
 	t.Helper()
 	trials = slices.DeleteFunc(slices.Clone(trials), func(one trial) bool { return !one.isBounded() })
 	listed := slices.DeleteFunc(slices.Clone(trials), func(one trial) bool {
@@ -71,7 +73,7 @@ func checkPage(t *testing.T, trials []trial) {
 			fmt.Fprintf(&page, "| %s | %s | %s |\n", call, strings.Join(r.faults, ", "), r.result)
 		}
 	}
-	if *update {
+	if *update && survived {
 		if err := os.WriteFile(faultsPage, []byte(page.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -80,12 +82,19 @@ func checkPage(t *testing.T, trials []trial) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(there) != page.String() {
-		t.Errorf("%s is another one; write it with: go test ./cmd/notation-pkcs11 -run TestModuleFaults -update", faultsPage)
+	if string(there) == page.String() {
+		return
+	}
+	t.Errorf("%s says something else than the tables of the faults; if they are right, write it with: go test ./cmd/notation-pkcs11 -run TestModuleFaults -update", faultsPage)
+	lines := strings.Split(string(there), "\n")
+	for line := range strings.Lines(page.String()) {
+		if line = strings.TrimSuffix(line, "\n"); !slices.Contains(lines, line) {
+			t.Logf("by the tables: %s", line)
+		}
 	}
 }
 
-// rowsOf groups the trials of a subject. All of them came to what was expected.
+// rowsOf groups the trials of a subject by what must come of them.
 func rowsOf(s subject, trials []trial) []row {
 	var rows []row
 	for _, t := range trials {
@@ -120,7 +129,7 @@ func (t trial) call() string {
 	return name
 }
 
-// result says what came of the trial.
+// result says what must come of the trial.
 func (t trial) result() string {
 	code, says := t.expected()
 	if code == worked {

@@ -117,9 +117,7 @@ func TestModuleFaults(t *testing.T) {
 		return one.compare(result)
 	})
 	testenv.Tally(t, testenv.ModuleFaults, len(trials), held)
-	if held == len(trials) {
-		checkPage(t, trials)
-	}
+	checkPage(t, trials, held == len(trials))
 }
 
 // planTrials lists the trials.
