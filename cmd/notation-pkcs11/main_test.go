@@ -3,8 +3,10 @@
 package main
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -15,15 +17,36 @@ import (
 // The test binary is the executable of the scripts, and its module host.
 func TestMain(m *testing.M) {
 	host.Main()
-	testscript.Main(m, map[string]func(){"notation-pkcs11": main})
+	testscript.Main(tests{m}, map[string]func(){"notation-pkcs11": main})
 }
 
-// buildPlugin builds the executable as users get it.
+// tests are the tests of the binary, after which what was built goes.
+type tests struct{ *testing.M }
+
+func (t tests) Run() int {
+	defer func() { os.RemoveAll(built.dir) }()
+	return t.M.Run()
+}
+
+// built is the executable as users get it.
+var built struct {
+	once   sync.Once
+	dir    string
+	output []byte
+	err    error
+}
+
+// buildPlugin returns the path of the executable as users get it, which the first
+// test that asks for it builds.
 func buildPlugin(tb testing.TB) string {
 	tb.Helper()
-	path := filepath.Join(tb.TempDir(), "notation-pkcs11")
-	if output, err := exec.Command("go", "build", "-trimpath", "-o", path, ".").CombinedOutput(); err != nil {
-		tb.Fatalf("go build: %v\n%s", err, output)
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "notation-pkcs11-"); built.err == nil {
+			built.output, built.err = exec.Command("go", "build", "-trimpath", "-o", built.dir+"/", ".").CombinedOutput()
+		}
+	})
+	if built.err != nil {
+		tb.Fatalf("go build: %v\n%s", built.err, built.output)
 	}
-	return path
+	return filepath.Join(built.dir, "notation-pkcs11")
 }
