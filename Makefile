@@ -33,9 +33,17 @@ build: ## build the executables into bin/
 test: setup ## run all tests, with the race detector and the real parts
 	@mkdir -p .cache
 	@go build -o .cache/secretwatch ./testenv/secretwatch
-	@.cache/secretwatch -output .cache/test.json -- $(gotestsum) --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .cache/test.json -- \
+	@testenv/progress.sh .cache/test.json \
+		.cache/secretwatch -output .cache/test.json -- $(gotestsum) --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .cache/test.json -- \
 		-race -shuffle=on -timeout 20m ./...
 	@! grep '"Action":"skip".*"Test":' .cache/test.json
+
+.PHONY: test-quick
+test-quick: setup ## a first look, in two minutes: without the race detector and the tests that are marked as long
+	@mkdir -p .cache
+	@$(gotestsum) --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .cache/test-quick.json -- -short -count=1 -vet=off ./...
+	@slow=$$($(gotestsum) tool slowest --jsonfile .cache/test-quick.json --threshold 10s) && \
+		{ test -z "$$slow" || printf '\n=== Over ten seconds\n%s\n' "$$slow"; }
 
 .PHONY: lint
 lint: setup ## gofmt, go vet, staticcheck, govulncheck, actionlint

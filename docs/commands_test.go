@@ -26,6 +26,7 @@ import (
 var runnable = []string{"quickstart.md", "from-file-keys.md"}
 
 func TestCommandsOfPagesWork(t *testing.T) {
+	testenv.Long(t, "runs the commands of each page")
 	tools := t.TempDir()
 	build(t, tools, "..", "./cmd/notation-pkcs11")
 	build(t, tools, "../testenv/tools/crane", "github.com/google/go-containerregistry/cmd/crane")

@@ -103,6 +103,7 @@ var leakRuns = []leakRun{
 // credential helpers and other plugins, and none of them, nor the runner's token, goes
 // anywhere else: no file, no output, no other process.
 func TestSecretsLeaveNoOtherWay(t *testing.T) {
+	testenv.Long(t, "traces each way through the action")
 	w := newLeakWorld(t)
 	for _, run := range leakRuns {
 		t.Run(run.name, func(t *testing.T) { w.try(t, run) })

@@ -54,6 +54,7 @@ const badKey = "pkcs11:token=testenv;object=EC-256"
 // one error that names it; the token and all files stay as they are, and the PIN
 // is shown nowhere.
 func TestBadInputs(t *testing.T) {
+	testenv.Long(t, "starts the plugin for each bad input")
 	executable := buildPlugin(t)
 	hsm := testenv.Start(t, testenv.NewSoftHSM)
 	token, err := hsm.AddStandardToken()

@@ -35,6 +35,7 @@ const (
 // The PIN goes from where the user keeps it through one pipe to the module host,
 // and nowhere else, whatever happens. The debug log is on in each run.
 func TestPINLeavesNoOtherWay(t *testing.T) {
+	testenv.Long(t, "traces each way through the plugin")
 	w := newLeakWorld(t)
 	for _, run := range leakRuns {
 		t.Run(run.name, func(t *testing.T) { w.try(t, run) })

@@ -106,6 +106,7 @@ func (t trial) isBounded() bool {
 // It has the faults of the first call of each function, in full, and some of each
 // other call. With SOAK=1 every call fails in every way.
 func TestModuleFaults(t *testing.T) {
+	testenv.Long(t, "tries each fault of each call of a module")
 	t.Parallel()
 	token := newHSM(t, buildPlugin(t))
 	trials := planTrials(t, token.copy(t))

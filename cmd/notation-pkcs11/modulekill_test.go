@@ -67,6 +67,7 @@ func (k kill) String() string {
 // call of the module and right after it. With SOAK=1 that is each call of a run,
 // else the first one of each function.
 func TestKilledAtEachStep(t *testing.T) {
+	testenv.Long(t, "kills at each call of a module")
 	t.Parallel()
 	executable := buildPlugin(t)
 	certified, uncertified := newHSM(t, executable), newHSM(t, executable, bare)

@@ -44,6 +44,7 @@ func mustRun(t *testing.T, n *testenv.Notation, env []string, args ...string) te
 // for the first token. Certificates come from the token for some keys and from
 // cert_chain for the others. It all leaves the token as it was.
 func TestNotationSignsAndVerifies(t *testing.T) {
+	testenv.Long(t, "signs with each type of key on each kind of registry")
 	executable := buildPlugin(t)
 	for i, kind := range testenv.TokenKinds {
 		t.Run(kind.Name, func(t *testing.T) {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
 
 const root = "../.."
@@ -18,6 +20,7 @@ const root = "../.."
 // The workflow that uses the action on itself runs green, as it does on GitHub:
 // in a clean clone, by nektos/act, on this machine.
 func TestWorkflowRunsGreen(t *testing.T) {
+	testenv.Long(t, "builds act, and runs a workflow")
 	act := buildAct(t)
 	clone := clone(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
