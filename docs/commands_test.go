@@ -20,19 +20,23 @@ import (
 )
 
 // runnable are the pages whose commands are run, from top to bottom, in an empty
-// directory and with an empty home. In blocks of "console", what follows "$ " is
+// directory, with notation, its plugin pkcs11, and nothing else in the home. In blocks of "console", what follows "$ " is
 // run, and the other lines are what it must print, with "…" for anything; blocks
 // of "sh" are run.
 var runnable = []string{"quickstart.md", "from-file-keys.md"}
 
 func TestCommandsOfPagesWork(t *testing.T) {
 	testenv.Long(t, "runs the commands of each page")
-	tools := t.TempDir()
-	build(t, tools, "..", "./cmd/notation-pkcs11")
+	tools, built := t.TempDir(), t.TempDir()
+	build(t, built, "..", "./cmd/notation-pkcs11")
 	build(t, tools, "../testenv/tools/crane", "github.com/google/go-containerregistry/cmd/crane")
 	for _, path := range runnable {
 		t.Run(path, func(t *testing.T) {
 			notation := testenv.Start(t, testenv.NewNotation)
+			installed, err := notation.Run(t.Context(), nil, "plugin", "install", "--file", filepath.Join(built, "notation-pkcs11")) // as README does
+			if err != nil || installed.ExitCode != 0 {
+				t.Fatalf("install the plugin: %v\n%s", err, installed.Stderr)
+			}
 			search := strings.Join([]string{tools, filepath.Dir(notation.Command), os.Getenv("PATH")}, ":")
 			steps := stepsOf(t, strings.ReplaceAll(page(t, path), "localhost:5000", freeAddress(t)))
 			output := shell(t, append(notation.Env(), "PATH="+search), script(steps))
