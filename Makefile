@@ -59,7 +59,13 @@ lint: setup ## gofmt, go vet, staticcheck, govulncheck, actionlint
 
 .PHONY: demo
 demo: setup build ## sign and verify with a key on a token
-	@go run ./testenv/demo
+	@go build -o .cache/lab ./testenv/lab
+	@.cache/lab demo
+
+.PHONY: lab
+lab: setup build ## keep a token, keys, registries and notation to try things with, until Ctrl-C
+	@go build -o .cache/lab ./testenv/lab
+	@exec .cache/lab keep
 
 .PHONY: release-snapshot
 release-snapshot: ## build what a release is made of into dist/release, and test it

@@ -39,11 +39,10 @@ var arrows = map[string][]string{
 	"testenv/signed":             {"testenv", "testenv/pki"},
 	"testenv/softplugin":         {"testenv", "testenv/pki"},
 	"testenv/runner":             {},
-	"testenv/demo":               {"testenv"},
 	"testenv/figures":            {"testenv", "testenv/generated"},
 	"testenv/generated":          {},
+	"testenv/lab":                {"testenv"},
 	"testenv/secretwatch":        {"testenv", "testenv/leak"},
-	"testenv/selftest":           {"testenv"},
 	"docs":                       {},
 	"packaging":                  {},
 }

@@ -68,3 +68,8 @@ apt_get() {
 }
 apt_get update
 apt_get install --yes --no-install-recommends "${missing[@]}"
+
+# So that "make demo" can say so.
+cache="$(dirname "${BASH_SOURCE[0]}")/../.cache"
+mkdir -p "$cache"
+printf '%s\n' "${missing[@]}" >>"$cache/installed-packages"

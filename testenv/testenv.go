@@ -2,7 +2,7 @@
 
 // Package testenv makes a throw-away world to sign in: tokens, certificates,
 // registries and the notation command. The tests of several packages and the
-// demo share it.
+// lab share it.
 //
 // Its parts are real ones, not mocks, and stand alone:
 //
@@ -21,7 +21,7 @@
 // directory and a port that the system chose, and nothing changes the process's
 // environment, so tests of many packages can run at once.
 //
-// It is not for use outside tests and the demo: PINs are constants, CA keys lie
+// It is not for use outside tests and the lab: PINs are constants, CA keys lie
 // in memory, registries let everybody in.
 package testenv
 

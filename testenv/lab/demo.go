@@ -4,61 +4,59 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strings"
+	"io"
 
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
 
-// session runs the commands of a user of notation, and shows them.
-type session struct {
-	out      *terminal
-	notation *testenv.Notation
-	env      []string // what the user has exported
-}
-
-// run runs a notation command that must succeed.
-func (s *session) run(ctx context.Context, args ...string) error {
-	s.out.command(append([]string{"notation"}, args...)...)
-	result, err := s.notation.Run(ctx, s.env, args...)
+// demo signs images with keys that stay in a token, with the real notation
+// command, and shows what that adds to a registry of each kind.
+func demo(ctx context.Context, out *terminal, plugin, registryChoice string) (err error) {
+	kinds, err := registryKinds(registryChoice)
 	if err != nil {
 		return err
 	}
-	s.out.output(result.Stdout)
-	s.out.output(result.Stderr)
-	if result.ExitCode != 0 {
-		return fmt.Errorf("notation %s: exit status %d", strings.Join(args, " "), result.ExitCode)
-	}
-	return nil
-}
+	closeAtEnd := func(part io.Closer) { err = errors.Join(err, part.Close()) }
 
-// prepare does what a user does once.
-func prepare(ctx context.Context, s *session, w *world, plugin string) error {
-	for _, variable := range s.env {
-		s.out.command("export", variable)
+	out.text("Making a token; the first time, building notation too.")
+	w, err := newWorld(plugin)
+	if err != nil {
+		return err
 	}
-	module, pin := "module="+w.hsm.Module, "pin_source=file:"+w.path("pin")
-	for _, args := range [][]string{
-		{"plugin", "install", "--file", plugin},
-		{"key", "add", "--plugin", "pkcs11", "--id", w.token.Key(onTokenKey).URI(),
-			"--plugin-config", module, "--plugin-config", pin, onTokenKey},
-		{"key", "add", "--plugin", "pkcs11", "--id", w.token.Key(inFileKey).URI(),
-			"--plugin-config", module, "--plugin-config", pin,
-			"--plugin-config", "cert_chain=" + w.path("chain.pem"), inFileKey},
-		{"certificate", "add", "--type", "ca", "--store", "demo", w.path("root.pem")},
-	} {
-		if err := s.run(ctx, args...); err != nil {
+	defer closeAtEnd(w)
+	session := &session{world: w, out: out}
+
+	out.heading("Two keys on a token")
+	out.text("SoftHSM has the empty token " + tokenLabel + ". Its PIN is in a file with mode 0600.")
+	session.exported()
+	if err := session.makeKeys(ctx); err != nil {
+		return err
+	}
+	out.heading("Install the plugin, name the keys, trust the root")
+	if err := session.configure(ctx); err != nil {
+		return err
+	}
+	for i, kind := range kinds {
+		registry, err := kind.start()
+		if err != nil {
 			return err
 		}
+		defer closeAtEnd(registry)
+		if err := signAndVerify(ctx, session, registry, kind, i == 0); err != nil {
+			return fmt.Errorf("%s: %w", kind.name, err)
+		}
 	}
-	s.out.command("cat", w.path("policy.json"))
-	s.out.output(policy)
-	return s.run(ctx, "policy", "import", w.path("policy.json"))
+	out.heading("Done")
+	out.text("Both registries hold a COSE and a JWS signature, made by keys that never left the token.")
+	out.text("To go on with such a token and such registries: make lab.")
+	return sayInstalled(out)
 }
 
 // signAndVerify signs an image of a registry in both envelope formats, verifies
-// it, and shows the registry before and after.
-func signAndVerify(ctx context.Context, s *session, registry *testenv.Registry, kind registryKind) error {
+// it, and shows the registry before and after. The first time it explains.
+func signAndVerify(ctx context.Context, s *session, registry *testenv.Registry, kind registryKind, first bool) error {
 	s.out.heading(kind.name)
 	image, err := registry.PushImage(ctx, imageRepository, imageTag)
 	if err != nil {
@@ -75,15 +73,21 @@ func signAndVerify(ctx context.Context, s *session, registry *testenv.Registry, 
 	}
 
 	s.out.subheading("Sign and verify")
+	if first {
+		s.out.text("--force-referrers-tag=false has notation ask the registry for the Referrers API, and")
+		s.out.text("write a referrers index under a tag only where there is none. By default it writes one everywhere.")
+	}
 	reference := fmt.Sprintf("%s/%s@%s", registry.Host, imageRepository, image.Digest)
-	for _, args := range [][]string{
+	commands := [][]string{
 		{"sign", "--signature-format", "cose", "--key", onTokenKey, "--force-referrers-tag=false", reference},
 		{"sign", "--signature-format", "jws", "--key", inFileKey, "--force-referrers-tag=false", reference},
 		{"list", reference},
-		{"inspect", reference},
-		{"verify", reference},
-	} {
-		if err := s.run(ctx, args...); err != nil {
+	}
+	if first {
+		commands = append(commands, []string{"inspect", reference})
+	}
+	for _, args := range append(commands, []string{"verify", reference}) {
+		if err := s.run(ctx, "notation", args...); err != nil {
 			return err
 		}
 	}

@@ -53,7 +53,7 @@ func TestDemo(t *testing.T) {
 		t.Run("registry "+choice, func(t *testing.T) {
 			temp := ownTempDir(t)
 			var out bytes.Buffer
-			if err := run(t.Context(), newTerminal(&out, os.Getenv), plugin, choice); err != nil {
+			if err := demo(t.Context(), newTerminal(&out, os.Getenv), plugin, choice); err != nil {
 				t.Fatalf("%v\n%s", err, &out)
 			}
 			for text, count := range map[string]int{
@@ -62,15 +62,21 @@ func TestDemo(t *testing.T) {
 				"$ notation sign --signature-format":    4,
 				"Successfully signed localhost:":        4,
 				"$ notation list":                       2,
-				"$ notation inspect":                    2,
+				"$ notation inspect":                    1,
 				"Successfully verified signature":       2,
 				`"subject": {`:                          4,
 				"  config       {}":                     4,
 				"bytes of application/cose":             2,
 				"bytes of application/jose+json":        2,
 				"Referrers index, tag sha256-":          1,
+				"There is no referrers index under":     3,
+				"GET /v2/app/referrers/sha256:":         4,
+				": there is no Referrers API":           2,
+				"$ notation-pkcs11 generate-key":        2,
+				"$ notation-pkcs11 check":               1,
+				"--force-referrers-tag=false has":       1,
 				"same digest before and after":          2,
-				"io.cncf.notary.x509chain.thumbprint#S": 6, // two manifests twice, and their index
+				"io.cncf.notary.x509chain.thumbprint#S": 8, // two manifests twice, their index, and the API's answer
 			} {
 				if got := strings.Count(out.String(), text); got != count {
 					t.Errorf("%q is there %d times, want %d", text, got, count)
@@ -87,8 +93,8 @@ func TestDemo(t *testing.T) {
 func TestFailedStepEndsTheDemo(t *testing.T) {
 	temp := ownTempDir(t)
 	var out bytes.Buffer
-	err := run(t.Context(), newTerminal(&out, os.Getenv), filepath.Join(temp, "notation-none"), "")
-	if err == nil || !strings.Contains(err.Error(), "notation plugin install") {
+	err := demo(t.Context(), newTerminal(&out, os.Getenv), filepath.Join(temp, "notation-none"), "")
+	if err == nil || !strings.Contains(err.Error(), "notation-pkcs11 generate-key") {
 		t.Errorf("error %v does not name the step", err)
 	}
 	if strings.Contains(out.String(), "$ notation key add") {
@@ -98,7 +104,7 @@ func TestFailedStepEndsTheDemo(t *testing.T) {
 }
 
 func TestUnknownRegistryChoice(t *testing.T) {
-	err := run(t.Context(), newTerminal(&bytes.Buffer{}, os.Getenv), "", "registry3")
+	err := demo(t.Context(), newTerminal(&bytes.Buffer{}, os.Getenv), "", "registry3")
 	if err == nil || !strings.Contains(err.Error(), `"registry3"`) {
 		t.Errorf("error %v does not name the choice", err)
 	}

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -27,6 +29,7 @@ const (
 // view shows what a registry has in the image's repository.
 type view struct {
 	repository *remote.Repository
+	host       string
 }
 
 // contents are the facts that must hold of what was shown.
@@ -40,11 +43,11 @@ func newView(registry *testenv.Registry) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &view{repository}, nil
+	return &view{repository, registry.Host}, nil
 }
 
-// show prints the tags, the signatures, and the referrers index where there is
-// one.
+// show prints the tags, the signatures, what the Referrers API answers, and the
+// referrers index where there is one.
 func (v *view) show(ctx context.Context, out *terminal) (contents, error) {
 	image, err := v.repository.Resolve(ctx, imageTag)
 	if err != nil {
@@ -70,6 +73,9 @@ func (v *view) show(ctx context.Context, out *terminal) (contents, error) {
 		if err := v.showSignature(ctx, out, signature); err != nil {
 			return contents{}, fmt.Errorf("show signature %s: %w", signature.Digest, err)
 		}
+	}
+	if err := v.showReferrers(ctx, out, image); err != nil {
+		return contents{}, fmt.Errorf("show the answer of the Referrers API: %w", err)
 	}
 	if err := v.showIndex(ctx, out, image); err != nil {
 		return contents{}, fmt.Errorf("show referrers index: %w", err)
@@ -126,12 +132,38 @@ func (v *view) showSignature(ctx context.Context, out *terminal, signature ocisp
 	return nil
 }
 
+// showReferrers prints what the registry answers by the Referrers API (OCI
+// distribution specification, "Listing Referrers").
+func (v *view) showReferrers(ctx context.Context, out *terminal, image ocispec.Descriptor) error {
+	path := "/v2/" + imageRepository + "/referrers/" + image.Digest.String()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+v.host+path, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	out.text("\nGET " + path)
+	if answer.StatusCode != http.StatusOK {
+		out.text("  " + answer.Status + ": there is no Referrers API")
+		return nil
+	}
+	document, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	if err != nil {
+		return err
+	}
+	return out.json(document)
+}
+
 // showIndex prints the index of the referrers tag schema, which only a registry
 // without the Referrers API has.
 func (v *view) showIndex(ctx context.Context, out *terminal, image ocispec.Descriptor) error {
 	tag := strings.Replace(image.Digest.String(), ":", "-", 1)
 	index, err := v.repository.Resolve(ctx, tag)
 	if errors.Is(err, errdef.ErrNotFound) {
+		out.text("\nThere is no referrers index under the tag " + tag)
 		return nil
 	}
 	if err != nil {

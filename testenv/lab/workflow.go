@@ -1,14 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command selftest is the world that the workflow .github/workflows/selftest.yml
-// signs in: a token with a key and its certificates, and two registries on
-// loopback with images. It writes where all that is into a file, as variables
-// for GITHUB_ENV, and stays until it gets a signal:
-//
-//	selftest FILE &
-//
-// It gives up after half an hour, so that nothing is left on a machine of which
-// the workflow was killed.
 package main
 
 import (
@@ -17,44 +8,54 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
 
+// lifetime is how long a workflow may take. Nothing is left on a machine of which
+// the workflow was killed.
 const lifetime = 30 * time.Minute
 
-func main() {
-	os.Exit(selftest())
-}
-
-func selftest() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+// workflow makes what .github/workflows/selftest.yml signs and verifies: a token
+// with a key and its certificates, and registries with images. Neither the plugin
+// nor notation takes part. It writes where all that is into a file, as variables for
+// GITHUB_ENV, and keeps it until ctx or its lifetime ends.
+func workflow(ctx context.Context, file string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, lifetime)
 	defer cancel()
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: selftest FILE")
-		return 2
-	}
-	if err := run(ctx, os.Args[1]); err != nil {
-		fmt.Fprintln(os.Stderr, "selftest:", err)
-		return 1
-	}
-	return 0
-}
+	closeAtEnd := func(part io.Closer) { err = errors.Join(err, part.Close()) }
 
-// run makes the world, says where it is, and keeps it until ctx ends.
-func run(ctx context.Context, file string) (err error) {
-	w := &world{}
-	defer func() { err = errors.Join(err, w.Close()) }()
-	variables, err := w.make(ctx)
+	hsm, err := testenv.NewSoftHSM()
 	if err != nil {
 		return err
+	}
+	defer closeAtEnd(hsm)
+	root := file + ".root.pem"
+	defer func() { err = errors.Join(err, os.RemoveAll(root)) }()
+	variables, err := certifiedKey(hsm, root)
+	if err != nil {
+		return err
+	}
+	kinds, err := registryKinds("")
+	if err != nil {
+		return err
+	}
+	for i, name := range []string{"API", "TAG"} { // in the order of the kinds
+		registry, err := kinds[i].start()
+		if err != nil {
+			return err
+		}
+		defer closeAtEnd(registry)
+		for _, image := range []string{"signed", "unsigned"} {
+			pushed, err := registry.PushImage(ctx, "selftest/"+image, imageTag)
+			if err != nil {
+				return err
+			}
+			variables = append(variables, fmt.Sprintf("SELFTEST_%s_%s=%s/selftest/%s@%s",
+				name, strings.ToUpper(image), registry.Host, image, pushed.Digest))
+		}
 	}
 	// Whole, or not there: the workflow waits for the file.
 	part := file + ".part"
@@ -68,62 +69,9 @@ func run(ctx context.Context, file string) (err error) {
 	return nil
 }
 
-// world is what goes when the program ends.
-type world struct {
-	dir   string
-	parts []io.Closer
-}
-
-// Close ends all parts.
-func (w *world) Close() error {
-	var err error
-	for _, part := range w.parts {
-		err = errors.Join(err, part.Close())
-	}
-	if w.dir != "" {
-		err = errors.Join(err, os.RemoveAll(w.dir))
-	}
-	return err
-}
-
-// make makes the world and returns the variables.
-func (w *world) make(ctx context.Context) ([]string, error) {
-	var err error
-	if w.dir, err = os.MkdirTemp("", "selftest-"); err != nil {
-		return nil, err
-	}
-	variables, err := w.token()
-	if err != nil {
-		return nil, err
-	}
-	for name, start := range map[string]func() (*testenv.Registry, error){
-		"API": testenv.NewRegistry,
-		"TAG": testenv.NewTagSchemaRegistry,
-	} {
-		registry, err := start()
-		if err != nil {
-			return nil, err
-		}
-		w.parts = append(w.parts, registry)
-		for _, image := range []string{"signed", "unsigned"} {
-			pushed, err := registry.PushImage(ctx, "selftest/"+image, "v1")
-			if err != nil {
-				return nil, err
-			}
-			variables = append(variables, fmt.Sprintf("SELFTEST_%s_%s=%s/selftest/%s@%s",
-				name, strings.ToUpper(image), registry.Host, image, pushed.Digest))
-		}
-	}
-	return variables, nil
-}
-
-// token makes a token with a key, and the certificates for it.
-func (w *world) token() ([]string, error) {
-	hsm, err := testenv.NewSoftHSM()
-	if err != nil {
-		return nil, err
-	}
-	w.parts = append(w.parts, hsm)
+// certifiedKey adds a token with a key and its certificates, writes the root into a
+// file, and returns the variables that lead there.
+func certifiedKey(hsm *testenv.SoftHSM, root string) ([]string, error) {
 	token, err := hsm.AddToken("selftest")
 	if err != nil {
 		return nil, err
@@ -143,7 +91,6 @@ func (w *world) token() ([]string, error) {
 	if err := key.ImportChain(chain); err != nil {
 		return nil, err
 	}
-	root := filepath.Join(w.dir, "root.pem")
 	if err := os.WriteFile(root, testenv.EncodePEM(pki.Root), 0o600); err != nil {
 		return nil, err
 	}

@@ -3,11 +3,15 @@
 package main
 
 import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
@@ -18,39 +22,46 @@ const (
 	inFileKey  = "release-ec"
 )
 
-// policy is the strict trust policy that the demo verifies under.
+// tokenLabel is that of the token.
+const tokenLabel = "Release"
+
+// policy is the strict trust policy that images are verified under.
 const policy = `{
   "version": "1.0",
   "trustPolicies": [
     {
-      "name": "demo",
+      "name": "lab",
       "registryScopes": [ "*" ],
       "signatureVerification": { "level": "strict" },
-      "trustStores": [ "ca:demo" ],
-      "trustedIdentities": [ "*" ]
+      "trustStores": [ "ca:lab" ],
+      "trustedIdentities": [ "x509.subject: C=US, ST=WA, O=Example" ]
     }
   ]
 }
 `
 
-// world is what the demo needs besides registries.
+// world is what there is besides registries: an empty token, a certificate
+// authority, the notation command, and a directory for files.
 type world struct {
 	hsm      *testenv.SoftHSM
 	token    *testenv.Token
+	pki      *testenv.PKI
 	notation *testenv.Notation
 
 	dir   string
 	parts []io.Closer
 }
 
-func newWorld() (_ *world, err error) {
+// newWorld makes a world in which the executable at the path plugin can be called
+// as notation-pkcs11.
+func newWorld(plugin string) (_ *world, err error) {
 	w := &world{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.Close())
 		}
 	}()
-	if w.dir, err = os.MkdirTemp("", "demo-"); err != nil {
+	if w.dir, err = os.MkdirTemp("", "lab-"); err != nil {
 		return nil, fmt.Errorf("make directory: %w", err)
 	}
 	if w.notation, err = testenv.NewNotation(); err != nil {
@@ -61,46 +72,38 @@ func newWorld() (_ *world, err error) {
 		return nil, err
 	}
 	w.parts = append(w.parts, w.hsm)
-	if err := w.fillToken(); err != nil {
+	if w.token, err = w.hsm.AddToken(tokenLabel); err != nil {
 		return nil, err
 	}
-	return w, nil
+	if w.pki, err = testenv.NewPKI(); err != nil {
+		return nil, err
+	}
+	return w, w.makeFiles(plugin)
 }
 
-// fillToken generates the keys and writes the files that a user would have.
-func (w *world) fillToken() error {
-	pki, err := testenv.NewPKI()
+// makeFiles makes what a user has before the first key.
+func (w *world) makeFiles(plugin string) error {
+	plugin, err := filepath.Abs(plugin)
 	if err != nil {
 		return err
 	}
-	if w.token, err = w.hsm.AddToken("demo"); err != nil {
+	if err := os.Mkdir(w.bin(), 0o700); err != nil {
 		return err
 	}
-	onToken, err := w.token.Generate(testenv.RSA3072, onTokenKey)
-	if err != nil {
-		return err
+	for name, target := range map[string]string{"notation": w.notation.Command, "notation-pkcs11": plugin} {
+		if err := os.Symlink(target, filepath.Join(w.bin(), name)); err != nil {
+			return err
+		}
 	}
-	onTokenChain, err := pki.Chain(onToken.Public)
-	if err != nil {
-		return err
-	}
-	if err := onToken.ImportChain(onTokenChain); err != nil {
-		return err
-	}
-	inFile, err := w.token.Generate(testenv.EC256, inFileKey)
-	if err != nil {
-		return err
-	}
-	inFileChain, err := pki.Chain(inFile.Public)
-	if err != nil {
-		return err
-	}
-	for name, content := range map[string][]byte{
-		"pin":         []byte(w.token.PIN),
-		"chain.pem":   testenv.EncodePEM(inFileChain...),
-		"root.pem":    testenv.EncodePEM(pki.Root),
-		"policy.json": []byte(policy),
-	} {
+	return w.write(map[string][]byte{
+		"pin":              []byte(w.token.PIN),
+		"root.pem":         testenv.EncodePEM(w.pki.Root),
+		"trustpolicy.json": []byte(policy),
+	})
+}
+
+func (w *world) write(files map[string][]byte) error {
+	for name, content := range files {
 		if err := os.WriteFile(w.path(name), content, 0o600); err != nil {
 			return fmt.Errorf("write %s: %w", name, err)
 		}
@@ -108,14 +111,55 @@ func (w *world) fillToken() error {
 	return nil
 }
 
-// path is that of one of the demo's files.
+// path is that of a file of the world.
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
 
-func (w *world) describe(out *terminal) {
-	out.text("SoftHSM has generated two keys that can't leave its token:")
-	out.row(onTokenKey, "RSA-3072, its certificate chain on the token too")
-	out.row(inFileKey, "P-256, its certificate chain in "+w.path("chain.pem"))
-	out.text("The PIN is in a file with mode 0600: " + w.path("pin"))
+// bin is the directory of the commands.
+func (w *world) bin() string { return w.path("bin") }
+
+// keyID is the URI of a key on the token.
+func (w *world) keyID(name string) string { return "pkcs11:token=" + tokenLabel + ";object=" + name }
+
+// issue does what a certificate authority does: it makes NAME.pem of NAME.csr, the
+// certificate first and the root last.
+func (w *world) issue(name string) error {
+	text, err := os.ReadFile(w.path(name + ".csr"))
+	if err != nil {
+		return err
+	}
+	block, _ := pem.Decode(bytes.TrimSpace(text))
+	if block == nil {
+		return fmt.Errorf("%s.csr is no PEM", name)
+	}
+	request, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		return fmt.Errorf("%s.csr: %w", name, err)
+	}
+	chain, err := w.pki.Issue(request)
+	if err != nil {
+		return err
+	}
+	return w.write(map[string][]byte{name + ".pem": testenv.EncodePEM(chain...)})
+}
+
+// exports are the variables, as NAME=value, that a user of the token exports.
+func (w *world) exports() []string {
+	return append(w.hsm.Env(),
+		"NOTATION_PKCS11_MODULE="+w.hsm.Module,
+		"NOTATION_PKCS11_PIN_SOURCE=file:"+w.path("pin"),
+	)
+}
+
+// configuration are the variables, as NAME=value, that lead to what notation was
+// told. They leave the user's home as it is.
+func (w *world) configuration() []string {
+	var variables []string
+	for _, variable := range w.notation.Env() {
+		if strings.HasPrefix(variable, "XDG_") {
+			variables = append(variables, variable)
+		}
+	}
+	return variables
 }
 
 // Close deletes the token, the keys and all files.

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// envFile is what a shell reads to be in the lab.
+const envFile = "env"
+
+// keep makes the world that the demo ends with, but for the signatures, says how
+// to get there, and keeps it until ctx ends.
+func keep(ctx context.Context, out *terminal, plugin, registryChoice string) (err error) {
+	kinds, err := registryKinds(registryChoice)
+	if err != nil {
+		return err
+	}
+	closeAtEnd := func(part io.Closer) { err = errors.Join(err, part.Close()) }
+
+	out.text("Making a token, keys, certificates and registries; the first time, building notation too.")
+	w, err := newWorld(plugin)
+	if err != nil {
+		return err
+	}
+	defer closeAtEnd(w)
+	quiet := &session{world: w, out: &terminal{w: io.Discard}}
+	if err := quiet.makeKeys(ctx); err != nil {
+		return err
+	}
+	if err := quiet.configure(ctx); err != nil {
+		return err
+	}
+	exports := append(w.configuration(), w.exports()...)
+	for i, name := range []string{"IMAGE", "TAG_SCHEMA_IMAGE"} { // in the order of the kinds
+		registry, err := kinds[i].start()
+		if err != nil {
+			return err
+		}
+		defer closeAtEnd(registry)
+		image, err := registry.PushImage(ctx, imageRepository, imageTag)
+		if err != nil {
+			return err
+		}
+		exports = append(exports, fmt.Sprintf("%s=%s/%s@%s", name, registry.Host, imageRepository, image.Digest))
+	}
+	return stay(ctx, out, w, exports)
+}
+
+// stay says what to export, and waits.
+func stay(ctx context.Context, out *terminal, w *world, exports []string) error {
+	var script strings.Builder
+	fmt.Fprintf(&script, "export PATH=%s:\"$PATH\"\n", quote(w.bin()))
+	for _, variable := range exports {
+		name, value, _ := strings.Cut(variable, "=")
+		fmt.Fprintf(&script, "export %s=%s\n", name, quote(value))
+	}
+	if err := w.write(map[string][]byte{envFile: []byte(script.String())}); err != nil {
+		return err
+	}
+	out.heading("The lab is there")
+	out.text("In another terminal, export this, or read it with: . " + quote(w.path(envFile)) + "\n")
+	out.output(script.String())
+	out.text("\nThe token has the keys " + onTokenKey + " and " + inFileKey + ", and notation knows both. IMAGE is on a registry with")
+	out.text("the Referrers API, TAG_SCHEMA_IMAGE on one without. For example:")
+	out.command("notation-pkcs11", "check", w.keyID(onTokenKey))
+	out.output("$ notation sign --key " + onTokenKey + ` --force-referrers-tag=false "$IMAGE"`)
+	out.output(`$ notation verify "$IMAGE"`)
+	out.text("\nAll of it goes with Ctrl-C.")
+	<-ctx.Done()
+	return nil
+}
