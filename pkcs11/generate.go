@@ -4,28 +4,22 @@ package pkcs11
 
 import (
 	"crypto"
-	"crypto/elliptic"
 	"crypto/rand"
-	"encoding/asn1"
 	"slices"
 	"strings"
 
 	"github.com/miekg/pkcs11"
 )
 
-// generated are the types of keys that can be generated, by the names that
-// users give.
-var generated = []struct {
-	name  string
-	bits  int            // of an RSA modulus
-	curve elliptic.Curve // of an EC key; nil for RSA
+// generatedRSA are the types of RSA keys that can be generated, by the names
+// that users give. Those of EC keys are in the table of curves.
+var generatedRSA = []struct {
+	name string
+	bits int // of the modulus
 }{
-	{"rsa:2048", 2048, nil},
-	{"rsa:3072", 3072, nil},
-	{"rsa:4096", 4096, nil},
-	{"ec:p256", 0, elliptic.P256()},
-	{"ec:p384", 0, elliptic.P384()},
-	{"ec:p521", 0, elliptic.P521()},
+	{"rsa:2048", 2048},
+	{"rsa:3072", 3072},
+	{"rsa:4096", 4096},
 }
 
 // usage is something that a key could be used for.
@@ -48,9 +42,12 @@ var (
 // GeneratedTypes names the types of keys that Session.Generate knows, such as
 // "rsa:3072" and "ec:p256".
 func GeneratedTypes() []string {
-	names := make([]string, len(generated))
-	for i, g := range generated {
-		names[i] = g.name
+	var names []string
+	for _, g := range generatedRSA {
+		names = append(names, g.name)
+	}
+	for _, c := range signingCurves() {
+		names = append(names, c.generated)
 	}
 	return names
 }
@@ -66,15 +63,16 @@ func GeneratedTypes() []string {
 // CKA_ID, the error is of KindExists. The session must have been opened with
 // SessionOptions.Write.
 func (s *Session) Generate(u URI, keyType string) (URI, crypto.PublicKey, error) {
-	for _, g := range generated {
-		if g.name != keyType {
-			continue
+	for _, g := range generatedRSA {
+		if g.name == keyType {
+			return s.generate(u, pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN,
+				pkcs11.NewAttribute(pkcs11.CKA_MODULUS_BITS, g.bits), pkcs11.NewAttribute(pkcs11.CKA_PUBLIC_EXPONENT, []byte{1, 0, 1}))
 		}
-		if g.curve != nil {
-			return s.generate(u, pkcs11.CKM_EC_KEY_PAIR_GEN, pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, curveParameters(g.curve)))
+	}
+	for _, c := range signingCurves() {
+		if c.generated == keyType {
+			return s.generate(u, pkcs11.CKM_EC_KEY_PAIR_GEN, pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, c.parameters()))
 		}
-		return s.generate(u, pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN,
-			pkcs11.NewAttribute(pkcs11.CKA_MODULUS_BITS, g.bits), pkcs11.NewAttribute(pkcs11.CKA_PUBLIC_EXPONENT, []byte{1, 0, 1}))
 	}
 	return URI{}, nil, newError(KindConfig, "the key type %q is unknown; known are %s", shorten(keyType), strings.Join(GeneratedTypes(), ", "))
 }
@@ -272,15 +270,4 @@ func (s *Session) discard(pair keyPair, why error) error {
 	}
 	e.Message += "; it was deleted again"
 	return &e
-}
-
-// curveParameters names a curve as CKA_EC_PARAMS does.
-func curveParameters(curve elliptic.Curve) []byte {
-	for _, c := range curves {
-		if c.curve == curve {
-			der, _ := asn1.Marshal(c.oid) // of a constant
-			return der
-		}
-	}
-	return nil
 }

@@ -5,7 +5,6 @@ package pkcs11
 import (
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rsa"
 	"encoding/asn1"
 	"errors"
@@ -14,19 +13,6 @@ import (
 
 	"github.com/miekg/pkcs11"
 )
-
-// curves are the elliptic curves that this package signs with, and how
-// CKA_EC_PARAMS names them: by OID, or by the name as a PrintableString
-// (section 2.3.3 of the mechanisms specification).
-var curves = []struct {
-	curve elliptic.Curve
-	oid   asn1.ObjectIdentifier
-	name  string
-}{
-	{elliptic.P256(), asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7}, "secp256r1"},
-	{elliptic.P384(), asn1.ObjectIdentifier{1, 3, 132, 0, 34}, "secp384r1"},
-	{elliptic.P521(), asn1.ObjectIdentifier{1, 3, 132, 0, 35}, "secp521r1"},
-}
 
 // publicAttributes are what parsePublicKey reads, from a private or a public
 // key object.
@@ -76,7 +62,7 @@ func parseEC(params, point []byte) (crypto.PublicKey, error) {
 	if len(params) == 0 {
 		return nil, errNoPublicHalf
 	}
-	curve, err := parseCurve(params)
+	curve, err := signingCurve(params)
 	if err != nil {
 		return nil, err
 	}
@@ -99,28 +85,6 @@ func parseEC(params, point []byte) (crypto.PublicKey, error) {
 	return key, nil
 }
 
-func parseCurve(params []byte) (elliptic.Curve, error) {
-	var oid asn1.ObjectIdentifier
-	if _, err := asn1.Unmarshal(params, &oid); err == nil {
-		for _, c := range curves {
-			if c.oid.Equal(oid) {
-				return c.curve, nil
-			}
-		}
-		return nil, fmt.Errorf("its curve (%s) is not P-256, P-384 or P-521", shorten(oid.String()))
-	}
-	var name string
-	if _, err := asn1.Unmarshal(params, &name); err == nil {
-		for _, c := range curves {
-			if c.name == name {
-				return c.curve, nil
-			}
-		}
-		return nil, fmt.Errorf("its curve (%q) is not P-256, P-384 or P-521", shorten(name))
-	}
-	return nil, errors.New("its CKA_EC_PARAMS don't name a curve; P-256, P-384 and P-521 can be used")
-}
-
 // fits reports whether a public key can be the other half of a private key
 // that showed these attributes: what they show must be equal.
 func fits(values map[uint][]byte, public crypto.PublicKey) bool {
@@ -134,7 +98,7 @@ func fits(values map[uint][]byte, public crypto.PublicKey) bool {
 	case *ecdsa.PublicKey:
 		keyType = pkcs11.CKK_EC
 		if params := values[pkcs11.CKA_EC_PARAMS]; len(params) > 0 {
-			if curve, err := parseCurve(params); err != nil || curve != key.Curve {
+			if curve, err := signingCurve(params); err != nil || curve != key.Curve {
 				return false
 			}
 		}

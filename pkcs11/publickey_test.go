@@ -31,7 +31,7 @@ func mustMarshal(tb testing.TB, value any) []byte {
 }
 
 func TestPublicKeyInWhateverEncoding(t *testing.T) {
-	for _, c := range curves {
+	for _, c := range signingCurves() {
 		key, err := ecdsa.GenerateKey(c.curve, rand.Reader)
 		if err != nil {
 			t.Fatal(err)
@@ -40,16 +40,35 @@ func TestPublicKeyInWhateverEncoding(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		oid, name := mustMarshal(t, c.oid), mustMarshal(t, c.name)
+		oid, name := mustMarshal(t, c.oid), mustMarshal(t, c.alias)
+		explicit := mustMarshal(t, struct {
+			Version int
+			Field   struct {
+				Type  asn1.ObjectIdentifier
+				Prime *big.Int
+			}
+			Coefficients struct{ A, B []byte }
+			Base         []byte
+			Order        *big.Int
+			Cofactor     int
+		}{
+			Version: 1,
+			Field: struct {
+				Type  asn1.ObjectIdentifier
+				Prime *big.Int
+			}{asn1.ObjectIdentifier{1, 2, 840, 10045, 1, 1}, c.curve.Params().P},
+			Base: raw, Order: c.curve.Params().N, Cofactor: 1,
+		})
 		for encoding, values := range map[string]map[uint][]byte{
-			"OID, wrapped":  {pkcs11.CKA_EC_PARAMS: oid, pkcs11.CKA_EC_POINT: mustMarshal(t, raw)},
-			"OID, raw":      {pkcs11.CKA_EC_PARAMS: oid, pkcs11.CKA_EC_POINT: raw},
-			"name, wrapped": {pkcs11.CKA_EC_PARAMS: name, pkcs11.CKA_EC_POINT: mustMarshal(t, raw)},
+			"parameters, wrapped": {pkcs11.CKA_EC_PARAMS: explicit, pkcs11.CKA_EC_POINT: mustMarshal(t, raw)},
+			"OID, wrapped":        {pkcs11.CKA_EC_PARAMS: oid, pkcs11.CKA_EC_POINT: mustMarshal(t, raw)},
+			"OID, raw":            {pkcs11.CKA_EC_PARAMS: oid, pkcs11.CKA_EC_POINT: raw},
+			"name, wrapped":       {pkcs11.CKA_EC_PARAMS: name, pkcs11.CKA_EC_POINT: mustMarshal(t, raw)},
 		} {
 			values[pkcs11.CKA_KEY_TYPE] = ulong(pkcs11.CKK_EC)
 			public, err := parsePublicKey(values)
 			if err != nil || !key.PublicKey.Equal(public) {
-				t.Errorf("%s, %s: %v, %v", c.name, encoding, public, err)
+				t.Errorf("%s, %s: %v, %v", c.alias, encoding, public, err)
 			}
 		}
 	}
@@ -129,7 +148,7 @@ func TestGuessedPublicKeyMustFitWhatThePrivateKeyShows(t *testing.T) {
 // FuzzPublicKey feeds what a hostile token could show. What is accepted is the
 // key that the attributes say, and one that every X.509 parser takes back.
 func FuzzPublicKey(f *testing.F) {
-	for _, c := range curves {
+	for _, c := range signingCurves() {
 		key, err := ecdsa.GenerateKey(c.curve, rand.Reader)
 		if err != nil {
 			f.Fatal(err)
@@ -139,7 +158,7 @@ func FuzzPublicKey(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(ulong(pkcs11.CKK_EC), []byte{}, []byte{}, mustMarshal(f, c.oid), raw)
-		f.Add(ulong(pkcs11.CKK_EC), []byte{}, []byte{}, mustMarshal(f, c.name), mustMarshal(f, raw))
+		f.Add(ulong(pkcs11.CKK_EC), []byte{}, []byte{}, mustMarshal(f, c.alias), mustMarshal(f, raw))
 		f.Add(ulong(pkcs11.CKK_EC), []byte{}, []byte{}, mustMarshal(f, c.oid), raw[:33])
 	}
 	f.Add(ulong(pkcs11.CKK_EC), []byte{}, []byte{}, mustMarshal(f, "secp256k1"), []byte{4, 1})
@@ -170,7 +189,7 @@ func FuzzPublicKey(f *testing.F) {
 			if raw, err := key.Bytes(); err != nil || !bytes.HasSuffix(point, raw) {
 				t.Errorf("the point is %x, %v", raw, err)
 			}
-			if curve, err := parseCurve(params); err != nil || curve != key.Curve {
+			if curve, err := signingCurve(params); err != nil || curve != key.Curve {
 				t.Errorf("the curve is %v, %v", key.Curve, err)
 			}
 		default:
