@@ -62,7 +62,7 @@ func problemOf(key pkcs11.KeyInfo) string {
 	case pkcs11.KindNotPermitted:
 		return "its CKA_SIGN is false"
 	case pkcs11.KindPublicKey:
-		return "the token doesn't show its public half; cert_chain can, with the key's certificate"
+		return "its public half is not known; " + remedyCertificate
 	}
 	return key.Problem.Message
 }

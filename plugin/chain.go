@@ -75,10 +75,9 @@ func Related(public crypto.PublicKey, certificates []*x509.Certificate) []*x509.
 
 // noLeaf explains that none of the certificates belongs to the key.
 func noLeaf(onToken, configured []*x509.Certificate) error {
-	const remedy = "import the key's certificate to the token, or set cert_chain to a PEM file that holds it"
 	seen := slices.Concat(onToken, configured)
 	if len(seen) == 0 {
-		return contract.NewValidationErrorf("there is no certificate for this key: none is on the token, and cert_chain is not set; %s", remedy)
+		return contract.NewValidationErrorf("there is no certificate for this key: none is on the token, and cert_chain is not set; %s", remedyCertificate)
 	}
 	slices.SortStableFunc(seen, func(a, b *x509.Certificate) int { // the likely ones first
 		return compareBool(a.IsCA, b.IsCA)
@@ -93,7 +92,7 @@ func noLeaf(onToken, configured []*x509.Certificate) error {
 		names = append(names, nameOf(cert))
 	}
 	return contract.NewValidationErrorf("there is no certificate for this key: of the %d seen (%d on the token, %d in cert_chain) none has its public key: %s; %s",
-		len(seen), len(onToken), len(configured), strings.Join(names, ", "), remedy)
+		len(seen), len(onToken), len(configured), strings.Join(names, ", "), remedyCertificate)
 }
 
 // nameOf names a certificate in errors.

@@ -117,7 +117,7 @@ func TestCheckExplainsTheStepThatFails(t *testing.T) {
 			"module:ok token:ok login:failed key:skipped usable:skipped mechanism:skipped certificates:skipped signature:skipped"},
 		"no key": {"key", "object=", kind(pkcs11.KindNoKey),
 			"module:ok token:ok login:ok key:failed usable:skipped mechanism:skipped certificates:skipped signature:skipped"},
-		"no public key": {"key", "Import the key's certificate", kind(pkcs11.KindPublicKey),
+		"no public key": {"key", "import the key's certificate", kind(pkcs11.KindPublicKey),
 			"module:ok token:ok login:ok key:ok usable:failed mechanism:skipped certificates:skipped signature:skipped"},
 		"not for signing": {"key", "CKA_SIGN", kind(pkcs11.KindNotPermitted),
 			"module:ok token:ok login:ok key:ok usable:failed mechanism:skipped certificates:skipped signature:skipped"},

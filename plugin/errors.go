@@ -21,6 +21,9 @@ type advice struct {
 	todo string
 }
 
+// remedyCertificate ends the sentences about a certificate that is missing.
+const remedyCertificate = "import the key's certificate to the token with notation-pkcs11 import-cert, or set cert_chain to a file that holds it"
+
 // Short names, for the tables' sake.
 const (
 	validation = contract.ErrorCodeValidation
@@ -41,7 +44,7 @@ var ofKind = map[pkcs11.Kind]advice{
 	pkcs11.KindNoKey:        {validation, "Check object=… and id=… in the key URI against the keys on the token"},
 	pkcs11.KindKeys:         {validation, "Add object=… or id=… to the key URI, so that it selects one private key"},
 	pkcs11.KindKey:          {validation, "Use another key: notation signs with RSA of 2048, 3072 or 4096 bits and with P-256, P-384 or P-521"},
-	pkcs11.KindPublicKey:    {general, "Import the key's certificate or public key to the token with the private key's CKA_ID, or set cert_chain to a PEM file with the certificate"},
+	pkcs11.KindPublicKey:    {general, "So that the public half is known, " + remedyCertificate},
 	pkcs11.KindNotPermitted: {denied, "Use a key that may sign (CKA_SIGN), or have the token's administrator permit it"},
 	pkcs11.KindNoPIN:        {denied, "Give the PIN with the environment variable NOTATION_PKCS11_PIN, or with the plugin config pin_source=file:/path or pin_source=env:NAME"},
 	pkcs11.KindPINSource:    {denied, "No PIN was tried; correct {pin}"},
