@@ -3,8 +3,13 @@
 package pkcs11
 
 import (
-	"crypto"
+	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"math/big"
+	"slices"
+	"time"
 
 	"github.com/miekg/pkcs11"
 )
@@ -12,38 +17,172 @@ import (
 // maxCertificate bounds one certificate in bytes of DER.
 const maxCertificate = 64 << 10
 
-// certificates reads the X.509 certificates on the token that the URI selects
-// by object and id. Values that don't parse are left out: a token may hold
-// other people's objects, and none of them is needed if it isn't understood.
-func (c *calls) certificates(s pkcs11.SessionHandle, u URI) ([]*x509.Certificate, error) {
-	found, err := c.find(s, pkcs11.CKO_CERTIFICATE, u)
-	if err != nil {
-		return nil, err
+// ParseCertificate parses a certificate in DER, and cuts off what follows it:
+// tokens pad CKA_VALUE. There is a certificate in any case.
+//
+// One that crypto/x509 refuses comes with the error, and with what could be read
+// of it all the same: Raw, and as far as it is intact the names, serial number,
+// validity, public key and signature. With that it can be recognised and named;
+// [CheckParsed] tells it from others.
+//
+// One whose public key has the type id-RSASSA-PSS (RFC 4055), which crypto/x509
+// leaves out, has it as an *rsa.PublicKey; its PublicKeyAlgorithm is
+// x509.UnknownPublicKeyAlgorithm.
+func ParseCertificate(der []byte) (*x509.Certificate, error) {
+	var first asn1.RawValue
+	if _, err := asn1.Unmarshal(der, &first); err == nil {
+		der = first.FullBytes
 	}
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		certificate = partOf(der)
+	} else if certificate.PublicKey == nil {
+		certificate.PublicKey = pssKey(certificate.RawSubjectPublicKeyInfo)
+	}
+	return certificate, err
+}
+
+// CheckParsed returns the error with which [ParseCertificate] returned a
+// certificate.
+func CheckParsed(certificate *x509.Certificate) error {
+	if certificate.Version > 0 { // which every certificate has that crypto/x509 parsed
+		return nil
+	}
+	_, err := x509.ParseCertificate(certificate.Raw)
+	return err
+}
+
+// partOf reads of a certificate what can be read (RFC 5280, section 4.1).
+func partOf(der []byte) *x509.Certificate {
+	part := &x509.Certificate{Raw: slices.Clone(der)}
+	var outer struct {
+		TBS       asn1.RawValue
+		Algorithm asn1.RawValue
+		Signature asn1.BitString
+	}
+	if _, err := asn1.Unmarshal(part.Raw, &outer); err != nil {
+		return part
+	}
+	part.RawTBSCertificate, part.Signature = outer.TBS.FullBytes, outer.Signature.RightAlign()
+	var tbs struct {
+		Version   int `asn1:"optional,explicit,default:0,tag:0"`
+		Serial    *big.Int
+		Algorithm asn1.RawValue
+		Issuer    asn1.RawValue
+		Validity  struct{ NotBefore, NotAfter time.Time }
+		Subject   asn1.RawValue
+		Key       asn1.RawValue
+	}
+	if _, err := asn1.Unmarshal(outer.TBS.FullBytes, &tbs); err != nil {
+		return part
+	}
+	part.SerialNumber, part.NotBefore, part.NotAfter = tbs.Serial, tbs.Validity.NotBefore, tbs.Validity.NotAfter
+	part.RawIssuer, part.RawSubject, part.RawSubjectPublicKeyInfo = tbs.Issuer.FullBytes, tbs.Subject.FullBytes, tbs.Key.FullBytes
+	for raw, name := range map[*[]byte]*pkix.Name{&part.RawIssuer: &part.Issuer, &part.RawSubject: &part.Subject} {
+		var sequence pkix.RDNSequence
+		if _, err := asn1.Unmarshal(*raw, &sequence); err == nil {
+			name.FillFromRDNSequence(&sequence)
+		}
+	}
+	public, err := x509.ParsePKIXPublicKey(part.RawSubjectPublicKeyInfo)
+	if err != nil {
+		public = pssKey(part.RawSubjectPublicKeyInfo)
+	}
+	part.PublicKey = public
+	return part
+}
+
+// pssKey reads a public key of the type id-RSASSA-PSS; nil where it is another.
+func pssKey(der []byte) any {
+	var info struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Key       asn1.BitString
+	}
+	if _, err := asn1.Unmarshal(der, &info); err != nil || !info.Algorithm.Algorithm.Equal(asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 10}) {
+		return nil
+	}
+	var key struct {
+		Modulus, Exponent *big.Int
+	}
+	if _, err := asn1.Unmarshal(info.Key.RightAlign(), &key); err != nil || key.Modulus.Sign() <= 0 || key.Exponent.Sign() <= 0 {
+		return nil
+	}
+	public, err := parseRSA(key.Modulus.Bytes(), key.Exponent.Bytes())
+	if err != nil {
+		return nil
+	}
+	return public.(*rsa.PublicKey)
+}
+
+// certificates reads the X.509 certificates among objects. Those that
+// crypto/x509 refuses are as ParseCertificate returns them: a token may hold
+// other people's, and whether one is needed is for others to say. Objects without
+// a value (CKA_URL), and those that are far too long, are left out.
+func (c *calls) certificates(s pkcs11.SessionHandle, objects []pkcs11.ObjectHandle) ([]*x509.Certificate, error) {
 	var certificates []*x509.Certificate
-	for _, o := range found {
-		values, err := c.read(s, o.handle, pkcs11.CKA_VALUE)
+	for _, handle := range objects {
+		values, err := c.read(s, handle, pkcs11.CKA_VALUE)
 		if err != nil {
 			return nil, err
 		}
 		der := values[pkcs11.CKA_VALUE]
-		if len(der) > maxCertificate {
+		if len(der) == 0 || len(der) > maxCertificate {
 			continue
 		}
-		if certificate, err := x509.ParseCertificate(der); err == nil {
-			certificates = append(certificates, certificate)
-		}
+		certificate, _ := ParseCertificate(der) // what is wrong with it, CheckParsed tells
+		certificates = append(certificates, certificate)
 	}
 	return certificates, nil
 }
 
-// keysOf returns the public keys of certificates that are not a CA's.
-func keysOf(certificates []*x509.Certificate) []crypto.PublicKey {
-	var keys []crypto.PublicKey
-	for _, c := range certificates {
-		if !c.IsCA {
-			keys = append(keys, c.PublicKey)
+// allCertificates reads the certificates on the token; if those are too many, the
+// ones that go with the keys.
+func (c *calls) allCertificates(s pkcs11.SessionHandle, keys []object) ([]*x509.Certificate, error) {
+	handles, err := c.search(s, pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_CERTIFICATE))
+	switch {
+	case err == nil:
+		return c.certificates(s, handles)
+	case !IsKind(err, KindKeys):
+		return nil, err
+	}
+	var list []*x509.Certificate
+	for _, key := range keys {
+		own, err := c.near(s, pkcs11.CKO_CERTIFICATE, key)
+		if err != nil {
+			return nil, err
+		}
+		found, err := c.certificates(s, handlesOf(own))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, found...)
+	}
+	return c.withIssuers(s, list)
+}
+
+// withIssuers adds to certificates those above them, by CKA_SUBJECT.
+func (c *calls) withIssuers(s pkcs11.SessionHandle, list []*x509.Certificate) ([]*x509.Certificate, error) {
+	asked := map[string]bool{}
+	for i := 0; i < len(list); i++ { // which grows
+		issuer := list[i].RawIssuer
+		if len(issuer) == 0 || asked[string(issuer)] {
+			continue
+		}
+		asked[string(issuer)] = true
+		handles, err := c.search(s,
+			pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_CERTIFICATE), pkcs11.NewAttribute(pkcs11.CKA_SUBJECT, issuer))
+		if err != nil && !IsKind(err, KindKeys) {
+			return nil, err
+		}
+		found, err := c.certificates(s, handles)
+		if err != nil {
+			return nil, err
+		}
+		for _, certificate := range found {
+			if len(list) < maxObjects && !slices.ContainsFunc(list, certificate.Equal) {
+				list = append(list, certificate)
+			}
 		}
 	}
-	return keys
+	return list, nil
 }

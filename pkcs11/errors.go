@@ -24,6 +24,7 @@ const (
 	KindTokens       Kind = "tokens"        // several tokens match it
 	KindNoKey        Kind = "no-key"        // no private key matches it
 	KindKeys         Kind = "keys"          // several private keys match it
+	KindSameName     Kind = "same-name"     // several private keys match it, and no other URI selects one of them
 	KindKey          Kind = "key"           // the key can never make such a signature (type, size, attributes)
 	KindPublicKey    Kind = "public-key"    // the key's public half can't be learned from the token
 	KindNotPermitted Kind = "not-permitted" // the key exists, but its attributes forbid this use

@@ -3,7 +3,9 @@
 package pkcs11
 
 import (
+	"bytes"
 	"encoding/binary"
+	"slices"
 
 	"github.com/miekg/pkcs11"
 )
@@ -20,7 +22,8 @@ type object struct {
 }
 
 // search lists the handles of the objects that have all attributes of the
-// template.
+// template. Where there are more than maxObjects, the first come with an error of
+// KindKeys.
 func (c *calls) search(s pkcs11.SessionHandle, template ...*pkcs11.Attribute) (handles []pkcs11.ObjectHandle, err error) {
 	if err := c.findObjectsInit(s, template); err != nil {
 		return nil, err
@@ -40,14 +43,15 @@ func (c *calls) search(s pkcs11.SessionHandle, template ...*pkcs11.Attribute) (h
 			return handles, nil
 		}
 		if handles = append(handles, found...); len(handles) > maxObjects {
-			return nil, newError(KindKeys, "the token holds more than %d objects of one class, which is more than can be searched; name object or id in the URI", maxObjects)
+			return handles[:maxObjects], newError(KindKeys, "the token holds more than %d objects of one class, which is more than can be searched; name object or id in the URI", maxObjects)
 		}
 	}
 }
 
 // find lists the objects of a class (CKO_…) that the URI selects by object
 // and id. The token is asked to search first. Some tokens don't find by CKA_ID
-// (Google's libkmsp11), so where nothing is found all objects are compared here.
+// (Google's libkmsp11), so where nothing is found all objects are compared here;
+// if those are too many, the token's word is good.
 func (c *calls) find(s pkcs11.SessionHandle, class uint, u URI) ([]object, error) {
 	template := []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, class)}
 	if label, present := u.Value(AttrObject); present {
@@ -56,26 +60,88 @@ func (c *calls) find(s pkcs11.SessionHandle, class uint, u URI) ([]object, error
 	if id, present := u.Value(AttrID); present {
 		template = append(template, pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id)))
 	}
-	for {
-		handles, err := c.search(s, template...)
+	selected, err := c.matching(s, u, template...)
+	if err != nil || len(selected) > 0 || len(template) == 1 {
+		return selected, err
+	}
+	selected, err = c.matching(s, u, template[0])
+	if IsKind(err, KindKeys) {
+		return nil, nil
+	}
+	return selected, err
+}
+
+// matching searches by a template, and compares what is found with the URI.
+func (c *calls) matching(s pkcs11.SessionHandle, u URI, template ...*pkcs11.Attribute) ([]object, error) {
+	handles, err := c.search(s, template...)
+	if err != nil {
+		return nil, err
+	}
+	var selected []object
+	for _, handle := range handles {
+		o, err := c.object(s, handle)
 		if err != nil {
 			return nil, err
 		}
-		var selected []object
-		for _, handle := range handles {
-			o, err := c.object(s, handle)
-			if err != nil {
-				return nil, err
-			}
-			if u.matches(o.attributes()) {
-				selected = append(selected, o)
-			}
+		if u.matches(o.attributes()) {
+			selected = append(selected, o)
 		}
-		if len(selected) > 0 || len(template) == 1 {
-			return selected, nil
-		}
-		template = template[:1]
 	}
+	return selected, nil
+}
+
+// near lists the objects of a class that go with a private key by their names:
+// those with its CKA_ID and label, then with its CKA_ID, then with its label,
+// since on some tokens only one is kept. There the token's search is all.
+func (c *calls) near(s pkcs11.SessionHandle, class uint, key object) ([]object, error) {
+	var found []object
+	for _, u := range key.siblings() {
+		template := []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, class)}
+		if id, present := u.Value(AttrID); present {
+			template = append(template, pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(id)))
+		}
+		if label, present := u.Value(AttrObject); present {
+			template = append(template, pkcs11.NewAttribute(pkcs11.CKA_LABEL, label))
+		}
+		objects, err := c.matching(s, u, template...)
+		if err != nil && !IsKind(err, KindKeys) { // a name that thousands have in common is none
+			return nil, err
+		}
+		for _, o := range objects {
+			if !slices.ContainsFunc(found, func(f object) bool { return f.handle == o.handle }) {
+				found = append(found, o)
+			}
+		}
+	}
+	return nearestFirst(key, found), nil
+}
+
+// siblings are URIs of the objects that go with a private key.
+func (o object) siblings() []URI {
+	var uris []URI
+	if len(o.id) > 0 {
+		uris = append(uris, URI{}.With(AttrID, string(o.id)))
+	}
+	if o.label != "" {
+		uris = append(uris, URI{}.With(AttrObject, o.label))
+	}
+	return uris
+}
+
+// nearestFirst orders objects by how much of a key's name they have.
+func nearestFirst(key object, objects []object) []object {
+	distance := func(o object) int {
+		d := 3
+		if len(key.id) > 0 && bytes.Equal(o.id, key.id) {
+			d -= 2
+		}
+		if key.label != "" && o.label == key.label {
+			d--
+		}
+		return d
+	}
+	slices.SortStableFunc(objects, func(a, b object) int { return distance(a) - distance(b) })
+	return objects
 }
 
 func (c *calls) object(s pkcs11.SessionHandle, handle pkcs11.ObjectHandle) (object, error) {
@@ -172,7 +238,10 @@ func (k *Key) findOne(s pkcs11.SessionHandle) (object, error) {
 		return found[0], nil
 	case 0:
 		all, err := calls.find(s, pkcs11.CKO_PRIVATE_KEY, URI{})
-		if err != nil {
+		switch {
+		case IsKind(err, KindKeys):
+			return object{}, newError(KindNoKey, "no private key matches %s; there are more than %d others", k.uri.selection(), maxObjects)
+		case err != nil:
 			return object{}, asError(err, "the private keys on the token %s can't be listed", token)
 		}
 		if len(all) == 0 {
@@ -180,7 +249,19 @@ func (k *Key) findOne(s pkcs11.SessionHandle) (object, error) {
 		}
 		return object{}, newError(KindNoKey, "no private key matches %s; there %s", k.uri.selection(), listURIs(objectURIs(k.token, all)))
 	}
+	if !slices.ContainsFunc(found, func(o object) bool { return !o.isNamedAlike(found[0]) }) {
+		return object{}, sameName(found[0].uri(k.token.ShortURI()))
+	}
 	return object{}, newError(KindKeys, "several private keys match %s; there %s", k.uri.selection(), listURIs(objectURIs(k.token, found)))
+}
+
+// isNamedAlike reports whether no URI can tell two objects of a class apart.
+func (o object) isNamedAlike(other object) bool {
+	return o.label == other.label && bytes.Equal(o.id, other.id)
+}
+
+func sameName(u URI) *Error {
+	return newError(KindSameName, "several private keys have the same label and the same CKA_ID, so that no key URI can tell them apart: %s", u)
 }
 
 // objectURIs name objects on a token, for a user who has to choose.

@@ -14,9 +14,13 @@ import (
 // public key under its label and CKA_ID, others under the common name of their
 // subject. It reports for each whether it was stored; those that were on the
 // token before are left alone. What was stored is read back. Where none has the
-// key's public key, nothing is stored and the error is of KindConfig. The session
-// is one with the key's token, opened with SessionOptions.Write.
+// key's public key, nothing is stored and the error is of KindConfig. Where
+// the key's public half isn't certain, a signature decides first. The session is
+// one with the key's token, opened with SessionOptions.Write.
 func (s *Session) Import(k *Key, certificates []*x509.Certificate) (stored []bool, err error) {
+	if err := k.prove(); err != nil {
+		return nil, err
+	}
 	if !slices.ContainsFunc(certificates, func(c *x509.Certificate) bool { return equal(k.public, c.PublicKey) }) {
 		return nil, newError(KindConfig, "none of the certificates has the public key of the key %s", k.URI())
 	}

@@ -23,8 +23,8 @@ type KeyOptions struct {
 	// Sessions bounds how many signatures are made at once. Zero: one. Fewer are
 	// used where the token has no more sessions.
 	Sessions int
-	// Certificates may hold the key's own, from elsewhere than the token. They
-	// are used to learn the public key where the token doesn't show it.
+	// Certificates may hold the key's own, from elsewhere than the token. Their
+	// public keys are candidates where the private key doesn't show its own.
 	Certificates []*x509.Certificate
 }
 
@@ -36,7 +36,11 @@ type Key struct {
 	uri          URI
 	certificates []*x509.Certificate
 
-	public             crypto.PublicKey
+	public     crypto.PublicKey
+	candidates candidates      // where public is one of them
+	proven     atomic.Bool     // public is the other half beyond doubt
+	shown      map[uint][]byte // what the private key shows of it
+
 	label              string
 	id                 []byte
 	alwaysAuthenticate bool
@@ -58,7 +62,9 @@ var (
 // Key opens the one private key that the URI selects on the token. It logs in
 // if the token's flags want it; the PIN is tried once. If there is no such key,
 // or there are several, the error (KindNoKey, KindKeys) lists the URIs of what
-// there is. After an error the session stays open until Module.Close.
+// there is. Where the key doesn't show its public half and several public keys can
+// be that, it makes one signature to decide. After an error the session stays open
+// until Module.Close.
 func (t *Token) Key(ctx context.Context, u URI, o KeyOptions) (*Key, error) {
 	k, err := t.newKey(u, o)
 	if err != nil {
@@ -72,11 +78,11 @@ func (t *Token) Key(ctx context.Context, u URI, o KeyOptions) (*Key, error) {
 }
 
 // PublicKey returns the public half of the one private key that the URI
-// selects. It logs in only if it can't be read without: from the private key's
-// attributes, or from the one public key or certificate that the URI's object
-// and id select. The private key itself may be invisible then, so a URI that
-// selects several is noticed only by Key. The session that it takes stays open
-// until Module.Close.
+// selects. It logs in only if what it sees without leaves none or several: the
+// private key's attributes, the public keys and certificates that the URI's
+// object and id select, and KeyOptions.Certificates. The private key itself may be
+// invisible then, so a URI that selects several is noticed only by Key. The
+// session that it takes stays open until Module.Close.
 func (t *Token) PublicKey(ctx context.Context, u URI, o KeyOptions) (crypto.PublicKey, error) {
 	k, err := t.newKey(u, o)
 	if err != nil {
@@ -124,22 +130,32 @@ func (k *Key) peek(s pkcs11.SessionHandle) (crypto.PublicKey, error) {
 		return nil, nil // enter doesn't log in, and checks more
 	}
 	calls := k.token.calls
-	if private, err := calls.find(s, pkcs11.CKO_PRIVATE_KEY, k.uri); err != nil || len(private) > 1 {
+	private, err := calls.find(s, pkcs11.CKO_PRIVATE_KEY, k.uri)
+	if err != nil || len(private) > 1 {
 		return nil, err // enter says what is wrong
-	} else if len(private) == 1 {
-		public, _, err := k.findPublicKey(s, private[0])
-		return public, err
 	}
-	for _, source := range []func(pkcs11.SessionHandle, URI) ([]crypto.PublicKey, error){calls.publicKeys, calls.certifiedKeys} {
-		keys, err := source(s, k.uri)
-		if err != nil || len(keys) > 1 {
-			return nil, err
+	var list candidates
+	if len(private) == 1 {
+		id, err := k.identify(s, private[0])
+		if err != nil || id.public != nil {
+			return id.public, err
 		}
-		if len(keys) == 1 {
-			return keys[0], nil
-		}
+		list = id.candidates
+	} else if list, err = k.visibleCandidates(s); err != nil {
+		return nil, err
 	}
-	return nil, nil
+	if len(list) != 1 {
+		return nil, nil
+	}
+	return list[0].public, nil
+}
+
+// prove makes sure of the public half, by a signature where it isn't certain.
+func (k *Key) prove() error {
+	if k.proven.Load() {
+		return nil
+	}
+	return k.decide()
 }
 
 // enter logs in and settles on the key.
@@ -161,12 +177,19 @@ func (k *Key) settle(ctx context.Context, s pkcs11.SessionHandle) error {
 	if err != nil {
 		return err
 	}
-	public, values, err := k.findPublicKey(s, o)
+	return k.settleOn(ctx, s, o, false)
+}
+
+// settleOn reads what signing with a private key needs to know. Where its public
+// half isn't certain a signature decides: if there is a choice, or if it is to be
+// proven.
+func (k *Key) settleOn(ctx context.Context, s pkcs11.SessionHandle, o object, prove bool) error {
+	id, err := k.identify(s, o)
 	if err != nil {
 		return err
 	}
 	k.handle.Store(uint64(o.handle))
-	k.label, k.id, k.public = o.label, o.id, public
+	k.label, k.id, k.public, k.candidates, k.shown = o.label, o.id, id.public, id.candidates, id.values
 	restrictions, err := k.token.calls.read(s, o.handle, pkcs11.CKA_ALWAYS_AUTHENTICATE)
 	if err != nil {
 		return failed(err, "the key %s can't be read", k.URI())
@@ -176,14 +199,24 @@ func (k *Key) settle(ctx context.Context, s pkcs11.SessionHandle) error {
 		return failed(err, "the key %s can't be read", k.URI())
 	}
 	k.alwaysAuthenticate, k.allowed = isTrue(restrictions[pkcs11.CKA_ALWAYS_AUTHENTICATE]), ulongs(lists[pkcs11.CKA_ALLOWED_MECHANISMS])
-	if sign, present := values[pkcs11.CKA_SIGN]; present && !isTrue(sign) {
+	if sign, present := id.values[pkcs11.CKA_SIGN]; present && !isTrue(sign) {
 		return notForSigning(k.URI())
 	}
 	if k.alwaysAuthenticate {
 		k.sessions.limit(1)
-		return k.login.obtain(ctx)
+		if err := k.login.obtain(ctx); err != nil {
+			return err
+		}
 	}
-	return nil
+	if id.public != nil {
+		k.proven.Store(true)
+		return nil
+	}
+	k.public = id.candidates[0].public
+	if id.isSettled() && !prove {
+		return nil
+	}
+	return k.decide()
 }
 
 func notForSigning(key URI) *Error {
@@ -210,15 +243,17 @@ func (k *Key) Public() crypto.PublicKey { return k.public }
 // URI returns the URI that selects this key wherever its token is plugged in.
 func (k *Key) URI() URI { return object{label: k.label, id: k.id}.uri(k.token.URI()) }
 
-// Certificates reads all X.509 certificates on the token, in no order. The
-// key's own may be among them under any CKA_ID or label, or not at all.
+// Certificates reads all X.509 certificates on the token, in no order, as
+// ParseCertificate returns them. The key's own may be among them under any CKA_ID
+// or label, or not at all. Of a token with too many to be read they are those
+// with the key's CKA_ID or label, and those above them.
 func (k *Key) Certificates() ([]*x509.Certificate, error) {
 	s, err := k.sessions.acquire()
 	if err != nil {
 		return nil, asError(err, "no session with the token %s can be opened", k.token.URI())
 	}
 	defer func() { k.sessions.release(s, err == nil) }()
-	certificates, err := k.token.calls.certificates(s, URI{})
+	certificates, err := k.token.calls.allCertificates(s, []object{{label: k.label, id: k.id}})
 	if err != nil {
 		return nil, asError(err, "the certificates on the token %s can't be read", k.token.URI())
 	}

@@ -3,9 +3,11 @@
 package pkcs11
 
 import (
+	"context"
 	"crypto"
 	"crypto/x509"
 	"errors"
+	"slices"
 
 	"github.com/miekg/pkcs11"
 )
@@ -120,7 +122,8 @@ type KeyInfo struct {
 	URI URI
 	// Type is the type and size, such as RSA-3072, EC-256 or Ed25519.
 	Type string
-	// Public is the key's public half; nil where Problem says why it isn't known.
+	// Public is the key's public half beyond doubt; nil where Problem says why it
+	// isn't known.
 	Public crypto.PublicKey
 	// Problem is why the key can sign nothing.
 	Problem *Error
@@ -140,7 +143,8 @@ func (k KeyInfo) CheckMechanism(opts crypto.SignerOpts) error {
 
 // Keys describes the private keys that the session sees and the URI selects by
 // object and id. Certificates from elsewhere than the token help to learn public
-// keys, as those of KeyOptions do.
+// keys, as those of KeyOptions do. A key that doesn't show its public half makes
+// one signature.
 func (s *Session) Keys(u URI, certificates []*x509.Certificate) ([]KeyInfo, error) {
 	calls, token := s.token.calls, s.token.ShortURI()
 	found, err := calls.find(s.handle, pkcs11.CKO_PRIVATE_KEY, URI{})
@@ -156,24 +160,33 @@ func (s *Session) Keys(u URI, certificates []*x509.Certificate) ([]KeyInfo, erro
 		if err != nil {
 			return nil, err
 		}
+		if key.Problem == nil && slices.ContainsFunc(found, func(other object) bool { return other.handle != o.handle && other.isNamedAlike(o) }) {
+			key.Problem = sameName(key.URI)
+		}
 		keys = append(keys, key)
 	}
 	return keys, nil
 }
 
-// describe describes one private key. That it can't be used is no error.
+// describe describes one private key. That it can't be used is no error. A public
+// half that isn't certain is proven by a signature: a list that says which keys
+// can sign doesn't guess.
 func (s *Session) describe(o object, uri URI, certificates []*x509.Certificate) (KeyInfo, error) {
 	info, calls := KeyInfo{URI: uri}, s.token.calls
 	var err error
 	if info.Type, err = calls.keyType(s.handle, o); err != nil {
 		return info, failed(err, "the key %s can't be read", uri)
 	}
-	public, values, err := (&Key{token: s.token, certificates: certificates}).findPublicKey(s.handle, o)
+	k, err := s.token.newKey(uri, KeyOptions{Certificates: certificates})
+	if err != nil {
+		return info, err
+	}
+	id, err := k.identify(s.handle, o)
 	if err != nil && (!errors.As(err, &info.Problem) || info.Problem.Kind == KindCall) {
 		return info, err
 	}
-	info.Public = public
-	if sign, present := values[pkcs11.CKA_SIGN]; present && !isTrue(sign) {
+	info.Public = id.public
+	if sign, present := id.values[pkcs11.CKA_SIGN]; present && !isTrue(sign) {
 		info.Problem = notForSigning(uri)
 	}
 	lists, err := calls.read(s.handle, o.handle, pkcs11.CKA_ALLOWED_MECHANISMS)
@@ -181,7 +194,34 @@ func (s *Session) describe(o object, uri URI, certificates []*x509.Certificate) 
 		return info, failed(err, "the key %s can't be read", uri)
 	}
 	info.Mechanisms = ulongs(lists[pkcs11.CKA_ALLOWED_MECHANISMS])
+	if info.Public == nil && info.Problem == nil {
+		if err := s.prove(k, o, id); err != nil {
+			errors.As(err, &info.Problem)
+		} else {
+			info.Public = k.public
+		}
+	}
 	return info, nil
+}
+
+// prove has a key that isn't open sign, so that its public half is certain. Its
+// errors are *Error.
+func (s *Session) prove(k *Key, o object, id identity) error {
+	if s.login.wanted() && !s.login.done {
+		return newError(KindPublicKey, "the token doesn't show the public half of the key %s without a login; it may be that of %v", o.uri(s.token.URI()), id.candidates)
+	}
+	// The key borrows the session: tokens with one alone have no other.
+	k.login, k.sessions.idle, k.sessions.places, k.sessions.ready = s.login, []pkcs11.SessionHandle{s.handle}, 1, true
+	err := k.settleOn(context.Background(), s.handle, o, true)
+	s.login = k.login
+	var lost error
+	if s.handle, lost = k.sessions.acquire(); lost != nil { // another one, if a failure ended it
+		return asError(lost, "no session with the token %s can be opened", s.token.URI())
+	}
+	if err != nil {
+		return asError(err, "the key %s can't sign", k.URI())
+	}
+	return nil
 }
 
 // shortURI returns the URI that selects this object among others on its token.

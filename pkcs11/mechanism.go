@@ -89,6 +89,30 @@ func plan(public crypto.PublicKey, opts crypto.SignerOpts) ([]mechanism, error) 
 	return nil, fmt.Errorf("the hash %v can't be used; SHA-256, SHA-384 and SHA-512 can", hash)
 }
 
+// usualOptions are signer options for a public key, with a hash of its strength:
+// keys that are fixed to a hash have mostly that.
+func usualOptions(public crypto.PublicKey) crypto.SignerOpts {
+	hash := crypto.SHA512
+	switch key := public.(type) {
+	case *rsa.PublicKey:
+		switch bits := key.Size() * 8; {
+		case bits <= 2048:
+			hash = crypto.SHA256
+		case bits <= 3072:
+			hash = crypto.SHA384
+		}
+		return &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: hash}
+	case *ecdsa.PublicKey:
+		switch bits := key.Curve.Params().BitSize; {
+		case bits <= 256:
+			hash = crypto.SHA256
+		case bits <= 384:
+			hash = crypto.SHA384
+		}
+	}
+	return hash
+}
+
 // checkPSS refuses all but RSASSA-PSS with a salt as long as the hash.
 func checkPSS(opts crypto.SignerOpts) error {
 	pss, ok := opts.(*rsa.PSSOptions)

@@ -79,9 +79,15 @@ func (s *Session) Key(ctx context.Context, u URI, o KeyOptions) (*Key, error) {
 	return k, nil
 }
 
-// Certificates reads all X.509 certificates that the session sees, in no order.
+// Certificates reads all X.509 certificates that the session sees, in no order,
+// as ParseCertificate returns them. Of a token with too many to be read they are
+// those with the CKA_ID or label of a private key, and those above them.
 func (s *Session) Certificates() ([]*x509.Certificate, error) {
-	certificates, err := s.token.calls.certificates(s.handle, URI{})
+	keys, err := s.token.calls.find(s.handle, pkcs11.CKO_PRIVATE_KEY, URI{})
+	if err != nil {
+		return nil, asError(err, "the private keys on the token %s can't be listed", s.token.URI())
+	}
+	certificates, err := s.token.calls.allCertificates(s.handle, keys)
 	if err != nil {
 		return nil, asError(err, "the certificates on the token %s can't be read", s.token.URI())
 	}

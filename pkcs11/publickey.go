@@ -5,6 +5,7 @@ package pkcs11
 import (
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"encoding/asn1"
 	"errors"
@@ -23,6 +24,14 @@ var publicAttributes = []uint{
 // errNoPublicHalf says that an object's attributes don't show the public key,
 // so that it must come from somewhere else.
 var errNoPublicHalf = errors.New("the object doesn't show the public key")
+
+// unreadable is an errNoPublicHalf with a reason: the object shows something, but
+// nothing that is understood.
+type unreadable string
+
+func (e unreadable) Error() string { return string(e) }
+
+func (e unreadable) Is(target error) bool { return target == errNoPublicHalf }
 
 // parsePublicKey makes a public key from attributes. Its error is
 // errNoPublicHalf, or says why no key of this kind can be used at all.
@@ -70,29 +79,40 @@ func parseEC(params, point []byte) (crypto.PublicKey, error) {
 		return nil, errNoPublicHalf
 	}
 	// Section 2.3.3 wants the point in a DER OCTET STRING; some modules give it
-	// raw. Both can begin with 04, so the curve decides: it knows its length.
-	if key, err := ecdsa.ParseUncompressedPublicKey(curve, point); err == nil {
-		return key, nil
+	// raw, or in the BIT STRING of a SubjectPublicKeyInfo. All can begin with 04,
+	// so the curve decides: it knows its length.
+	var octets []byte
+	var bits asn1.BitString
+	forms := [][]byte{point}
+	if rest, err := asn1.Unmarshal(point, &octets); err == nil && len(rest) == 0 {
+		forms = append(forms, octets)
 	}
-	var raw []byte
-	if rest, err := asn1.Unmarshal(point, &raw); err != nil || len(rest) > 0 {
-		return nil, fmt.Errorf("its CKA_EC_POINT is neither a point of %s nor one in an OCTET STRING", curve.Params().Name)
+	if rest, err := asn1.Unmarshal(point, &bits); err == nil && len(rest) == 0 {
+		forms = append(forms, bits.RightAlign())
 	}
-	key, err := ecdsa.ParseUncompressedPublicKey(curve, raw)
-	if err != nil {
-		return nil, fmt.Errorf("its CKA_EC_POINT is no uncompressed point of %s", curve.Params().Name)
+	for _, form := range forms {
+		if key, err := ecdsa.ParseUncompressedPublicKey(curve, form); err == nil {
+			return key, nil
+		}
+		if x, y := elliptic.UnmarshalCompressed(curve, form); x != nil {
+			return &ecdsa.PublicKey{Curve: curve, X: x, Y: y}, nil
+		}
 	}
-	return key, nil
+	return nil, unreadable("its CKA_EC_POINT is no point of " + curve.Params().Name)
 }
 
 // fits reports whether a public key can be the other half of a private key
 // that showed these attributes: what they show must be equal.
 func fits(values map[uint][]byte, public crypto.PublicKey) bool {
+	isShown := func(attribute uint, n *big.Int) bool {
+		value := values[attribute]
+		return len(value) == 0 || new(big.Int).SetBytes(value).Cmp(n) == 0
+	}
 	var keyType uint
 	switch key := public.(type) {
 	case *rsa.PublicKey:
 		keyType = pkcs11.CKK_RSA
-		if m := values[pkcs11.CKA_MODULUS]; len(m) > 0 && new(big.Int).SetBytes(m).Cmp(key.N) != 0 {
+		if !isShown(pkcs11.CKA_MODULUS, key.N) || !isShown(pkcs11.CKA_PUBLIC_EXPONENT, big.NewInt(int64(key.E))) {
 			return false
 		}
 	case *ecdsa.PublicKey:
@@ -113,118 +133,4 @@ func fits(values map[uint][]byte, public crypto.PublicKey) bool {
 func equal(a, b crypto.PublicKey) bool {
 	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && k.Equal(b)
-}
-
-// distinct leaves out public keys that occur before.
-func distinct(keys []crypto.PublicKey) []crypto.PublicKey {
-	var d []crypto.PublicKey
-next:
-	for _, key := range keys {
-		for _, other := range d {
-			if equal(other, key) {
-				continue next
-			}
-		}
-		d = append(d, key)
-	}
-	return d
-}
-
-// findPublicKey finds the public half of a private key: in its own attributes, in the
-// public key object and in the certificate with its CKA_ID or label, or in a
-// certificate from elsewhere. It returns the attributes that it read, too. A
-// wrong guess can't do harm: each signature is verified with the public key.
-func (k *Key) findPublicKey(s pkcs11.SessionHandle, o object) (crypto.PublicKey, map[uint][]byte, error) {
-	calls, uri := k.token.calls, o.uri(k.token.URI())
-	values, err := calls.read(s, o.handle, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_SIGN)
-	if err != nil {
-		return nil, nil, failed(err, "the key %s can't be read", uri)
-	}
-	half := []uint{pkcs11.CKA_MODULUS, pkcs11.CKA_PUBLIC_EXPONENT}
-	if t := ulongs(values[pkcs11.CKA_KEY_TYPE]); len(t) == 1 && t[0] == pkcs11.CKK_EC {
-		half = []uint{pkcs11.CKA_EC_PARAMS, pkcs11.CKA_EC_POINT}
-	}
-	more, err := calls.read(s, o.handle, half...)
-	if err != nil {
-		return nil, nil, failed(err, "the key %s can't be read", uri)
-	}
-	for name, value := range more {
-		values[name] = value
-	}
-	switch public, err := parsePublicKey(values); {
-	case err == nil:
-		return public, values, nil
-	case !errors.Is(err, errNoPublicHalf):
-		return nil, nil, newError(KindKey, "the key %s can't be used: %v", uri, err)
-	}
-	for _, u := range o.siblings() {
-		for _, source := range []func(pkcs11.SessionHandle, URI) ([]crypto.PublicKey, error){calls.publicKeys, calls.certifiedKeys} {
-			keys, err := source(s, u)
-			if err != nil {
-				return nil, nil, asError(err, "the public half of the key %s can't be read", uri)
-			}
-			if public := onlyFitting(values, keys); public != nil {
-				return public, values, nil
-			}
-		}
-	}
-	if public := onlyFitting(values, keysOf(k.certificates)); public != nil {
-		return public, values, nil
-	}
-	return nil, nil, newError(KindPublicKey, "the token doesn't show the public half of the key %s: "+
-		"neither the key's attributes, nor a public key or certificate with its id or label, nor a certificate from elsewhere", uri)
-}
-
-// siblings are URIs of the objects that belong to a private key: those with its
-// CKA_ID, then those with its label, since on some tokens only one is kept.
-func (o object) siblings() []URI {
-	var uris []URI
-	if len(o.id) > 0 {
-		uris = append(uris, URI{}.With(AttrID, string(o.id)))
-	}
-	if o.label != "" {
-		uris = append(uris, URI{}.With(AttrObject, o.label))
-	}
-	return uris
-}
-
-// onlyFitting returns the only public key that can belong to a private key
-// with these attributes; nil where there is none, or several.
-func onlyFitting(values map[uint][]byte, keys []crypto.PublicKey) crypto.PublicKey {
-	var fitting []crypto.PublicKey
-	for _, public := range keys {
-		if fits(values, public) {
-			fitting = append(fitting, public)
-		}
-	}
-	if fitting = distinct(fitting); len(fitting) == 1 {
-		return fitting[0]
-	}
-	return nil
-}
-
-// publicKeys reads the public key objects that the URI selects. Those of types
-// that can't be used are left out.
-func (c *calls) publicKeys(s pkcs11.SessionHandle, u URI) ([]crypto.PublicKey, error) {
-	found, err := c.find(s, pkcs11.CKO_PUBLIC_KEY, u)
-	if err != nil {
-		return nil, err
-	}
-	var keys []crypto.PublicKey
-	for _, o := range found {
-		values, err := c.read(s, o.handle, publicAttributes...)
-		if err != nil {
-			return nil, err
-		}
-		if public, err := parsePublicKey(values); err == nil {
-			keys = append(keys, public)
-		}
-	}
-	return distinct(keys), nil
-}
-
-// certifiedKeys reads the public keys of the certificates that the URI selects.
-func (c *calls) certifiedKeys(s pkcs11.SessionHandle, u URI) ([]crypto.PublicKey, error) {
-	certificates, err := c.certificates(s, u)
-	return distinct(keysOf(certificates)), err
 }

@@ -101,7 +101,7 @@ func TestPublicKeyRefuses(t *testing.T) {
 		"secp256k1":         {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_EC), pkcs11.CKA_EC_PARAMS: mustMarshal(t, "secp256k1")}, "secp256k1"},
 		"explicit params":   {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_EC), pkcs11.CKA_EC_PARAMS: {0x30, 0}}, "don't name a curve"},
 		"not on the curve":  {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_EC), pkcs11.CKA_EC_PARAMS: p256, pkcs11.CKA_EC_POINT: point}, "CKA_EC_POINT"},
-		"wrapped, not on":   {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_EC), pkcs11.CKA_EC_PARAMS: p256, pkcs11.CKA_EC_POINT: mustMarshal(t, point)}, "no uncompressed point"},
+		"wrapped, not on":   {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_EC), pkcs11.CKA_EC_PARAMS: p256, pkcs11.CKA_EC_POINT: mustMarshal(t, point)}, "CKA_EC_POINT is no point of P-256"},
 		"exponent 1":        {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_MODULUS: {1, 1}, pkcs11.CKA_PUBLIC_EXPONENT: {1}}, "exponent is out of range"},
 		"even exponent":     {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_MODULUS: {1, 1}, pkcs11.CKA_PUBLIC_EXPONENT: {4}}, "exponent is out of range"},
 		"endless exponent":  {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_MODULUS: {1, 1}, pkcs11.CKA_PUBLIC_EXPONENT: {1, 0, 0, 0, 0, 0, 0, 0, 1}}, "exponent is out of range"},

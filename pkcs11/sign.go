@@ -17,17 +17,32 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
-// sign makes and verifies a signature. The message is nil where only its
-// digest is known. Mechanisms are tried in turn, but only a mechanism error
-// leads on to the next one. A lost session is replaced once.
-func (k *Key) sign(message, digest []byte, opts crypto.SignerOpts) (signature []byte, err error) {
-	candidates, err := k.candidateMechanisms(message != nil, opts)
+// sign makes a signature, verifies it in software and returns it in the form that
+// Sign promises. The message is nil where only its digest is known.
+func (k *Key) sign(message, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	raw, m, err := k.make(k.public, message, digest, opts)
 	if err != nil {
 		return nil, err
 	}
+	signature, ok := checked(k.public, raw, digest, opts)
+	if !ok {
+		return nil, k.wrongSignature(raw, digest, opts, m)
+	}
+	k.proven.Store(true)
+	return signature, nil
+}
+
+// make makes a signature, for a key whose public half is this one or may be, and
+// returns it as the token did. Mechanisms are tried in turn, but only a mechanism
+// error leads on to the next one. A lost session is replaced once.
+func (k *Key) make(public crypto.PublicKey, message, digest []byte, opts crypto.SignerOpts) (raw []byte, used mechanism, err error) {
+	candidates, err := k.candidateMechanisms(public, message != nil, opts)
+	if err != nil {
+		return nil, used, err
+	}
 	s, err := k.sessions.acquire()
 	if err != nil {
-		return nil, asError(err, "no session with the token %s can be opened", k.token.URI())
+		return nil, used, asError(err, "no session with the token %s can be opened", k.token.URI())
 	}
 	// A failed C_Sign may leave its operation active: such a session ends.
 	defer func() { k.sessions.release(s, err == nil) }()
@@ -35,12 +50,12 @@ func (k *Key) sign(message, digest []byte, opts crypto.SignerOpts) (signature []
 	var refused []string
 	renewed := false
 	for i := 0; i < len(candidates); {
-		raw, err := k.attempt(s, candidates[i], message, digest, opts.HashFunc())
+		raw, err := k.attempt(s, candidates[i], public, message, digest, opts.HashFunc())
 		call, rv := returned(err)
 		switch {
 		case err == nil:
 			k.remember(candidates[i])
-			return k.verified(raw, digest, opts, candidates[i])
+			return raw, candidates[i], nil
 		case isMechanismError(rv):
 			refused = append(refused, refusal(candidates[i], opts.HashFunc(), call, rv))
 			i++
@@ -48,15 +63,15 @@ func (k *Key) sign(message, digest []byte, opts crypto.SignerOpts) (signature []
 			renewed = true
 			k.sessions.lost()
 		default:
-			return nil, asError(err, "the key %s can't sign with %v", k.URI(), candidates[i])
+			return nil, used, asError(err, "the key %s can't sign with %v", k.URI(), candidates[i])
 		}
 		if call != "C_SignInit" || isLost(rv) {
 			if s, err = k.sessions.replace(s); err != nil {
-				return nil, asError(err, "no session with the token %s can be opened", k.token.URI())
+				return nil, used, asError(err, "no session with the token %s can be opened", k.token.URI())
 			}
 		}
 	}
-	return nil, newError(KindMechanism, "the token %s refuses every mechanism for this signature with the key %s: %s",
+	return nil, used, newError(KindMechanism, "the token %s refuses every mechanism for this signature with the key %s: %s",
 		k.token.URI(), k.URI(), strings.Join(refused, ", "))
 }
 
@@ -71,8 +86,8 @@ func refusal(m mechanism, hash crypto.Hash, call string, rv uint) string {
 }
 
 // candidateMechanisms lists the mechanisms to try, best first.
-func (k *Key) candidateMechanisms(haveMessage bool, opts crypto.SignerOpts) ([]mechanism, error) {
-	candidates, err := plan(k.public, opts)
+func (k *Key) candidateMechanisms(public crypto.PublicKey, haveMessage bool, opts crypto.SignerOpts) ([]mechanism, error) {
+	candidates, err := plan(public, opts)
 	if err != nil {
 		return nil, newError(KindKey, "the key %s can't sign like this: %v", k.URI(), err)
 	}
@@ -104,7 +119,7 @@ func (k *Key) candidateMechanisms(haveMessage bool, opts crypto.SignerOpts) ([]m
 // CKM_ECDSA, in the order in which they are tried. Once there is a signature,
 // the first is the one that made it.
 func (k *Key) Mechanisms(opts crypto.SignerOpts) ([]string, error) {
-	candidates, err := k.candidateMechanisms(true, opts)
+	candidates, err := k.candidateMechanisms(k.public, true, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -123,13 +138,13 @@ func (k *Key) remember(m mechanism) {
 }
 
 // attempt makes one signature with one mechanism.
-func (k *Key) attempt(s pkcs11.SessionHandle, m mechanism, message, digest []byte, hash crypto.Hash) ([]byte, error) {
+func (k *Key) attempt(s pkcs11.SessionHandle, m mechanism, public crypto.PublicKey, message, digest []byte, hash crypto.Hash) ([]byte, error) {
 	data := digest
 	switch m.input {
 	case inputMessage:
 		data = message
 	case inputEncoded:
-		encoded, err := encodePSS(rand.Reader, hash, digest, k.public.(*rsa.PublicKey).N.BitLen())
+		encoded, err := encodePSS(rand.Reader, hash, digest, public.(*rsa.PublicKey).N.BitLen())
 		if err != nil {
 			return nil, newError(KindKey, "the key %s can't sign like this: %v", k.URI(), err)
 		}
@@ -148,30 +163,23 @@ func (k *Key) attempt(s pkcs11.SessionHandle, m mechanism, message, digest []byt
 	return k.token.calls.sign(s, data)
 }
 
-// verified checks a token's signature in software and returns it in the form
-// that Sign promises.
-func (k *Key) verified(raw, digest []byte, opts crypto.SignerOpts, m mechanism) ([]byte, error) {
-	wrong := newError(KindSignature, "the token %s returned a wrong signature for the key %s with %v", k.token.URI(), k.URI(), m)
-	switch public := k.public.(type) {
+// checked checks a token's signature in software and returns it in the form that
+// Sign promises.
+func checked(public crypto.PublicKey, raw, digest []byte, opts crypto.SignerOpts) (signature []byte, ok bool) {
+	switch public := public.(type) {
 	case *rsa.PublicKey:
 		hash := opts.HashFunc()
-		if rsa.VerifyPSS(public, hash, digest, raw, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: hash}) != nil {
-			return nil, wrong
-		}
-		return raw, nil
+		return raw, rsa.VerifyPSS(public, hash, digest, raw, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: hash}) == nil
 	case *ecdsa.PublicKey:
 		// Section 2.3.1 of the mechanisms specification: r and s, each as long as
 		// the other.
 		if len(raw) == 0 || len(raw)%2 != 0 {
-			return nil, wrong
+			return nil, false
 		}
 		der, err := asn1.Marshal(struct{ R, S *big.Int }{
 			new(big.Int).SetBytes(raw[:len(raw)/2]), new(big.Int).SetBytes(raw[len(raw)/2:]),
 		})
-		if err != nil || !ecdsa.VerifyASN1(public, digest, der) {
-			return nil, wrong
-		}
-		return der, nil
+		return der, err == nil && ecdsa.VerifyASN1(public, digest, der)
 	}
-	return nil, wrong
+	return nil, false
 }

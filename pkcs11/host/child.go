@@ -157,30 +157,26 @@ func (c *child) open(p openParameters) (any, error) {
 
 // prepare loads the module.
 func (c *child) prepare(p loadParameters) error {
-	certificates, err := parseCertificates(p.Certificates)
-	if err != nil {
-		return err
-	}
 	c.uri = p.URI
-	c.options = pkcs11.KeyOptions{UserType: p.UserType, PIN: c.askPIN, Sessions: p.Sessions, Certificates: certificates}
+	c.options = pkcs11.KeyOptions{UserType: p.UserType, PIN: c.askPIN, Sessions: p.Sessions, Certificates: parseCertificates(p.Certificates)}
 	trace := c.record
 	if p.Log {
 		trace = c.report
 	}
+	var err error
 	c.module, err = pkcs11.Load(p.Module, pkcs11.Options{InitArgs: p.InitArgs, Trace: trace})
 	return err
 }
 
-func parseCertificates(list [][]byte) ([]*x509.Certificate, error) {
+// parseCertificates takes certificates as they are: what crypto/x509 refuses of
+// them, pkcs11.CheckParsed tells.
+func parseCertificates(list [][]byte) []*x509.Certificate {
 	var certificates []*x509.Certificate
 	for _, der := range list {
-		certificate, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, err
-		}
+		certificate, _ := pkcs11.ParseCertificate(der)
 		certificates = append(certificates, certificate)
 	}
-	return certificates, nil
+	return certificates
 }
 
 // describeKey describes the key, if it could be opened.

@@ -145,9 +145,5 @@ func (c *child) importCertificates(p importParameters) (any, error) {
 	if c.key == nil {
 		return nil, errNoKey
 	}
-	certificates, err := parseCertificates(p.Certificates)
-	if err != nil {
-		return nil, err
-	}
-	return c.session.Import(c.key, certificates)
+	return c.session.Import(c.key, parseCertificates(p.Certificates))
 }

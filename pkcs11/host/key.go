@@ -119,9 +119,7 @@ func (k *Key) parse(o opened) (err error) {
 	if k.public, err = x509.ParsePKIXPublicKey(o.PublicKey); err != nil {
 		return fmt.Errorf("the key's public half can't be parsed: %w", err)
 	}
-	if k.certificates, err = parseCertificates(o.Certificates); err != nil {
-		return fmt.Errorf("a certificate on the token can't be parsed: %w", err)
-	}
+	k.certificates = parseCertificates(o.Certificates)
 	return nil
 }
 
@@ -129,7 +127,7 @@ func (k *Key) parse(o opened) (err error) {
 func (k *Key) Public() crypto.PublicKey { return k.public }
 
 // Certificates returns the X.509 certificates that were on the token when the
-// key was opened, in no order; none with Config.PublicOnly.
+// key was opened, as pkcs11.Key.Certificates does; none with Config.PublicOnly.
 func (k *Key) Certificates(context.Context) ([]*x509.Certificate, error) { return k.certificates, nil }
 
 // SignMessage hashes a message and signs it, with options and result as in

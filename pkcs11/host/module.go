@@ -73,14 +73,11 @@ func (m *Module) Keys(ctx context.Context) ([]Listing, error) {
 	}
 	listings := make([]Listing, len(result))
 	for i, l := range result {
-		certificates, err := parseCertificates(l.Certificates)
-		if err != nil {
-			return nil, fmt.Errorf("a certificate on the token %s can't be parsed: %w", l.Token.URI, err)
-		}
-		listings[i] = Listing{Token: l.Token, LoggedIn: l.LoggedIn, Certificates: certificates}
+		listings[i] = Listing{Token: l.Token, LoggedIn: l.LoggedIn, Certificates: parseCertificates(l.Certificates)}
 		for _, key := range l.Keys {
 			info := pkcs11.KeyInfo{URI: key.URI, Type: key.Type, Problem: key.Problem, Mechanisms: key.Mechanisms}
 			if len(key.PublicKey) > 0 {
+				var err error
 				if info.Public, err = x509.ParsePKIXPublicKey(key.PublicKey); err != nil {
 					return nil, fmt.Errorf("the public half of the key %s can't be parsed: %w", key.URI, err)
 				}
