@@ -7,6 +7,8 @@ import (
 	"cmp"
 	"crypto"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,6 +16,8 @@ import (
 	"time"
 
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
+
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 )
 
 // Bounds of the search. Chains in the field have two to four certificates, and
@@ -30,36 +34,44 @@ const (
 // rules of the Notary Project at the time given.
 //
 // A key can have several certificates: a renewed one, or the self-signed one
-// that its token made. The first that passes is taken, in this order: issued by
-// an authority before self-signed, then the latest end, then the latest
-// beginning.
+// that its token made. The first that passes is taken, in this order: those in
+// cert_chain, which its user chose, before those on the token; issued by an
+// authority before self-signed; then the latest end, then the latest beginning.
 func findChain(public crypto.PublicKey, onToken, configured []*x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
-	p := newPool(slices.Concat(onToken, configured))
+	p := newPool(configured, onToken)
 	leaves := p.leaves(public)
 	if len(leaves) == 0 {
 		return nil, noLeaf(onToken, configured)
 	}
-	var first error // of the best leaf: what a user would mend
+	chain, err := p.first(leaves, now)
+	if err != nil {
+		return nil, contract.NewValidationError(err.Error())
+	}
+	return chain, nil
+}
+
+// first returns the chain of the first leaf that has one, else the error of the
+// first: what a user would fix.
+func (p *pool) first(leaves []*x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
+	var first error
 	for _, leaf := range leaves {
 		chain, err := p.chain(leaf, now)
 		if err == nil {
 			return chain, nil
 		}
-		if first == nil {
-			first = err
-		}
+		first = cmp.Or(first, err)
 	}
 	if len(leaves) > 1 {
 		first = fmt.Errorf("%w (of %d certificates for this key, none is better)", first, len(leaves))
 	}
-	return nil, contract.NewValidationError(first.Error())
+	return nil, first
 }
 
 // Related returns the certificates that belong to a key, out of others: its own
 // first, then all that can stand above them. Where none is the key's own there
 // are none.
 func Related(public crypto.PublicKey, certificates []*x509.Certificate) []*x509.Certificate {
-	p := newPool(certificates)
+	p := newPool(nil, certificates)
 	related := p.leaves(public)
 	for _, leaf := range slices.Clone(related) {
 		for _, path := range p.paths(leaf) {
@@ -89,7 +101,11 @@ func noLeaf(onToken, configured []*x509.Certificate) error {
 			names = append(names, fmt.Sprintf("and %d more", len(seen)-most))
 			break
 		}
-		names = append(names, nameOf(cert))
+		name := nameOf(cert)
+		if err := pkcs11.CheckParsed(cert); err != nil {
+			name += " (which can't be parsed: " + cut(err.Error(), 100) + ")"
+		}
+		names = append(names, name)
 	}
 	return contract.NewValidationErrorf("there is no certificate for this key: of the %d seen (%d on the token, %d in cert_chain) none has its public key: %s; %s",
 		len(seen), len(onToken), len(configured), strings.Join(names, ", "), remedyCertificate)
@@ -100,25 +116,31 @@ func nameOf(cert *x509.Certificate) string {
 	if name := cert.Subject.String(); name != "" {
 		return quote(name)
 	}
-	return quote(fmt.Sprintf("serial number %x", cert.SerialNumber))
+	if cert.SerialNumber != nil {
+		return quote(fmt.Sprintf("serial number %x", cert.SerialNumber))
+	}
+	return fmt.Sprintf("of %d bytes", len(cert.Raw))
 }
 
 // pool is the certificates that a chain is made of, each once.
 type pool struct {
 	all       []*x509.Certificate
+	chosen    map[*x509.Certificate]bool                // those of cert_chain
 	bySubject map[string][]*x509.Certificate            // key: RawSubject
 	issuersOf map[*x509.Certificate][]*x509.Certificate // what issuers found out
 }
 
-func newPool(certs []*x509.Certificate) *pool {
+func newPool(configured, onToken []*x509.Certificate) *pool {
 	p := &pool{
+		chosen:    map[*x509.Certificate]bool{},
 		bySubject: map[string][]*x509.Certificate{},
 		issuersOf: map[*x509.Certificate][]*x509.Certificate{},
 	}
 	seen := map[string]bool{}
-	for _, cert := range certs {
+	for i, cert := range slices.Concat(configured, onToken) {
 		if !seen[string(cert.Raw)] {
 			seen[string(cert.Raw)] = true
+			p.chosen[cert] = i < len(configured)
 			p.all = append(p.all, cert)
 			p.bySubject[string(cert.RawSubject)] = append(p.bySubject[string(cert.RawSubject)], cert)
 		}
@@ -139,7 +161,7 @@ func (p *pool) leaves(public crypto.PublicKey) []*x509.Certificate {
 		}
 	}
 	slices.SortFunc(leaves, func(a, b *x509.Certificate) int {
-		return cmp.Or(compareBool(isIssuedBy(a, a), isIssuedBy(b, b)), latestFirst(a, b))
+		return cmp.Or(compareBool(p.chosen[b], p.chosen[a]), compareBool(isIssuedBy(a, a), isIssuedBy(b, b)), latestFirst(a, b))
 	})
 	return leaves
 }
@@ -173,6 +195,8 @@ func (p *pool) missingIssuer(top *x509.Certificate, length int) error {
 		return fmt.Errorf("certificate %s: its issuer %s leads back to a certificate below, and the chain must go up to a self-signed root; add that to cert_chain or to the token", nameOf(top), issuer)
 	case len(p.bySubject[string(top.RawIssuer)]) > 0:
 		return fmt.Errorf("certificate %s: its issuer %s is missing, up to the root: a certificate of that name is there but didn't sign it; add the right one to cert_chain or to the token", nameOf(top), issuer)
+	case slices.ContainsFunc(p.all, func(other *x509.Certificate) bool { return isIssuedByAlike(top, other) }):
+		return fmt.Errorf("certificate %s: its issuer %s is there and has signed it, but its name is encoded in other bytes than in this certificate, which RFC 5280 allows and notation doesn't; ask the authority for an issuer's certificate with the name in the same encoding, or have this one issued again", nameOf(top), issuer)
 	}
 	return fmt.Errorf("certificate %s: its issuer %s is missing, and the chain must go up to the self-signed root; add it to cert_chain or to the token", nameOf(top), issuer)
 }
@@ -235,15 +259,47 @@ func hasKeyID(cert *x509.Certificate, id []byte) bool {
 
 // isIssuedBy compares names and checks the signature, and nothing else: whether
 // the issuer may issue is for the rules, which can say what is wrong. So is a
-// signature whose algorithm Go refuses or doesn't know: it counts as good here,
-// and no chain with it passes.
+// signature or a key of an algorithm that Go refuses or doesn't know: it counts as
+// good here, and no chain with it passes.
 func isIssuedBy(cert, issuer *x509.Certificate) bool {
-	if !bytes.Equal(cert.RawIssuer, issuer.RawSubject) {
-		return false
+	return len(cert.RawIssuer) > 0 && bytes.Equal(cert.RawIssuer, issuer.RawSubject) && isSignedBy(cert, issuer)
+}
+
+// isIssuedByAlike is isIssuedBy for names that are the same by RFC 5280, section
+// 7.1, and not by their bytes, as notation compares them.
+func isIssuedByAlike(cert, issuer *x509.Certificate) bool {
+	name := comparableName(cert.RawIssuer)
+	return name != "" && !bytes.Equal(cert.RawIssuer, issuer.RawSubject) && name == comparableName(issuer.RawSubject) && isSignedBy(cert, issuer)
+}
+
+func isSignedBy(cert, issuer *x509.Certificate) bool {
+	if issuer.PublicKey == nil || cert.SignatureAlgorithm == x509.UnknownSignatureAlgorithm {
+		return true
 	}
 	err := issuer.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature)
 	var insecure x509.InsecureAlgorithmError
-	return err == nil || errors.As(err, &insecure) || cert.SignatureAlgorithm == x509.UnknownSignatureAlgorithm
+	return err == nil || errors.As(err, &insecure)
+}
+
+// comparableName writes a name so that two are equal if RFC 5280, section 7.1, has
+// them match: whatever the string types, upper or lower case, and with white space
+// as one blank. It is "" where the name can't be read.
+func comparableName(der []byte) string {
+	var sequence pkix.RDNSequence
+	if rest, err := asn1.Unmarshal(der, &sequence); err != nil || len(rest) > 0 {
+		return ""
+	}
+	var b strings.Builder
+	for _, set := range sequence {
+		var attributes []string
+		for _, a := range set {
+			value := strings.Join(strings.Fields(strings.ToLower(fmt.Sprint(a.Value))), " ")
+			attributes = append(attributes, fmt.Sprintf("%v=%q", a.Type, value))
+		}
+		slices.Sort(attributes)
+		fmt.Fprintf(&b, "%q,", attributes)
+	}
+	return b.String()
 }
 
 // isSameEntity reports whether two certificates are of the same name and key.

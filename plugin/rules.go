@@ -11,6 +11,8 @@ import (
 	"time"
 
 	corex509 "github.com/notaryproject/notation-core-go/x509"
+
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 )
 
 // checkChain checks a chain, complete and in order from the leaf to the root,
@@ -19,7 +21,7 @@ import (
 // or that it doesn't say in one sentence.
 func checkChain(chain []*x509.Certificate, now time.Time) error {
 	for i, cert := range chain {
-		for _, broken := range []func(*x509.Certificate) string{weakSignature, shortKey} {
+		for _, broken := range []func(*x509.Certificate) string{unusable, weakSignature, shortKey} {
 			if why := broken(cert); why != "" {
 				return fmt.Errorf("certificate %s: %s; have it issued again", nameOf(cert), why)
 			}
@@ -32,6 +34,21 @@ func checkChain(chain []*x509.Certificate, now time.Time) error {
 		return fmt.Errorf("the chain of certificate %s is not one that notation accepts: %s; have it issued again, or renewed", nameOf(chain[0]), cut(err.Error(), 500))
 	}
 	return nil
+}
+
+// unusable finds certificates that Go, and so notation, can't parse or whose key
+// it can't use.
+func unusable(cert *x509.Certificate) string {
+	if err := pkcs11.CheckParsed(cert); err != nil {
+		return "notation can't parse it (" + cut(err.Error(), 200) + ")"
+	}
+	if cert.PublicKeyAlgorithm != x509.UnknownPublicKeyAlgorithm {
+		return ""
+	}
+	if cert.PublicKey != nil { // of pkcs11.ParseCertificate
+		return "its public key is of the type id-RSASSA-PSS, which notation can't use; RSA keys need the type rsaEncryption in it"
+	}
+	return "its public key is of a type that notation can't use; RSA keys (rsaEncryption) and EC keys can be used"
 }
 
 // weakSignature finds signatures that Go doesn't check. Notation's validation

@@ -17,6 +17,16 @@ import (
 // escapes for all that can't be printed.
 func quote(s string) string { return strconv.Quote(cut(s, 120)) }
 
+// shellWord writes a text as one word of a command, for users to paste.
+func shellWord(s string) string {
+	if s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_./:=@%+,", r)
+	}) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
 // cut bounds a text in bytes.
 func cut(s string, most int) string {
 	if len(s) <= most {
