@@ -50,17 +50,17 @@ func (list *candidates) add(values map[uint][]byte, public crypto.PublicKey, fro
 }
 
 // addCertificates adds the public keys of certificates; those of authorities only
-// where there are no others, since tokens keep them under a key's name, too.
+// where nothing else is a candidate, since tokens and bundles have them beside the
+// key's own.
 func (list *candidates) addCertificates(values map[uint][]byte, certificates []*x509.Certificate, where string, vouched bool) {
 	for _, authorities := range []bool{false, true} {
-		before := len(*list)
+		if authorities && len(*list) > 0 {
+			return
+		}
 		for _, c := range certificates {
 			if c.IsCA == authorities {
 				list.add(values, c.PublicKey, fmt.Sprintf("the certificate %q %s", shorten(c.Subject.String()), where), vouched)
 			}
-		}
-		if len(*list) > before {
-			return
 		}
 	}
 }

@@ -3,10 +3,10 @@
 package plugin
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/x509"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -19,19 +19,58 @@ type Assessment struct {
 	// Certificate is the key's own: of several the one that notation gets, or
 	// else the one that comes closest. Nil: there is none.
 	Certificate *x509.Certificate
-	// Others are the key's other certificates.
-	Others []OtherCertificate
+	// InUse describes it, and Others the key's other certificates.
+	InUse  *CertificateUse
+	Others []CertificateUse
 	// Problem is why notation can't sign with the key. Empty: it can.
 	Problem string
 	// Warning names a certificate of the chain that ends soon. Empty: none does.
 	Warning string
 }
 
-// OtherCertificate is a certificate of a key that signatures don't carry.
-type OtherCertificate struct {
-	*x509.Certificate
-	Configured bool   // it is one of cert_chain
-	Why        string // it isn't used; printable
+// CertificateUse is a certificate of a key, as the JSON of commands has it. Texts
+// are as the certificate has them, but for Why.
+type CertificateUse struct {
+	Subject      string    `json:"subject"`
+	Name         string    `json:"name"`         // the subject's common name, or all of it where there is none
+	SerialNumber string    `json:"serialNumber"` // in hexadecimal
+	NotBefore    time.Time `json:"notBefore"`
+	NotAfter     time.Time `json:"notAfter"`
+	// Source is "cert_chain" or "token".
+	Source string `json:"source"`
+	// Why says why signatures don't carry it; printable. Empty: they do, or would
+	// if it had no problem.
+	Why string `json:"notUsed,omitempty"`
+}
+
+// Sources of certificates.
+const (
+	SourceChain = "cert_chain"
+	SourceToken = "token"
+)
+
+func (p *pool) use(cert *x509.Certificate) CertificateUse {
+	u := CertificateUse{
+		Subject: cert.Subject.String(), Name: cert.Subject.CommonName,
+		NotBefore: utc(cert.NotBefore), NotAfter: utc(cert.NotAfter), Source: SourceToken,
+	}
+	u.Name = cmp.Or(u.Name, u.Subject)
+	if cert.SerialNumber != nil {
+		u.SerialNumber = cert.SerialNumber.Text(16)
+	}
+	if p.chosen[cert] {
+		u.Source = SourceChain
+	}
+	return u
+}
+
+// utc returns a certificate's time in UTC, or as it is where that would be in the
+// year 10000: JSON has no such year, and a certificate's own is at most 9999.
+func utc(t time.Time) time.Time {
+	if u := t.UTC(); u.Year() <= 9999 {
+		return u
+	}
+	return t
 }
 
 // Assess looks at a key and the certificates around it, with the clock at now.
@@ -41,12 +80,16 @@ func Assess(key pkcs11.KeyInfo, onToken, configured []*x509.Certificate, now tim
 	}
 	var a Assessment
 	chain, err := findChain(key.Public, onToken, configured, now)
-	if err == nil {
+	p := newPool(configured, onToken)
+	if leaves := p.leaves(key.Public); err == nil {
 		a.Certificate = chain[0]
-	} else if leaves := newPool(configured, onToken).leaves(key.Public); len(leaves) > 0 {
+	} else if len(leaves) > 0 {
 		a.Certificate = leaves[0]
 	}
-	a.Others = othersBeside(a.Certificate, key.Public, onToken, configured, now)
+	if a.Certificate != nil {
+		use := p.use(a.Certificate)
+		a.InUse, a.Others = &use, p.usesBeside(a.Certificate, key.Public, now)
+	}
 	a.Warning = printable(endsSoon(chain, now))
 	spec, specErr := specOf(key.Public)
 	switch {
@@ -55,7 +98,7 @@ func Assess(key pkcs11.KeyInfo, onToken, configured []*x509.Certificate, now tim
 	case key.Problem != nil:
 		a.Problem = problemOf(key)
 	case key.CheckMechanism(spec.options()) != nil:
-		a.Problem = "its CKA_ALLOWED_MECHANISMS permit neither RSASSA-PSS nor ECDSA with the right hash"
+		a.Problem = restricted
 	case err != nil && a.Certificate == nil:
 		a.Problem = "no certificate"
 	case err != nil && now.After(a.Certificate.NotAfter):
@@ -69,6 +112,9 @@ func Assess(key pkcs11.KeyInfo, onToken, configured []*x509.Certificate, now tim
 	return a
 }
 
+// restricted is the problem of a key that may sign, but nothing for notation.
+const restricted = "its CKA_ALLOWED_MECHANISMS permit neither RSASSA-PSS nor ECDSA with the right hash"
+
 // problemOf says in a few words why a key can sign nothing: a list has little
 // room.
 func problemOf(key pkcs11.KeyInfo) string {
@@ -77,26 +123,29 @@ func problemOf(key pkcs11.KeyInfo) string {
 		return "the key is " + key.Type + ", which notation can't sign with; it signs with " + keySpecNames()
 	case pkcs11.KindNotPermitted:
 		return "its CKA_SIGN is false"
+	case pkcs11.KindMechanism:
+		if len(key.Mechanisms) > 0 {
+			return restricted
+		}
 	case pkcs11.KindPublicKey:
 		return key.Problem.Message + "; so that its public half is known, " + remedyCertificate
 	}
 	return key.Problem.Error()
 }
 
-// othersBeside says of the certificates of a key why they are not used and one is.
-func othersBeside(used *x509.Certificate, public crypto.PublicKey, onToken, configured []*x509.Certificate, now time.Time) []OtherCertificate {
-	var list []OtherCertificate
-	p := newPool(configured, onToken)
+// usesBeside says of the other certificates of a key why they are not used.
+func (p *pool) usesBeside(used *x509.Certificate, public crypto.PublicKey, now time.Time) []CertificateUse {
+	var list []CertificateUse
 	for _, leaf := range p.leaves(public) {
-		if leaf.Equal(used) {
+		if leaf == used {
 			continue
 		}
-		other := OtherCertificate{Certificate: leaf, Configured: p.chosen[leaf]}
+		other := p.use(leaf)
 		_, err := p.chain(leaf, now)
 		switch {
 		case err != nil:
 			other.Why = printable(err.Error())
-		case slices.ContainsFunc(configured, used.Equal) && !other.Configured:
+		case p.chosen[used] && !p.chosen[leaf]:
 			other.Why = "cert_chain holds the one in use"
 		case isIssuedBy(leaf, leaf) && !isIssuedBy(used, used):
 			other.Why = "it is self-signed, and the one in use was issued by an authority"

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -64,6 +65,18 @@ func TestAssessmentSaysWhyNotInOneLine(t *testing.T) {
 	}
 	if a := Assess(pkcs11.KeyInfo{Public: public}, nil, chain, time.Now()); a.Problem != "" {
 		t.Errorf("with the chain from elsewhere: %q", a.Problem)
+	}
+}
+
+// A certificate may end in the last hours of the year 9999, in the zone of twelve
+// hours ago.
+func TestLastOfAllTimesCanBeWritten(t *testing.T) {
+	for _, end := range []time.Time{time.Now(), time.Date(9999, time.December, 31, 23, 0, 0, 0, time.FixedZone("", -12*60*60))} {
+		text, err := json.Marshal(CertificateUse{NotAfter: utc(end)})
+		var back CertificateUse
+		if err != nil || json.Unmarshal(text, &back) != nil || !back.NotAfter.Equal(end) {
+			t.Errorf("%v: %s, %v", end, text, err)
+		}
 	}
 }
 

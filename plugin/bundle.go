@@ -47,7 +47,10 @@ func ReadBundle(path string) ([]*x509.Certificate, error) {
 		if errors.As(err, &failed) {
 			err = failed.Err
 		}
-		return nil, fmt.Errorf("the file %s can't be used: %s", quote(path), strings.ReplaceAll(err.Error(), "FILE", shellWord(path)))
+		if text := strings.ReplaceAll(err.Error(), "FILE", shellWord(path)); text != err.Error() { // a command
+			err = errors.New(text)
+		}
+		return nil, fmt.Errorf("the file %s can't be used: %w", quote(path), err)
 	}
 	return certs, nil
 }
@@ -133,7 +136,7 @@ func parsePEM(text []byte) ([]*x509.Certificate, error) {
 		}
 		found, err := parseDER(block.Bytes) // some authorities write PKCS#7 as CERTIFICATE
 		if err != nil {
-			return nil, fmt.Errorf("its PEM block number %d is damaged: %w", read, err)
+			return nil, fmt.Errorf("its certificate number %d is damaged: %w", read, err)
 		}
 		if certs = append(certs, found...); len(certs) > maxBundleCertificates {
 			return nil, errTooManyCertificates
@@ -141,7 +144,7 @@ func parsePEM(text []byte) ([]*x509.Certificate, error) {
 	}
 	switch {
 	case read < blocks:
-		return nil, fmt.Errorf("%d of its %d PEM blocks can't be read: look for a line that is missing or was changed, from -----BEGIN to -----END", blocks-read, blocks)
+		return nil, errors.New("one of its PEM blocks is damaged: look for a line that is missing or was changed, from -----BEGIN to -----END")
 	case len(certs) == 0:
 		return nil, noCertificate(text)
 	}
@@ -161,18 +164,22 @@ var errTooManyCertificates = fmt.Errorf("it holds more than %d certificates; it 
 
 // parseDER reads one certificate, or the certificates of a PKCS#7.
 func parseDER(der []byte) ([]*x509.Certificate, error) {
-	var first struct{ Value asn1.RawValue }
-	if _, err := asn1.Unmarshal(der, &first); err == nil && first.Value.Class == asn1.ClassUniversal {
-		switch first.Value.Tag {
+	var outer, first asn1.RawValue
+	if _, err := asn1.Unmarshal(der, &outer); err == nil {
+		asn1.Unmarshal(outer.Bytes, &first) // nothing, if there is nothing in it
+	}
+	if first.Class == asn1.ClassUniversal {
+		switch first.Tag {
 		case asn1.TagOID:
 			return parsePKCS7(der)
 		case asn1.TagInteger: // a version
-			if slices.Equal(first.Value.Bytes, []byte{3}) {
+			if slices.Equal(first.Bytes, []byte{3}) {
 				return nil, errors.New("it is a PKCS#12 file, which may hold a private key; type: openssl pkcs12 -in FILE -nokeys -out FILE.pem")
 			}
 			return nil, errors.New("it is a private key or a key store, not a certificate")
 		}
-	} else if isIndefinite(der) {
+	}
+	if isIndefinite(der) {
 		return parsePKCS7(der)
 	}
 	certificate, err := pkcs11.ParseCertificate(der)

@@ -75,6 +75,8 @@ type Report struct {
 	// KeySpec is the contract's name of the key's type, such as EC-256, once it
 	// is known.
 	KeySpec string `json:"keySpec,omitempty"`
+	// Certificates are those of the key, the one that signatures carry first.
+	Certificates []CertificateUse `json:"certificates,omitempty"`
 	// Token is the token, once it was found. Its texts are as the token has them.
 	Token *pkcs11.TokenStatus `json:"-"`
 }
@@ -224,6 +226,10 @@ func (c *check) findCertificates(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	a := Assess(pkcs11.KeyInfo{Public: c.key.Public()}, onToken, c.settings.Certificates, c.now)
+	if a.InUse != nil {
+		c.report.Certificates = append([]CertificateUse{*a.InUse}, a.Others...)
+	}
 	chain, err := findChain(c.key.Public(), onToken, c.settings.Certificates, c.now)
 	if err != nil {
 		return "", err
@@ -232,13 +238,31 @@ func (c *check) findCertificates(ctx context.Context) (string, error) {
 	for _, certificate := range chain {
 		names = append(names, quote(cmp.Or(certificate.Subject.CommonName, certificate.Subject.String())))
 	}
+	found := strings.Join(names, " issued by ") + ", valid until " + day(chain[0].NotAfter)
+	var problems, advices []string
+	warn := func(problem, advice string) {
+		problems, advices = append(problems, problem), append(advices, advice)
+	}
+	for _, other := range a.Others {
+		text := fmt.Sprintf("another certificate for this key, %s (serial number %s, until %s), is not used: %s", quote(other.Name), other.SerialNumber, day(other.NotAfter), other.Why)
+		if other.Source == SourceChain && a.InUse.Source != SourceChain {
+			warn(text, "Correct cert_chain, or take that certificate out of it")
+		} else {
+			found += "; " + text
+		}
+	}
 	leaf := chain[0]
-	found := strings.Join(names, " issued by ") + ", valid until " + leaf.NotAfter.UTC().Format(time.DateOnly)
-	switch identity := CheckIdentity(leaf.Subject); {
-	case !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageCodeSigning):
-		return found, warning{"the certificate lacks the extended key usage codeSigning: notation accepts that, but other verifiers may not", "Have it issued again with codeSigning"}
-	case identity != "":
-		return found, warning{"as for the certificate, " + identity, "Have it issued again with C, ST and O in its subject"}
+	if !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageCodeSigning) {
+		warn("the certificate lacks the extended key usage codeSigning: notation accepts that, but other verifiers may not", "Have it issued again with codeSigning")
+	}
+	if identity := CheckIdentity(leaf.Subject); identity != "" {
+		warn("as for the certificate, "+identity, "Have it issued again with C, ST and O in its subject")
+	}
+	if a.Warning != "" {
+		warn(a.Warning, "Have it renewed before that")
+	}
+	if len(problems) > 0 {
+		return found, warning{strings.Join(problems, "; "), strings.Join(advices, ". ")}
 	}
 	return found, nil
 }

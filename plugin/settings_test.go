@@ -5,6 +5,7 @@ package plugin
 import (
 	"cmp"
 	"context"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"os"
@@ -240,7 +241,9 @@ func TestBadBundlesAreRefused(t *testing.T) {
 		phrase  string
 	}{
 		{"empty", nil, "holds no certificate in PEM"},
-		{"DER", chain[0].Raw, "openssl x509 -inform der"},
+		{"base64 alone", []byte(base64.StdEncoding.EncodeToString(chain[0].Raw)), "base64 -d"},
+		{"PKCS#12", append([]byte{0x30, 0x81, 0x80, 2, 1, 3}, make([]byte, 125)...), "openssl pkcs12 -in"},
+		{"private key in DER", append([]byte{0x30, 0x81, 0x80, 2, 1, 0}, make([]byte, 125)...), "private key"},
 		{"private key beside", append(block("EC PRIVATE KEY", []byte("secret")), good...), "holds a private key, which doesn't belong beside certificates"},
 		{"encrypted private key beside", append(block("ENCRYPTED PRIVATE KEY", []byte("secret")), good...), "holds a private key"},
 		{"other block", append(block("CERTIFICATE REQUEST", []byte("x")), good...), `"CERTIFICATE REQUEST"`},

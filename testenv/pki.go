@@ -138,7 +138,7 @@ func caTemplate(commonName string) *x509.Certificate {
 	return &x509.Certificate{
 		Subject:               subject(commonName),
 		NotBefore:             now.Add(-time.Hour),
-		NotAfter:              now.Add(30 * 24 * time.Hour),
+		NotAfter:              now.Add(365 * 24 * time.Hour),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
@@ -150,7 +150,7 @@ func leafTemplate() *x509.Certificate {
 	return &x509.Certificate{
 		Subject:     subject(LeafName),
 		NotBefore:   now.Add(-time.Hour),
-		NotAfter:    now.Add(7 * 24 * time.Hour),
+		NotAfter:    now.Add(90 * 24 * time.Hour),
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
 	}

@@ -64,7 +64,10 @@ func (i *invocation) check(ctx context.Context, args []string) error {
 		result.KeyAdd = append(result.KeyAdd, keyName(s.URI))
 	}
 	for n, step := range result.Steps {
-		result.Steps[n].Problem, result.Steps[n].Advice = asFlags(step.Problem), asFlags(step.Advice)
+		result.Steps[n].Found, result.Steps[n].Problem, result.Steps[n].Advice = asFlags(step.Found), asFlags(step.Problem), asFlags(step.Advice)
+	}
+	for n, c := range result.Certificates {
+		result.Certificates[n].Why = asFlags(c.Why)
 	}
 	if i.format == formatJSON {
 		err = i.screen().json(result)

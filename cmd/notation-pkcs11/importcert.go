@@ -20,11 +20,15 @@ func importCertCommand() *cobra.Command {
 	return tokenCommand(&cobra.Command{
 		Use:   "import-cert URI FILE",
 		Short: "Store a key's certificate and its chain on the token",
-		Long: `Store the certificates of a PEM file on the token: the key's own under the label and
-CKA_ID of the key, those above it, up to the root, under the common name of their
-subject. The order in the file doesn't matter; certificates in it that are not of
-this chain are left out, and those that are on the token already are left alone.
-A file in which no certificate has the key's public key is refused.`,
+		Long: `Store the certificates of a file (PEM, PKCS#7 or DER) on the token: the key's own under
+the label and CKA_ID of the key, those above it, up to the root, under the common
+name of their subject. The order in the file doesn't matter; certificates in it
+that are not of this chain are left out, and those that are on the token already
+are left alone. A file in which no certificate has the key's public key is refused.
+
+In the end stands the certificate that signatures with the key carry from now on.
+After a renewal that need not be the new one: of several on the token notation gets
+the one that ends last.`,
 		Example: `  notation-pkcs11 import-cert 'pkcs11:token=Release;object=signing' chain.pem --module /usr/lib/softhsm/libsofthsm2.so
   notation-pkcs11 import-cert 'pkcs11:token=Release;object=signing' chain.pem --pin-source env:PIN --output json`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -39,6 +43,10 @@ A file in which no certificate has the key's public key is refused.`,
 // importCertResult is the JSON of the command import-cert.
 type importCertResult struct {
 	Certificates []importedResult `json:"certificates"`
+	// InUse is the certificate that signatures carry from now on, or the one that
+	// comes closest; Note says so where it isn't the file's, and what to do.
+	InUse *plugin.CertificateUse `json:"inUse,omitempty"`
+	Note  string                 `json:"note,omitempty"`
 	// Problem is why notation can't sign with the key all the same.
 	Problem string `json:"problem,omitempty"`
 }
@@ -66,9 +74,12 @@ func (i *invocation) importCert(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	// The file may be all that shows the key's public half.
+	opened := s
+	opened.Certificates = slices.Concat(s.Certificates, certificates)
 	var result importCertResult
-	err = i.with(ctx, s, func(ctx context.Context, m *host.Module) error {
-		result, err = importInto(ctx, m, s, certificates)
+	err = i.with(ctx, opened, func(ctx context.Context, m *host.Module) error {
+		result, err = importInto(ctx, m, s, args[1], certificates)
 		return err
 	})
 	if err != nil {
@@ -77,13 +88,16 @@ func (i *invocation) importCert(ctx context.Context, args []string) error {
 	if i.format == formatJSON {
 		return i.screen().json(result)
 	}
+	if result.Note != "" {
+		defer i.notes().note("%s", result.Note)
+	}
 	if result.Problem != "" {
 		defer i.notes().note("notation can't sign with this key yet: %s", result.Problem)
 	}
 	return i.screen().imported(result)
 }
 
-func importInto(ctx context.Context, m *host.Module, s plugin.Settings, certificates []*x509.Certificate) (importCertResult, error) {
+func importInto(ctx context.Context, m *host.Module, s plugin.Settings, file string, certificates []*x509.Certificate) (importCertResult, error) {
 	key, err := openKey(ctx, m, true)
 	if err != nil {
 		return importCertResult{}, err
@@ -113,8 +127,24 @@ func importInto(ctx context.Context, m *host.Module, s plugin.Settings, certific
 		return importCertResult{}, err
 	}
 	a := plugin.Assess(pkcs11.KeyInfo{Public: key.Public()}, slices.Concat(before, related), s.Certificates, time.Now())
-	result.Problem = asFlags(a.Problem)
+	result.Problem, result.InUse = asFlags(a.Problem), a.InUse
+	for _, other := range a.Others { // related[0] is the file's one of the key
+		if other.SerialNumber == related[0].SerialNumber.Text(16) && other.Subject == related[0].Subject.String() {
+			result.Note = noteInUse(*a.InUse, other, file)
+		}
+	}
 	return result, nil
+}
+
+// noteInUse says that another certificate than the file's is in use, why, and how
+// to change that.
+func noteInUse(used, imported plugin.CertificateUse, file string) string {
+	remedy := "set --cert-chain to " + shellQuote(file)
+	if used.Source == plugin.SourceToken {
+		remedy += ", or delete the one in use from the token with the vendor's tool"
+	}
+	return fmt.Sprintf("signatures carry another certificate of this key, %s (serial number %s, until %s); the file's is not used: %s; to use it, %s",
+		visible(used.Subject), used.SerialNumber, used.NotAfter.Format(time.DateOnly), asFlags(imported.Why), remedy)
 }
 
 func (s screen) imported(result importCertResult) error {
@@ -127,5 +157,10 @@ func (s screen) imported(result importCertResult) error {
 	for _, c := range result.Certificates {
 		rows = append(rows, []string{visible(c.Subject), texts[c.Outcome]})
 	}
-	return s.table(rows)
+	if err := s.table(rows); err != nil || result.InUse == nil || result.Note != "" || result.Problem != "" {
+		return err
+	}
+	_, err := fmt.Fprintf(s, "\nSignatures with this key carry %s from now on (serial number %s, until %s).\n",
+		visible(result.InUse.Subject), result.InUse.SerialNumber, result.InUse.NotAfter.Format(time.DateOnly))
+	return err
 }

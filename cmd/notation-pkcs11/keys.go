@@ -21,7 +21,10 @@ func keysCommand() *cobra.Command {
 		Use:   "keys [URI]",
 		Short: "List the private keys on a token, and whether notation can sign with them",
 		Long: `List every private key on a token: the URI that selects exactly this one, its type
-and size, its certificate, and whether notation can sign with it, or why not.
+and size, its certificate, and whether notation can sign with it, or why not. Of
+several certificates the one that signatures carry is in the key's line, and the
+others are below it. A key that doesn't show its public half, as EC keys on many
+tokens, makes one signature that means nothing, so that nothing is guessed.
 
 The login is made with the PIN that is configured, or that is typed. Where there
 is none, or where the URI selects several tokens, what they show without a login
@@ -55,17 +58,15 @@ type tokenKeysResult struct {
 }
 
 type keyResult struct {
-	URI         string             `json:"uri"`  // selects exactly this key
-	Type        string             `json:"type"` // such as RSA-3072 or EC-256
-	Certificate *certificateResult `json:"certificate,omitempty"`
-	CanSign     bool               `json:"canSign"`           // notation can sign with it
-	Problem     string             `json:"problem,omitempty"` // why not
-}
-
-type certificateResult struct {
-	Subject  string    `json:"subject"`
-	Name     string    `json:"name"` // the subject's common name, or all of it where there is none
-	NotAfter time.Time `json:"notAfter"`
+	URI  string `json:"uri"`  // selects exactly this key
+	Type string `json:"type"` // such as RSA-3072 or EC-256
+	// Certificate is the one that signatures carry, or the one that comes closest;
+	// OtherCertificates are the key's others, with the reason.
+	Certificate       *plugin.CertificateUse  `json:"certificate,omitempty"`
+	OtherCertificates []plugin.CertificateUse `json:"otherCertificates,omitempty"`
+	CanSign           bool                    `json:"canSign"`           // notation can sign with it
+	Problem           string                  `json:"problem,omitempty"` // why not
+	Warning           string                  `json:"warning,omitempty"` // a certificate of the chain that ends within 30 days
 }
 
 func (i *invocation) keys(ctx context.Context, args []string) error {
@@ -128,27 +129,18 @@ func newTokenKeysResult(l host.Listing, s plugin.Settings, now time.Time) tokenK
 	}
 	for _, key := range l.Keys {
 		a := plugin.Assess(key, l.Certificates, s.Certificates, now)
-		k := keyResult{URI: key.URI.String(), Type: key.Type, CanSign: a.Problem == "", Problem: asFlags(a.Problem)}
-		if c := a.Certificate; c != nil {
-			k.Certificate = &certificateResult{Subject: c.Subject.String(), Name: c.Subject.CommonName, NotAfter: utc(c.NotAfter)}
-			if k.Certificate.Name == "" {
-				k.Certificate.Name = k.Certificate.Subject
-			}
+		k := keyResult{
+			URI: key.URI.String(), Type: key.Type, CanSign: a.Problem == "", Problem: asFlags(a.Problem), Warning: a.Warning,
+			Certificate: a.InUse, OtherCertificates: a.Others,
+		}
+		for n, other := range k.OtherCertificates {
+			k.OtherCertificates[n].Why = asFlags(other.Why)
 		}
 		r.Keys = append(r.Keys, k)
 	}
 	// Tokens list objects in any order, and SoftHSM in another one each time.
 	slices.SortFunc(r.Keys, func(a, b keyResult) int { return strings.Compare(a.URI, b.URI) })
 	return r
-}
-
-// utc returns a certificate's time in UTC, or as it is where that would be in the
-// year 10000: JSON has no such year, and a certificate's own is at most 9999.
-func utc(t time.Time) time.Time {
-	if u := t.UTC(); u.Year() <= 9999 {
-		return u
-	}
-	return t
 }
 
 func (s screen) keys(result keysResult) error {
@@ -160,10 +152,16 @@ func (s screen) keys(result keysResult) error {
 				name, expires = visible(k.Certificate.Name), k.Certificate.NotAfter.Format(time.DateOnly)
 			}
 			verdict := s.paint(green, "yes")
-			if !k.CanSign {
+			switch {
+			case !k.CanSign:
 				verdict = s.paint(red, "no") + ": " + k.Problem
+			case k.Warning != "":
+				verdict = s.paint(yellow, "yes") + ", but " + k.Warning
 			}
 			rows = append(rows, []string{k.URI, visible(k.Type), name, expires, verdict})
+			for _, other := range k.OtherCertificates {
+				rows = append(rows, []string{"", "", visible(other.Name), other.NotAfter.Format(time.DateOnly), "this one is not used: " + other.Why})
+			}
 		}
 	}
 	if len(rows) == 1 {

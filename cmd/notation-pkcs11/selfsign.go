@@ -34,8 +34,8 @@ rules, so notation signs with it and verifies by it, but nobody vouches for it:
 use it for tests and labs, and a certificate authority for everything else.
 
 RSA keys sign it with RSASSA-PSS.`,
-		Example: `  notation-pkcs11 self-sign 'pkcs11:token=Lab;object=signing' --subject 'CN=Lab,O=Example,ST=WA,C=US' --days 30 --import
-  notation-pkcs11 self-sign 'pkcs11:token=Lab;object=signing' --subject 'CN=Lab,O=Example,ST=WA,C=US' --days 30 --output-file lab.pem`,
+		Example: `  notation-pkcs11 self-sign 'pkcs11:token=Lab;object=signing' --subject 'CN=Lab,O=Example,ST=WA,C=US' --days 90 --import
+  notation-pkcs11 self-sign 'pkcs11:token=Lab;object=signing' --subject 'CN=Lab,O=Example,ST=WA,C=US' --days 90 --output-file lab.pem`,
 		Args: oneURI,
 	}, func(i *invocation, ctx context.Context, args []string) (err error) {
 		if order.subject, err = plugin.ParseSubject(subject); err != nil {
