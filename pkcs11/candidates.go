@@ -203,7 +203,11 @@ func (k *Key) allCandidates(s pkcs11.SessionHandle, o object, values map[uint][]
 	if err != nil || len(list) > 0 {
 		return list, err
 	}
-	return k.token.calls.candidatesOf(s, values, all[0], all[1])
+	list, err = k.token.calls.candidatesOf(s, values, all[0], all[1])
+	for i := range list {
+		list[i].vouched = false // nothing says that it is this key's
+	}
+	return list, err
 }
 
 // visibleCandidates are those that are seen without the private key: the public

@@ -142,6 +142,22 @@ func TestWhatCanNotBeTheKeysOwnIsNamed(t *testing.T) {
 	}
 }
 
+// The only public key on a token need not be that of a key without one.
+func TestPublicKeyOfAnotherNameIsNoEvidence(t *testing.T) {
+	s := newSuccession(t, testenv.EC256, "hide-attribute public 0x102", "hide-attribute public 0x3")
+	list := keys(t, openSession(t, s.module, "pkcs11:token=T", pkcs11.SessionOptions{PIN: pin(t, s.token.PIN)}), "pkcs11:")
+	for _, key := range list {
+		label, _ := key.URI.Value(pkcs11.AttrObject)
+		if key.Problem != nil || !s.token.Key(label).Public.(*ecdsa.PublicKey).Equal(key.Public) {
+			t.Errorf("%s: problem %v", key.URI, key.Problem)
+		}
+		k := mustOpenKey(t, s.module, key.URI.String(), s.options(t))
+		if !s.token.Key(label).Public.(*ecdsa.PublicKey).Equal(k.Public()) {
+			t.Errorf("%s has another's public half", key.URI)
+		}
+	}
+}
+
 // A list of keys says nothing of a key on the word of a certificate.
 func TestListOfKeysDoesNotGuess(t *testing.T) {
 	s := newSuccession(t, testenv.EC256, hidePublic)

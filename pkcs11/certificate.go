@@ -136,8 +136,8 @@ func (c *calls) certificates(s pkcs11.SessionHandle, objects []pkcs11.ObjectHand
 }
 
 // allCertificates reads the certificates on the token; if those are too many, the
-// ones that go with the keys.
-func (c *calls) allCertificates(s pkcs11.SessionHandle, keys []object) ([]*x509.Certificate, error) {
+// ones that go with the keys, and those above them.
+func (c *calls) allCertificates(s pkcs11.SessionHandle, keys func() ([]object, error)) ([]*x509.Certificate, error) {
 	handles, err := c.search(s, pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_CERTIFICATE))
 	switch {
 	case err == nil:
@@ -145,8 +145,12 @@ func (c *calls) allCertificates(s pkcs11.SessionHandle, keys []object) ([]*x509.
 	case !IsKind(err, KindKeys):
 		return nil, err
 	}
+	named, err := keys()
+	if err != nil {
+		return nil, err
+	}
 	var list []*x509.Certificate
-	for _, key := range keys {
+	for _, key := range named {
 		own, err := c.near(s, pkcs11.CKO_CERTIFICATE, key)
 		if err != nil {
 			return nil, err

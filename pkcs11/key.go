@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
+	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -165,7 +166,8 @@ func (k *Key) enter(ctx context.Context, s pkcs11.SessionHandle) error {
 		return noPIN
 	}
 	err := k.settle(ctx, s)
-	if noPIN != nil && IsKind(err, KindNoKey) {
+	var e *Error
+	if noPIN != nil && errors.As(err, &e) && (e.Kind == KindNoKey || e.RV == pkcs11.CKR_USER_NOT_LOGGED_IN) {
 		return noPIN
 	}
 	return err
@@ -253,7 +255,7 @@ func (k *Key) Certificates() ([]*x509.Certificate, error) {
 		return nil, asError(err, "no session with the token %s can be opened", k.token.URI())
 	}
 	defer func() { k.sessions.release(s, err == nil) }()
-	certificates, err := k.token.calls.allCertificates(s, []object{{label: k.label, id: k.id}})
+	certificates, err := k.token.calls.allCertificates(s, func() ([]object, error) { return []object{{label: k.label, id: k.id}}, nil })
 	if err != nil {
 		return nil, asError(err, "the certificates on the token %s can't be read", k.token.URI())
 	}

@@ -83,11 +83,9 @@ func (s *Session) Key(ctx context.Context, u URI, o KeyOptions) (*Key, error) {
 // as ParseCertificate returns them. Of a token with too many to be read they are
 // those with the CKA_ID or label of a private key, and those above them.
 func (s *Session) Certificates() ([]*x509.Certificate, error) {
-	keys, err := s.token.calls.find(s.handle, pkcs11.CKO_PRIVATE_KEY, URI{})
-	if err != nil {
-		return nil, asError(err, "the private keys on the token %s can't be listed", s.token.URI())
-	}
-	certificates, err := s.token.calls.allCertificates(s.handle, keys)
+	certificates, err := s.token.calls.allCertificates(s.handle, func() ([]object, error) {
+		return s.token.calls.find(s.handle, pkcs11.CKO_PRIVATE_KEY, URI{})
+	})
 	if err != nil {
 		return nil, asError(err, "the certificates on the token %s can't be read", s.token.URI())
 	}

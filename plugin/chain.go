@@ -50,6 +50,13 @@ func findChain(public crypto.PublicKey, onToken, configured []*x509.Certificate,
 	return chain, nil
 }
 
+// isForSigning is false for certificates with which no chain passes, such
+// as those by which tokens attest where a key was made: where there is another one,
+// its problem is the one that a user can fix.
+func isForSigning(leaf *x509.Certificate) bool {
+	return leaf.KeyUsage&x509.KeyUsageDigitalSignature != 0 || pkcs11.CheckParsed(leaf) != nil
+}
+
 // first returns the chain of the first leaf that has one, else the error of the
 // first: what a user would fix.
 func (p *pool) first(leaves []*x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
@@ -161,7 +168,8 @@ func (p *pool) leaves(public crypto.PublicKey) []*x509.Certificate {
 		}
 	}
 	slices.SortFunc(leaves, func(a, b *x509.Certificate) int {
-		return cmp.Or(compareBool(p.chosen[b], p.chosen[a]), compareBool(isIssuedBy(a, a), isIssuedBy(b, b)), latestFirst(a, b))
+		return cmp.Or(compareBool(p.chosen[b], p.chosen[a]), compareBool(isForSigning(b), isForSigning(a)),
+			compareBool(isIssuedBy(a, a), isIssuedBy(b, b)), latestFirst(a, b))
 	})
 	return leaves
 }

@@ -160,6 +160,20 @@ func TestLeafIsChosenAmongSeveralOfTheKey(t *testing.T) {
 	}
 }
 
+// A YubiKey's certificate of attestation has the slot's key, too, and no issuer here.
+func TestCertificateThatIsNotForSigningIsNotBlamedWhereAnotherIs(t *testing.T) {
+	key, vendor, authority := newEntity(t, "signer"), newEntity(t, "vendor"), newEntity(t, "authority")
+	certs := []*x509.Certificate{
+		key.certify(vendor, asLeaf, named("attestation"), validFor(9000*time.Hour), func(c *x509.Certificate) { c.KeyUsage = 0 }),
+		key.certify(authority, asLeaf, named("issued")),
+	}
+	for range 2 {
+		slices.Reverse(certs)
+		_, err := findChain(key.public(), certs, nil, time.Now())
+		checkError(t, err, contract.ErrorCodeValidation, `certificate "CN=issued"`, `its issuer "CN=authority" is missing`)
+	}
+}
+
 func TestLeafWithTheSameEndIsTheOneThatBeganLast(t *testing.T) {
 	root, key := newEntity(t, "root"), newEntity(t, "signer")
 	end := func(c *x509.Certificate) { c.NotAfter = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC) }
