@@ -211,7 +211,8 @@ func (k *Key) allCandidates(s pkcs11.SessionHandle, o object, values map[uint][]
 }
 
 // visibleCandidates are those that are seen without the private key: the public
-// keys and certificates that the URI selects, and certificates from elsewhere.
+// keys and certificates that the URI selects, and beside such certificates from
+// elsewhere. Alone these don't count: nothing says that they are this key's.
 func (k *Key) visibleCandidates(s pkcs11.SessionHandle) (candidates, error) {
 	publicKeys, err := k.token.calls.find(s, pkcs11.CKO_PUBLIC_KEY, k.uri)
 	if err != nil {
@@ -222,7 +223,9 @@ func (k *Key) visibleCandidates(s pkcs11.SessionHandle) (candidates, error) {
 		return nil, err
 	}
 	list, err := k.token.calls.candidatesOf(s, nil, publicKeys, certificates)
-	list.addCertificates(nil, k.certificates, "from elsewhere", true)
+	if len(list) > 0 {
+		list.addCertificates(nil, k.certificates, "from elsewhere", true)
+	}
 	return list, err
 }
 

@@ -80,8 +80,8 @@ func (t *Token) Key(ctx context.Context, u URI, o KeyOptions) (*Key, error) {
 
 // PublicKey returns the public half of the one private key that the URI
 // selects. It logs in only if what it sees without leaves none or several: the
-// private key's attributes, the public keys and certificates that the URI's
-// object and id select, and KeyOptions.Certificates. The private key itself may be
+// private key's attributes, or the public keys and certificates that the URI's
+// object and id select, with those of KeyOptions.Certificates beside them. The private key itself may be
 // invisible then, so a URI that selects several is noticed only by Key. The
 // session that it takes stays open until Module.Close.
 func (t *Token) PublicKey(ctx context.Context, u URI, o KeyOptions) (crypto.PublicKey, error) {

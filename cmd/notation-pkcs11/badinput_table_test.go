@@ -176,7 +176,7 @@ var badSettings = []struct {
 		{"/dev/zero", invalid, "not a regular file", false},
 		{"DIR/empty", invalid, "no certificate in PEM", false},
 		{"DIR/text", invalid, "no certificate in PEM", false},
-		{"DIR/root.der", invalid, "openssl x509", false},
+		{"DIR/store.p12", invalid, "openssl pkcs12 -in .*store\\.p12 -nokeys", false},
 		{"DIR/large", invalid, "longer than", false},
 		{"DIR/damaged.pem", invalid, "damaged", false},
 		{"DIR/cut.pem", invalid, "damaged", false},
@@ -400,7 +400,7 @@ func writeBadFiles(t *testing.T, folder, module string) {
 		"empty": nil, "text": []byte("hello"), "line-end": []byte("\r\n"), "large": bytes.Repeat([]byte("x"), 2<<20),
 		"other-machine.so": other, "cut.so": library[:100], "open.so": library, "open/module.so": library, "no-module.so": noModule(t),
 		"pin": []byte("471147"), "open-pin": []byte("471147"),
-		"root.pem": root, "root.der": pki.Root.Raw, "damaged.pem": slices.Concat(root, root[:len(root)/2], []byte("\n"), root), "cut.pem": root[:len(root)/2],
+		"root.pem": root, "store.p12": append([]byte{0x30, 0x81, 0x80, 2, 1, 3}, make([]byte, 125)...), "damaged.pem": slices.Concat(root, root[:len(root)/2], []byte("\n"), root), "cut.pem": root[:len(root)/2],
 		"cut-der.pem": block("CERTIFICATE", pki.Root.Raw[:100]), "key.pem": slices.Concat(root, block("EC PRIVATE KEY", []byte{1})),
 		"crl.pem": block("X509 CRL", []byte{1}), "acting.pem": []byte("-----BEGIN \x1b[2J-----\nAAAA\n-----END \x1b[2J-----\n"), "many.pem": bytes.Repeat(root, 101),
 	} {

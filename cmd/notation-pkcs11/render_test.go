@@ -33,10 +33,14 @@ var (
 	}}
 	someKeys = keysResult{Tokens: []tokenKeysResult{{Keys: []keyResult{
 		{URI: "pkcs11:token=T;object=signing", Type: "EC-256", CanSign: true,
-			Certificate: &plugin.CertificateUse{Name: "Release signing", NotAfter: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)}},
+			Warning: `the certificate "CN=Release signing" ends on 2030-01-02, in 3 days`,
+			Certificate: &plugin.CertificateUse{Name: "Release signing", Subject: "CN=Release signing", SerialNumber: "1f", Source: plugin.SourceChain,
+				NotBefore: time.Date(2029, 1, 2, 3, 4, 5, 0, time.UTC), NotAfter: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)},
+			OtherCertificates: []plugin.CertificateUse{{Name: hostile, SerialNumber: "1e", Source: plugin.SourceToken, Why: "--cert-chain holds the one in use",
+				NotBefore: time.Date(2028, 1, 2, 3, 4, 5, 0, time.UTC), NotAfter: time.Date(2031, 1, 2, 3, 4, 5, 0, time.UTC)}}},
 		{URI: "pkcs11:token=T;object=old;id=%01%A7", Type: "RSA-1024", Problem: "the key is RSA-1024, which notation can't sign with"},
 		{URI: "pkcs11:token=T;id=%02", Type: "RSA-3072", Problem: "the certificate expired on 2020-01-01",
-			Certificate: &plugin.CertificateUse{Name: hostile, NotAfter: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)}},
+			Certificate: &plugin.CertificateUse{Name: hostile, Source: plugin.SourceToken, NotAfter: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)}},
 	}}}}
 	goodCheck = checkResult{
 		Report: plugin.Report{Usable: true, Steps: []plugin.Step{
