@@ -95,7 +95,11 @@ func parseEC(params, point []byte) (crypto.PublicKey, error) {
 			return key, nil
 		}
 		if x, y := elliptic.UnmarshalCompressed(curve, form); x != nil {
-			return &ecdsa.PublicKey{Curve: curve, X: x, Y: y}, nil
+			size := len(form) - 1
+			whole := append([]byte{4}, make([]byte, 2*size)...)
+			x.FillBytes(whole[1 : 1+size])
+			y.FillBytes(whole[1+size:])
+			return ecdsa.ParseUncompressedPublicKey(curve, whole)
 		}
 	}
 	return nil, unreadable("its CKA_EC_POINT is no point of " + curve.Params().Name)

@@ -41,6 +41,8 @@ func TestPublicKeyInWhateverEncoding(t *testing.T) {
 			t.Fatal(err)
 		}
 		oid, name := mustMarshal(t, c.oid), mustMarshal(t, c.alias)
+		half := raw[1 : 1+(len(raw)-1)/2]
+		compressed := append([]byte{2 + raw[len(raw)-1]&1}, half...)
 		explicit := mustMarshal(t, struct {
 			Version int
 			Field   struct {
@@ -61,6 +63,8 @@ func TestPublicKeyInWhateverEncoding(t *testing.T) {
 		})
 		for encoding, values := range map[string]map[uint][]byte{
 			"parameters, wrapped": {pkcs11.CKA_EC_PARAMS: explicit, pkcs11.CKA_EC_POINT: mustMarshal(t, raw)},
+			"BIT STRING":          {pkcs11.CKA_EC_PARAMS: oid, pkcs11.CKA_EC_POINT: mustMarshal(t, asn1.BitString{Bytes: raw, BitLength: 8 * len(raw)})},
+			"compressed":          {pkcs11.CKA_EC_PARAMS: oid, pkcs11.CKA_EC_POINT: mustMarshal(t, compressed)},
 			"OID, wrapped":        {pkcs11.CKA_EC_PARAMS: oid, pkcs11.CKA_EC_POINT: mustMarshal(t, raw)},
 			"OID, raw":            {pkcs11.CKA_EC_PARAMS: oid, pkcs11.CKA_EC_POINT: raw},
 			"name, wrapped":       {pkcs11.CKA_EC_PARAMS: name, pkcs11.CKA_EC_POINT: mustMarshal(t, raw)},
@@ -186,7 +190,7 @@ func FuzzPublicKey(f *testing.F) {
 				t.Errorf("the exponent is %d", key.E)
 			}
 		case *ecdsa.PublicKey:
-			if raw, err := key.Bytes(); err != nil || !bytes.HasSuffix(point, raw) {
+			if raw, err := key.Bytes(); err != nil || !bytes.HasSuffix(point, raw) && !bytes.HasSuffix(point, raw[1:1+len(raw)/2]) { // whole or compressed
 				t.Errorf("the point is %x, %v", raw, err)
 			}
 			if curve, err := signingCurve(params); err != nil || curve != key.Curve {
