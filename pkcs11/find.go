@@ -40,7 +40,7 @@ func (c *calls) search(s pkcs11.SessionHandle, template ...*pkcs11.Attribute) (h
 			return handles, nil
 		}
 		if handles = append(handles, found...); len(handles) > maxObjects {
-			return nil, newError(KindKeys, "the token holds more than %d objects of one class, which is more than can be searched; name object or id in the URI", maxObjects)
+			return nil, newError(KindManyObjects, "the token holds more than %d objects of one class, which is more than are read", maxObjects)
 		}
 	}
 }
@@ -178,17 +178,7 @@ func (k *Key) findOne(s pkcs11.SessionHandle) (object, error) {
 		if len(all) == 0 {
 			return object{}, newError(KindNoKey, "the token %s shows no private key", token)
 		}
-		return object{}, newError(KindNoKey, "no private key matches %s; there %s", k.uri.selection(), listURIs(objectURIs(k.token, all)))
+		return object{}, noKey(k.uri, k.token, all)
 	}
-	return object{}, newError(KindKeys, "several private keys match %s; there %s", k.uri.selection(), listURIs(objectURIs(k.token, found)))
-}
-
-// objectURIs name objects on a token, for a user who has to choose.
-func objectURIs(token *Token, objects []object) []URI {
-	short := token.ShortURI()
-	uris := make([]URI, len(objects))
-	for i, o := range objects {
-		uris[i] = o.uri(short)
-	}
-	return uris
+	return object{}, severalKeys(k.uri, k.token, found)
 }
