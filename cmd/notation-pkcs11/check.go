@@ -72,7 +72,7 @@ func (i *invocation) check(ctx context.Context, args []string) error {
 		err = i.screen().check(result)
 	}
 	if err != nil || result.Usable {
-		return fail(err, s)
+		return unsaid("", err)
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return fail(fmt.Errorf("interrupted: %w", context.Cause(ctx)), s) // which names the signal

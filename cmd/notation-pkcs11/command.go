@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/notation-pkcs11/notation-pkcs11/cmd/internal/streams"
 	"github.com/notation-pkcs11/notation-pkcs11/plugin"
 )
 
@@ -21,14 +22,36 @@ const (
 
 // runCommand runs the commands for people and returns the exit code.
 func runCommand(ctx context.Context, args []string) int {
-	root := newRoot()
+	root, out := newRoot(), &output{file: streams.Stdout()}
 	root.SetArgs(args)
+	root.SetOut(out)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil && out.err != nil { // of the help, which cobra prints
+		err = unsaid("", out.err)
+	}
 	if err == nil {
 		return 0
 	}
 	return explain(newScreen(os.Stderr), cmd, err)
 }
+
+// output is standard output, which remembers that it couldn't be written.
+type output struct {
+	file *os.File
+	err  error // of the first write that failed
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.file.Write(p)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+// Fd lets a screen see whether it is a terminal.
+func (o *output) Fd() uintptr { return o.file.Fd() }
 
 // newRoot makes the command with all that are below it.
 func newRoot() *cobra.Command {
@@ -73,7 +96,7 @@ func versionCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), version)
-			return err
+			return unsaid("", err)
 		},
 	}
 }
@@ -87,6 +110,23 @@ type failure struct {
 }
 
 func (f *failure) Unwrap() error { return f.error }
+
+// unsaid makes a failure of a result that could not be printed. What was done
+// is a clause such as "the key was generated"; empty, nothing was changed.
+func unsaid(done string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var path *os.PathError // whose name says nothing: a closed stream's is the null device's
+	if errors.As(err, &path) {
+		err = path.Err
+	}
+	what := "the result can't be written to standard output"
+	if done != "" {
+		what = done + ", but " + what
+	}
+	return &failure{error: fmt.Errorf("%s: %w", what, err)}
+}
 
 // explain says what failed and what to do, and returns the exit code.
 func explain(s screen, cmd *cobra.Command, err error) int {

@@ -83,10 +83,11 @@ func (i *invocation) generateKey(ctx context.Context, uri, keyType string) error
 		URI: key.String(), Type: keyType,
 		PublicKey: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})),
 	}
+	done := "the key " + result.URI + " was generated"
 	if i.format == formatJSON {
-		return i.screen().json(result)
+		return unsaid(done, i.screen().json(result))
 	}
 	_, err = fmt.Fprintf(i.screen(), "Generated the key (%s)\n\n  %s\n\nNext, ask your certificate authority for a certificate, with the request that this prints:\n\n  %s\n",
 		result.Type, result.URI, "notation-pkcs11 csr "+shellQuote(result.URI)+" --subject 'CN=Release signing,O=Example,ST=WA,C=US'")
-	return err
+	return unsaid(done, err)
 }

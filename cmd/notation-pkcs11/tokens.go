@@ -92,14 +92,14 @@ func (i *invocation) tokens(ctx context.Context, _ []string) error {
 		result.Tokens[i] = newTokenResult(t)
 	}
 	if i.format == formatJSON {
-		return i.screen().json(result)
+		return unsaid("", i.screen().json(result))
 	}
 	for _, t := range result.Tokens {
 		if t.Problem != "" {
 			i.notes().note("what the token %s shows is unknown: %s", t.URI, visible(t.Problem))
 		}
 	}
-	return i.screen().tokens(result)
+	return unsaid("", i.screen().tokens(result))
 }
 
 func newTokenResult(t pkcs11.TokenStatus) tokenResult {
