@@ -81,7 +81,6 @@ func (i *invocation) check(ctx context.Context, args []string) error {
 	return &failure{
 		error:    fmt.Errorf("notation can't sign with this key: the step %q failed", stepTitles[result.Steps[n].Name]),
 		settings: s,
-		hint:     result.Steps[n].Advice,
 	}
 }
 
@@ -158,6 +157,9 @@ func (s screen) check(result checkResult) error {
 			took = "-"
 		}
 		texts := slices.DeleteFunc([]string{step.Found, step.Problem}, func(text string) bool { return text == "" })
+		for _, uri := range step.Candidates {
+			texts = append(texts, "  "+uri)
+		}
 		if step.Advice != "" {
 			texts = append(texts, step.Advice+".")
 		}

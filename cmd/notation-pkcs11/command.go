@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/notation-pkcs11/notation-pkcs11/cmd/internal/streams"
 	"github.com/notation-pkcs11/notation-pkcs11/plugin"
@@ -76,7 +78,7 @@ Install the plugin into notation, name a key, sign:
       --plugin-config pin_source=file:/path/to/pin
   notation sign --key release registry.example/image@sha256:...`,
 		Version:       version,
-		Args:          cobra.NoArgs,
+		Args:          knownCommand,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -86,7 +88,48 @@ Install the plugin into notation, name a key, sign:
 		generateKeyCommand(), csrCommand(), importCertCommand(), selfSignCommand(),
 		versionCommand(),
 	)
+	root.SetFlagErrorFunc(nameNearFlag)
 	return root
+}
+
+// knownCommand is the argument check of a command that has commands below it.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return fmt.Errorf("unknown command %q%s", args[0], didYouMean("", args[0], names))
+}
+
+// nameNearFlag adds the flag that may have been meant to the error of one that is
+// unknown.
+func nameNearFlag(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	return fmt.Errorf("%w%s", err, didYouMean("--", unknown.GetSpecifiedName(), names))
+}
+
+// didYouMean offers the names that are near to one that was typed, for the end of
+// an error; cobra knows which are, of commands.
+func didYouMean(prefix, typed string, names []string) string {
+	all := &cobra.Command{SuggestionsMinimumDistance: 2}
+	for _, name := range names {
+		all.AddCommand(&cobra.Command{Use: name, Run: func(*cobra.Command, []string) {}})
+	}
+	near := all.SuggestionsFor(typed)
+	if len(near) == 0 {
+		return ""
+	}
+	return "; did you mean " + prefix + strings.Join(near, " or "+prefix) + "?"
 }
 
 func versionCommand() *cobra.Command {

@@ -284,6 +284,22 @@ func TestPINThatIsNotTypedInTime(t *testing.T) {
 	}
 }
 
+// Whoever is asked for the PIN and presses Ctrl-C need not hear of the module.
+func TestInterruptAtThePromptIsJustThat(t *testing.T) {
+	f := newFixture(t)
+	c := config(f.Path)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	c.PIN = func(ctx context.Context, _ pkcs11.TokenInfo) (pkcs11.PIN, error) {
+		cancel()
+		<-ctx.Done()
+		return pkcs11.PIN{}, ctx.Err()
+	}
+	if err := sign(ctx, c); !errors.Is(err, context.Canceled) || err.Error() != "interrupted: context canceled" {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestNoiseGoesToTheLogAlone(t *testing.T) {
 	f := newFixture(t, "load noise", "C_Initialize noise", "C_Login noise", "C_Sign noise", "C_Finalize noise", "unload noise")
 	var log bytes.Buffer

@@ -255,6 +255,9 @@ func (p *process) where() string {
 func (p *process) late(ctx context.Context) error {
 	asking := p.asking.Load() > 0
 	p.terminate()
+	if errors.Is(ctx.Err(), context.Canceled) && asking {
+		return fmt.Errorf("interrupted: %w", ctx.Err()) // the module has nothing to do with it
+	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return fmt.Errorf("interrupted while the PKCS#11 module %q was %s: %w", p.module, p.where(), ctx.Err())
 	}
