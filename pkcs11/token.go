@@ -70,6 +70,7 @@ func (t TokenInfo) attributes() map[string]string {
 type Token struct {
 	TokenInfo
 	calls    *calls
+	module   *Module
 	siblings []*Token // those of the module, this one too
 }
 
@@ -214,7 +215,7 @@ func (m *Module) tokens(withSlots bool) (tokens []*Token, unreadable, err error)
 			unreadable = failed(err, "the PKCS#11 module %q doesn't describe the token in slot %d", m.path, slot)
 			continue
 		}
-		t := &Token{calls: m.calls, TokenInfo: TokenInfo{
+		t := &Token{calls: m.calls, module: m, TokenInfo: TokenInfo{
 			SlotID:       slot,
 			Label:        trimPadding(info.Label),
 			Manufacturer: trimPadding(info.ManufacturerID),

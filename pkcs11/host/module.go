@@ -4,7 +4,6 @@ package host
 
 import (
 	"context"
-	"crypto"
 	"crypto/x509"
 	"fmt"
 	"time"
@@ -106,13 +105,13 @@ func (m *Module) Key(ctx context.Context) (*Key, error) {
 
 // Generate makes a key pair under the URI's name, after Login with write, as
 // pkcs11.Session.Generate does.
-func (m *Module) Generate(ctx context.Context, keyType string) (pkcs11.URI, crypto.PublicKey, error) {
+func (m *Module) Generate(ctx context.Context, keyType string) (pkcs11.Generated, error) {
 	var result generated
 	if err := m.process.call(ctx, opGenerate, generateParameters{keyType}, &result); err != nil {
-		return pkcs11.URI{}, nil, err
+		return pkcs11.Generated{}, err
 	}
 	public, err := x509.ParsePKIXPublicKey(result.PublicKey)
-	return result.URI, public, err
+	return pkcs11.Generated{URI: result.URI, Public: public, Warnings: result.Warnings}, err
 }
 
 // Import stores certificates on the token of the key, after Login with write

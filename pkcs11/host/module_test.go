@@ -37,7 +37,7 @@ func administer(ctx context.Context, c host.Config, chains *testenv.PKI) error {
 	if _, err := m.Keys(ctx); err != nil {
 		return err
 	}
-	if _, _, err := m.Generate(ctx, "ec:p256"); err != nil {
+	if _, err := m.Generate(ctx, "ec:p256"); err != nil {
 		return err
 	}
 	k, err := m.Key(ctx)
