@@ -213,7 +213,10 @@ func (s *Session) usages() []struct{ private, public []usage } {
 }
 
 // isTPM reports whether the module is tpm2-pkcs11, to which RSA signatures are
-// decryptions.
+// decryptions. It is the one question here of who made a module. What a module
+// does with such templates shows only when it fails to make a key, and each key
+// that a TPM fails to make stays in its memory, which has room for three: after a
+// probe the key itself could not be made.
 func (s *Session) isTPM() bool {
 	info, err := s.token.calls.info()
 	return err == nil && trimPadding(info.ManufacturerID) == "tpm2-software.github.io"
