@@ -26,7 +26,7 @@ const (
 	KindTokens       Kind = "tokens"        // several tokens match it
 	KindNoKey        Kind = "no-key"        // no private key matches it
 	KindKeys         Kind = "keys"          // several private keys match it
-	KindSameKeys     Kind = "same-keys"     // they do, and no URI tells them apart
+	KindSameName     Kind = "same-name"     // several private keys match it, and no other URI selects one of them
 	KindManyObjects  Kind = "many-objects"  // the token holds more objects than are read
 	KindKey          Kind = "key"           // the key can never make such a signature (type, size, attributes)
 	KindPublicKey    Kind = "public-key"    // the key's public half can't be learned from the token
@@ -40,6 +40,7 @@ const (
 	KindAnswer       Kind = "answer"        // a PKCS#11 function succeeded, with an answer that can't be
 	KindCall         Kind = "call"          // a PKCS#11 function failed otherwise
 	KindCrash        Kind = "crash"         // the process that held the module died
+	KindResources    Kind = "resources"     // no process, thread, file or memory is left for the module
 	KindTimeout      Kind = "timeout"       // the module did not answer in time
 	KindClosed       Kind = "closed"        // the key or module was closed before
 )

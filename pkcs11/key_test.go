@@ -315,7 +315,7 @@ func TestKeysThatNoURITellsApart(t *testing.T) {
 		}
 	}
 	_, err = openKey(t, load(t, hsm.Module, hsm.Env()...), "pkcs11:token=T", pkcs11.KeyOptions{PIN: pin(t, token.PIN)})
-	if !pkcs11.IsKind(err, pkcs11.KindSameKeys) || !strings.Contains(err.Error(), "2 private keys match pkcs11:token=T") {
+	if !pkcs11.IsKind(err, pkcs11.KindSameName) || !strings.Contains(err.Error(), "pkcs11:token=T;object=same;id=%78") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 
 	"github.com/miekg/pkcs11"
 )
@@ -48,7 +49,11 @@ func Load(path string, o Options) (*Module, error) {
 	library, unload, err := probe(path)
 	if err != nil {
 		done(pkcs11.CKR_OK, nil)
-		return nil, newError(KindModule, "the PKCS#11 module %q %v", path, err)
+		kind := KindModule
+		if errors.Is(err, syscall.ENOMEM) {
+			kind = KindResources
+		}
+		return nil, newError(kind, "the PKCS#11 module %q %v", path, err)
 	}
 	defer unload() // the binding holds it too by then
 	ctx := pkcs11.New(path)

@@ -42,7 +42,7 @@ var ofKind = map[pkcs11.Kind]advice{
 	pkcs11.KindTokens:       {validation, "Take one of these for the key URI; two that differ in slot-id alone can be one token that p11-kit's proxy shows by two modules, so name one of those with module-path instead"},
 	pkcs11.KindNoKey:        {validation, "Check object=… and id=… in the key URI against the keys on the token"},
 	pkcs11.KindKeys:         {validation, "Add object=… or id=… to the key URI, so that it selects one private key"},
-	pkcs11.KindSameKeys:     {validation, "Change the label or the id of one of them with the vendor's tool, or with pkcs11-tool --set-id"},
+	pkcs11.KindSameName:     {validation, "Change the label or the CKA_ID of one of them, and of the objects that belong to it, with the vendor's tool"},
 	pkcs11.KindManyObjects:  {validation, "Move the key and its certificates to a token or partition of their own"},
 	pkcs11.KindKey:          {validation, "Use another key: notation signs with RSA of 2048, 3072 or 4096 bits and with P-256, P-384 or P-521"},
 	pkcs11.KindPublicKey:    {general, "Import the key's certificate or public key to the token with the private key's CKA_ID, or set cert_chain to a PEM file with the certificate"},
@@ -55,6 +55,7 @@ var ofKind = map[pkcs11.Kind]advice{
 	pkcs11.KindSignature:    {general, "Nothing was signed; update the vendor's module or firmware, and report it to the vendor if it happens again"},
 	pkcs11.KindAnswer:       {general, "Update the vendor's module, and report it to the vendor if it happens again; NOTATION_PKCS11_LOG=/path/to/file records every call"},
 	pkcs11.KindCrash:        {general, "Try the same with the vendor's own tool, and update the module; NOTATION_PKCS11_LOG=/path/to/file records every call up to the crash"},
+	pkcs11.KindResources:    {throttled, "Raise the limit of processes and threads (ulimit -u, --pids-limit of a container), of open files or of memory, or end other programs, then try again"},
 	pkcs11.KindTimeout:      {timeout, "Check that the HSM can be reached; the plugin config timeout or NOTATION_PKCS11_TIMEOUT gives it longer"},
 	pkcs11.KindClosed:       {general, "Try again"},
 }
@@ -136,7 +137,7 @@ var ofReturnValue = map[string]advice{
 }
 
 // atStart is for a module that finds nothing of what it works with.
-var atStart = advice{general, "The module doesn't say what it misses; check that its device is there, that its service runs (such as pkcsslotd, pcscd or tpm2-abrmd), and its own configuration"}
+var atStart = advice{general, "Check that the module's device is there, that its service runs (such as pkcsslotd, pcscd or tpm2-abrmd), and its own configuration"}
 
 // ofFunction is for return values that mean something of their own in one
 // function.

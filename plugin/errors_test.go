@@ -48,7 +48,7 @@ func TestCodeOfEachError(t *testing.T) {
 	}{
 		{contract.ErrorCodeValidation, []*pkcs11.Error{
 			kind(pkcs11.KindURI), kind(pkcs11.KindConfig), kind(pkcs11.KindModule), kind(pkcs11.KindNoToken),
-			kind(pkcs11.KindBlankToken), kind(pkcs11.KindSameKeys), kind(pkcs11.KindManyObjects),
+			kind(pkcs11.KindBlankToken), kind(pkcs11.KindSameName), kind(pkcs11.KindManyObjects),
 			kind(pkcs11.KindTokens), kind(pkcs11.KindNoKey), kind(pkcs11.KindKeys), kind(pkcs11.KindKey), kind(pkcs11.KindExists),
 		}},
 		{contract.ErrorCodeAccessDenied, []*pkcs11.Error{
@@ -57,7 +57,7 @@ func TestCodeOfEachError(t *testing.T) {
 			call(ckrUserPINNotInitialized), call(ckrUserTypeInvalid), call(ckrKeyFunctionNotPermitted), call(ckrFunctionRejected),
 		}},
 		{contract.ErrorCodeTimeout, []*pkcs11.Error{kind(pkcs11.KindTimeout)}},
-		{contract.ErrorCodeThrottled, []*pkcs11.Error{call(ckrSessionCount), call(ckrHostMemory), call(ckrDeviceMemory)}},
+		{contract.ErrorCodeThrottled, []*pkcs11.Error{kind(pkcs11.KindResources), call(ckrSessionCount), call(ckrHostMemory), call(ckrDeviceMemory)}},
 		{contract.ErrorCodeGeneric, []*pkcs11.Error{
 			kind(pkcs11.KindPublicKey), kind(pkcs11.KindMechanism), kind(pkcs11.KindNoDevice), kind(pkcs11.KindSignature), kind(pkcs11.KindCrash), kind(pkcs11.KindClosed),
 			call(ckrGeneralError), call(ckrDeviceError), call(ckrDeviceRemoved), call(ckrTokenNotPresent), call(ckrSlotIDInvalid), call(ckrVendor), call(0),

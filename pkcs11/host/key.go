@@ -65,6 +65,7 @@ func Open(ctx context.Context, c Config) (*Key, error) {
 		err = k.parse(result)
 	}
 	if err != nil {
+		err = p.explain(err, graceUntil(k.deadline))
 		k.Close()
 		return nil, err
 	}

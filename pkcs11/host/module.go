@@ -34,6 +34,7 @@ func Load(ctx context.Context, c Config) (*Module, pkcs11.ModuleInfo, error) {
 	m.deadline, _ = ctx.Deadline()
 	var info pkcs11.ModuleInfo
 	if err := p.call(ctx, opLoad, c.parameters(), &info); err != nil {
+		err = p.explain(err, graceUntil(m.deadline))
 		m.Close()
 		return nil, pkcs11.ModuleInfo{}, err
 	}
@@ -43,13 +44,13 @@ func Load(ctx context.Context, c Config) (*Module, pkcs11.ModuleInfo, error) {
 // Survey describes all tokens of the module without a login.
 func (m *Module) Survey(ctx context.Context) (tokens []pkcs11.TokenStatus, err error) {
 	err = m.process.call(ctx, opSurvey, struct{}{}, &tokens)
-	return tokens, err
+	return tokens, m.process.explain(err, graceUntil(m.deadline))
 }
 
 // Token finds the one token that the URI selects. Its objects are not counted.
 func (m *Module) Token(ctx context.Context) (token pkcs11.TokenStatus, err error) {
 	err = m.process.call(ctx, opToken, struct{}{}, &token)
-	return token, err
+	return token, m.process.explain(err, graceUntil(m.deadline))
 }
 
 // Login opens a session with the token, to add to what it holds if write is

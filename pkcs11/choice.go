@@ -30,7 +30,7 @@ func severalKeys(u URI, token *Token, found []object) *Error {
 	uris := objectURIs(token, found)
 	same := func(other URI) bool { return other.String() == uris[0].String() }
 	if !slices.ContainsFunc(uris, func(u URI) bool { return !same(u) }) {
-		return newError(KindSameKeys, "%d private keys match %s, and no URI can tell them apart: they have the same label and the same id, as in %s", len(found), u.selection(), uris[0])
+		return newError(KindSameName, "several private keys have the same label and the same CKA_ID, so that no key URI can tell them apart: %s", uris[0])
 	}
 	return newError(KindKeys, "several private keys match %s", u.selection()).withCandidates(uris)
 }
