@@ -42,6 +42,7 @@ const (
 	KindCrash        Kind = "crash"         // the process that held the module died
 	KindResources    Kind = "resources"     // no process, thread, file or memory is left for the module
 	KindTimeout      Kind = "timeout"       // the module did not answer in time
+	KindProxy        Kind = "proxy"         // one of the modules behind p11-kit's proxy keeps it from answering
 	KindClosed       Kind = "closed"        // the key or module was closed before
 )
 

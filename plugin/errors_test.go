@@ -56,7 +56,7 @@ func TestCodeOfEachError(t *testing.T) {
 			call(ckrPINIncorrect), call(ckrPINInvalid), call(ckrPINLenRange), call(ckrPINExpired), call(ckrPINLocked),
 			call(ckrUserPINNotInitialized), call(ckrUserTypeInvalid), call(ckrKeyFunctionNotPermitted), call(ckrFunctionRejected),
 		}},
-		{contract.ErrorCodeTimeout, []*pkcs11.Error{kind(pkcs11.KindTimeout)}},
+		{contract.ErrorCodeTimeout, []*pkcs11.Error{kind(pkcs11.KindTimeout), kind(pkcs11.KindProxy)}},
 		{contract.ErrorCodeThrottled, []*pkcs11.Error{kind(pkcs11.KindResources), call(ckrSessionCount), call(ckrHostMemory), call(ckrDeviceMemory)}},
 		{contract.ErrorCodeGeneric, []*pkcs11.Error{
 			kind(pkcs11.KindPublicKey), kind(pkcs11.KindMechanism), kind(pkcs11.KindNoDevice), kind(pkcs11.KindSignature), kind(pkcs11.KindCrash), kind(pkcs11.KindClosed),

@@ -97,6 +97,7 @@ func keyName(u pkcs11.URI) string {
 type probe struct {
 	settings plugin.Settings
 	module   *host.Module
+	proxy    *hosted.Proxy // nil where a module is set
 }
 
 // Load implements plugin.Probe.
@@ -105,13 +106,20 @@ func (p *probe) Load(ctx context.Context) (string, pkcs11.ModuleInfo, error) {
 	if err != nil {
 		return "", pkcs11.ModuleInfo{}, err
 	}
+	p.proxy = hosted.WatchProxy(ctx, p.settings, &config)
 	var info pkcs11.ModuleInfo
 	p.module, info, err = host.Load(ctx, config)
+	if p.proxy != nil {
+		return fmt.Sprintf("%s: %s", config.Module, p.proxy), info, p.proxy.Explain(err)
+	}
 	return config.Module, info, err
 }
 
 // Token implements plugin.Probe.
-func (p *probe) Token(ctx context.Context) (pkcs11.TokenStatus, error) { return p.module.Token(ctx) }
+func (p *probe) Token(ctx context.Context) (pkcs11.TokenStatus, error) {
+	token, err := p.module.Token(ctx)
+	return token, p.proxy.Blame(err) // what is loaded is said by Load
+}
 
 // Login implements plugin.Probe.
 func (p *probe) Login(ctx context.Context) error { return p.module.Login(ctx, false) }
@@ -127,6 +135,7 @@ func (p *probe) Key(ctx context.Context) (plugin.ProbedKey, error) {
 
 // close ends the module host. What it says comes too late for the steps.
 func (p *probe) close() {
+	p.proxy.Stop()
 	if p.module != nil {
 		p.module.Close()
 	}

@@ -93,26 +93,34 @@ func (i *invocation) notes() screen { return newScreen(i.cmd.ErrOrStderr()) }
 func (i *invocation) with(ctx context.Context, s plugin.Settings, use func(context.Context, *host.Module) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	err := lendModule(ctx, s, use)
+	err := i.lendModule(ctx, s, use)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = fmt.Errorf("interrupted: %w", context.Cause(ctx)) // which names the signal
 	}
 	return fail(err, s)
 }
 
-func lendModule(ctx context.Context, s plugin.Settings, use func(context.Context, *host.Module) error) error {
+func (i *invocation) lendModule(ctx context.Context, s plugin.Settings, use func(context.Context, *host.Module) error) error {
 	config, err := hosted.Config(s)
 	if err != nil {
 		return err
 	}
+	proxy := hosted.WatchProxy(ctx, s, &config)
+	defer proxy.Stop()
 	m, _, err := host.Load(ctx, config)
 	if err != nil {
-		return err
+		return proxy.Explain(err)
 	}
 	// What Close says comes too late: the work is done, or there is a better
 	// error.
 	defer m.Close()
-	return use(ctx, m)
+	if err := use(ctx, m); err != nil {
+		return proxy.Explain(err)
+	}
+	if proxy != nil {
+		i.notes().note("%s", proxy)
+	}
+	return nil
 }
 
 // fail makes a failure of an error, unless it is one.
