@@ -36,6 +36,7 @@ const (
 	KindPINLocked    Kind = "pin-locked"    // the token's flags say final try or locked: it was not touched
 	KindExists       Kind = "exists"        // an object of that name is on the token already
 	KindMechanism    Kind = "mechanism"     // the token offers no mechanism for this signature
+	KindNoMechanism  Kind = "no-mechanism"  // it knows none at all for keys of this type
 	KindSignature    Kind = "signature"     // the token returned a signature that doesn't verify
 	KindAnswer       Kind = "answer"        // a PKCS#11 function succeeded, with an answer that can't be
 	KindCall         Kind = "call"          // a PKCS#11 function failed otherwise

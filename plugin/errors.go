@@ -52,6 +52,7 @@ var ofKind = map[pkcs11.Kind]advice{
 	pkcs11.KindPINLocked:    {denied, "No PIN was tried; find out with the vendor's tool who used wrong ones, and have the PIN reset there, or the count by one right login, before signing again"},
 	pkcs11.KindExists:       {validation, "Nothing was changed; choose another object=LABEL and id, or use what is there"},
 	pkcs11.KindMechanism:    {general, "Permit one of them for this key on the token, or use another key; one that is fixed to a hash must have notation's, which is SHA-256 for RSA-2048 and P-256, SHA-384 for RSA-3072 and P-384, SHA-512 for RSA-4096 and P-521"},
+	pkcs11.KindNoMechanism:  {general, "Use a key of another type, or another module for the token: notation needs RSASSA-PSS or ECDSA"},
 	pkcs11.KindSignature:    {general, "Nothing was signed; update the vendor's module or firmware, and report it to the vendor if it happens again"},
 	pkcs11.KindAnswer:       {general, "Update the vendor's module, and report it to the vendor if it happens again; NOTATION_PKCS11_LOG=/path/to/file records every call"},
 	pkcs11.KindCrash:        {general, "Try the same with the vendor's own tool, and update the module; NOTATION_PKCS11_LOG=/path/to/file records every call up to the crash"},

@@ -59,7 +59,7 @@ func TestCodeOfEachError(t *testing.T) {
 		{contract.ErrorCodeTimeout, []*pkcs11.Error{kind(pkcs11.KindTimeout), kind(pkcs11.KindProxy)}},
 		{contract.ErrorCodeThrottled, []*pkcs11.Error{kind(pkcs11.KindResources), call(ckrSessionCount), call(ckrHostMemory), call(ckrDeviceMemory)}},
 		{contract.ErrorCodeGeneric, []*pkcs11.Error{
-			kind(pkcs11.KindPublicKey), kind(pkcs11.KindMechanism), kind(pkcs11.KindNoDevice), kind(pkcs11.KindSignature), kind(pkcs11.KindCrash), kind(pkcs11.KindClosed),
+			kind(pkcs11.KindPublicKey), kind(pkcs11.KindNoMechanism), kind(pkcs11.KindMechanism), kind(pkcs11.KindNoDevice), kind(pkcs11.KindSignature), kind(pkcs11.KindCrash), kind(pkcs11.KindClosed),
 			call(ckrGeneralError), call(ckrDeviceError), call(ckrDeviceRemoved), call(ckrTokenNotPresent), call(ckrSlotIDInvalid), call(ckrVendor), call(0),
 		}},
 	} {
