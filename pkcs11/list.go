@@ -139,7 +139,8 @@ func (k KeyInfo) CheckMechanism(opts crypto.SignerOpts) error {
 }
 
 // Keys describes the private keys that the session sees and the URI selects by
-// object and id. Certificates from elsewhere than the token help to learn public
+// object and id. If there are keys, and it selects none, the error is of KindNoKey.
+// Certificates from elsewhere than the token help to learn public
 // keys, as those of KeyOptions do.
 func (s *Session) Keys(u URI, certificates []*x509.Certificate) ([]KeyInfo, error) {
 	calls, token := s.token.calls, s.token.ShortURI()
@@ -157,6 +158,9 @@ func (s *Session) Keys(u URI, certificates []*x509.Certificate) ([]KeyInfo, erro
 			return nil, err
 		}
 		keys = append(keys, key)
+	}
+	if len(keys) == 0 && len(found) > 0 {
+		return nil, noKey(u, s.token, found)
 	}
 	return keys, nil
 }

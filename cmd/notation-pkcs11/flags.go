@@ -88,6 +88,13 @@ func (i *invocation) screen() screen { return newScreen(i.cmd.OutOrStdout()) }
 // notes is where remarks go that are no part of the result.
 func (i *invocation) notes() screen { return newScreen(i.cmd.ErrOrStderr()) }
 
+// next says, to people, which command comes next.
+func (i *invocation) next(why string, command ...string) {
+	if i.format == formatText {
+		i.notes().note("next, %s: %s", why, shellQuote(append([]string{"notation-pkcs11"}, command...)...))
+	}
+}
+
 // with loads the module and lends it to use, within the timeout. Errors are of
 // the type *failure.
 func (i *invocation) with(ctx context.Context, s plugin.Settings, use func(context.Context, *host.Module) error) error {

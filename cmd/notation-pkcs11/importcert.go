@@ -80,7 +80,13 @@ func (i *invocation) importCert(ctx context.Context, args []string) error {
 	if result.Problem != "" {
 		defer i.notes().note("notation can't sign with this key yet: %s", result.Problem)
 	}
-	return unsaid(result.done(), i.screen().imported(result))
+	if err := i.screen().imported(result); err != nil {
+		return unsaid(result.done(), err)
+	}
+	if result.Problem == "" {
+		i.next("see whether notation can sign", "check", s.URI.String())
+	}
+	return nil
 }
 
 // done says, in a clause, what was changed.

@@ -98,7 +98,7 @@ func (c *child) list(token *pkcs11.Token, session *pkcs11.Session) (listed, erro
 	}
 	l.Certificates = encodeCertificates(certificates)
 	keys, err := session.Keys(c.uri, c.options.Certificates)
-	if err != nil {
+	if err != nil && (session.LoggedIn() || !pkcs11.IsKind(err, pkcs11.KindNoKey)) { // it may be one that isn't seen
 		return listed{}, err
 	}
 	for _, key := range keys {
