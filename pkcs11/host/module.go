@@ -67,7 +67,8 @@ type Listing struct {
 	Certificates []*x509.Certificate
 }
 
-// Keys lists the keys and certificates on the token after Login. Without Login
+// Keys lists the keys and certificates on the token after Login; if the URI selects
+// none of its keys, the error is of KindNoKey. Without Login
 // before, it lists what all tokens show that the URI selects.
 func (m *Module) Keys(ctx context.Context) ([]Listing, error) {
 	var result []listed
