@@ -140,8 +140,14 @@ func (c *calls) info() (pkcs11.Info, error) {
 	return value(c, "C_GetInfo", c.module.GetInfo)
 }
 
+// slots lists the slots with a token in them.
 func (c *calls) slots() ([]uint, error) {
 	return value(c, "C_GetSlotList", func() ([]uint, error) { return c.module.GetSlotList(true) })
+}
+
+// allSlots lists the empty ones, too.
+func (c *calls) allSlots() ([]uint, error) {
+	return value(c, "C_GetSlotList", func() ([]uint, error) { return c.module.GetSlotList(false) })
 }
 
 func (c *calls) slotInfo(slot uint) (pkcs11.SlotInfo, error) {

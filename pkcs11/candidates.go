@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -119,22 +120,16 @@ type identity struct {
 // the public half is, looks for candidates.
 func (k *Key) identify(s pkcs11.SessionHandle, o object) (identity, error) {
 	calls, uri := k.token.calls, o.uri(k.token.URI())
-	id := identity{}
-	var err error
-	if id.values, err = calls.read(s, o.handle, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_SIGN); err != nil {
-		return id, failed(err, "the key %s can't be read", uri)
-	}
+	id := identity{values: map[uint][]byte{}}
+	// What can't be read here is looked for elsewhere, or told by the signature.
+	own, _ := calls.read(s, o.handle, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_SIGN)
+	maps.Copy(id.values, own)
 	half := []uint{pkcs11.CKA_MODULUS, pkcs11.CKA_PUBLIC_EXPONENT}
 	if t := ulongs(id.values[pkcs11.CKA_KEY_TYPE]); len(t) == 1 && t[0] == pkcs11.CKK_EC {
 		half = []uint{pkcs11.CKA_EC_PARAMS, pkcs11.CKA_EC_POINT}
 	}
-	more, err := calls.read(s, o.handle, half...)
-	if err != nil {
-		return id, failed(err, "the key %s can't be read", uri)
-	}
-	for name, value := range more {
-		id.values[name] = value
-	}
+	own, _ = calls.read(s, o.handle, half...)
+	maps.Copy(id.values, own)
 	var why error
 	switch id.public, why = parsePublicKey(id.values); {
 	case why == nil:
@@ -142,6 +137,7 @@ func (k *Key) identify(s pkcs11.SessionHandle, o object) (identity, error) {
 	case !errors.Is(why, errNoPublicHalf):
 		return id, newError(KindKey, "the key %s can't be used: %v", uri, why)
 	}
+	var err error
 	if id.candidates, err = k.findCandidates(s, o, id.values); err != nil {
 		return id, asError(err, "the public half of the key %s can't be read", uri)
 	}
@@ -189,7 +185,7 @@ func (k *Key) allCandidates(s pkcs11.SessionHandle, o object, values map[uint][]
 	var all, near [2][]object
 	for i, class := range []uint{pkcs11.CKO_PUBLIC_KEY, pkcs11.CKO_CERTIFICATE} {
 		found, err := k.token.calls.matching(s, URI{}, pkcs11.NewAttribute(pkcs11.CKA_CLASS, class))
-		if err != nil && !IsKind(err, KindKeys) { // too many are as good as none
+		if err != nil && !IsKind(err, KindManyObjects) { // too many are as good as none
 			return nil, err
 		}
 		all[i] = nearestFirst(o, found)

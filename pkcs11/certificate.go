@@ -142,7 +142,7 @@ func (c *calls) allCertificates(s pkcs11.SessionHandle, keys func() ([]object, e
 	switch {
 	case err == nil:
 		return c.certificates(s, handles)
-	case !IsKind(err, KindKeys):
+	case !IsKind(err, KindManyObjects):
 		return nil, err
 	}
 	named, err := keys()
@@ -175,7 +175,7 @@ func (c *calls) withIssuers(s pkcs11.SessionHandle, list []*x509.Certificate) ([
 		asked[string(issuer)] = true
 		handles, err := c.search(s,
 			pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_CERTIFICATE), pkcs11.NewAttribute(pkcs11.CKA_SUBJECT, issuer))
-		if err != nil && !IsKind(err, KindKeys) {
+		if err != nil && !IsKind(err, KindManyObjects) {
 			return nil, err
 		}
 		found, err := c.certificates(s, handles)

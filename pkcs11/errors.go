@@ -20,11 +20,14 @@ const (
 	KindConfig       Kind = "config"        // another setting is malformed
 	KindModule       Kind = "module"        // the module can't be found or loaded
 	KindUnsafe       Kind = "unsafe-module" // somebody else could have put the module there: it was not loaded
+	KindNoDevice     Kind = "no-device"     // the module shows no token at all, or what it reaches them through is away
+	KindBlankToken   Kind = "blank-token"   // it shows tokens, and none was ever initialized
 	KindNoToken      Kind = "no-token"      // no token matches the URI
 	KindTokens       Kind = "tokens"        // several tokens match it
 	KindNoKey        Kind = "no-key"        // no private key matches it
 	KindKeys         Kind = "keys"          // several private keys match it
 	KindSameName     Kind = "same-name"     // several private keys match it, and no other URI selects one of them
+	KindManyObjects  Kind = "many-objects"  // the token holds more objects than are read
 	KindKey          Kind = "key"           // the key can never make such a signature (type, size, attributes)
 	KindPublicKey    Kind = "public-key"    // the key's public half can't be learned from the token
 	KindNotPermitted Kind = "not-permitted" // the key exists, but its attributes forbid this use
@@ -33,11 +36,14 @@ const (
 	KindPINLocked    Kind = "pin-locked"    // the token's flags say final try or locked: it was not touched
 	KindExists       Kind = "exists"        // an object of that name is on the token already
 	KindMechanism    Kind = "mechanism"     // the token offers no mechanism for this signature
+	KindNoMechanism  Kind = "no-mechanism"  // it knows none at all for keys of this type
 	KindSignature    Kind = "signature"     // the token returned a signature that doesn't verify
 	KindAnswer       Kind = "answer"        // a PKCS#11 function succeeded, with an answer that can't be
 	KindCall         Kind = "call"          // a PKCS#11 function failed otherwise
 	KindCrash        Kind = "crash"         // the process that held the module died
+	KindResources    Kind = "resources"     // no process, thread, file or memory is left for the module
 	KindTimeout      Kind = "timeout"       // the module did not answer in time
+	KindProxy        Kind = "proxy"         // one of the modules behind p11-kit's proxy keeps it from answering
 	KindClosed       Kind = "closed"        // the key or module was closed before
 )
 
@@ -48,23 +54,34 @@ type Error struct {
 	Message string `json:"message"`        // what failed, on which object; a sentence without its full stop
 	Call    string `json:"call,omitempty"` // the PKCS#11 function, such as C_Login, where one failed
 	RV      uint   `json:"rv,omitempty"`   // what it returned (CKR_…), CKR_OK where that is not the matter
+	// Candidates are the URIs of what there is to choose from, the first ten.
+	Candidates []string `json:"candidates,omitempty"`
 }
 
-// Error returns the message, followed by the function and the CKR's name.
+// Error returns the message, followed by the function and the CKR's name, and
+// the candidates.
 func (e *Error) Error() string {
+	text := e.Message
 	switch {
 	case e.Call == "":
-		return e.Message
 	case e.RV == pkcs11.CKR_OK:
-		return fmt.Sprintf("%s (%s)", e.Message, e.Call)
+		text += fmt.Sprintf(" (%s)", e.Call)
+	default:
+		text += fmt.Sprintf(" (%s: %s)", e.Call, RVName(e.RV))
 	}
-	return fmt.Sprintf("%s (%s: %s)", e.Message, e.Call, RVName(e.RV))
+	switch len(e.Candidates) {
+	case 0:
+		return text
+	case 1:
+		return text + "; there is " + e.Candidates[0]
+	}
+	return text + "; there are " + strings.Join(e.Candidates, ", ")
 }
 
 // Is makes errors.Is(err, &Error{Kind: k}) true for every error of that kind.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
-	return ok && *t == Error{Kind: e.Kind}
+	return ok && t.Kind == e.Kind && t.Message == "" && t.Call == "" && t.RV == pkcs11.CKR_OK && t.Candidates == nil
 }
 
 // IsKind reports whether err is, or wraps, an *Error of the kind.
@@ -106,6 +123,19 @@ func newError(kind Kind, format string, args ...any) *Error {
 // withCall returns e as the failure of a PKCS#11 function.
 func (e *Error) withCall(call string, rv uint) *Error {
 	e.Call, e.RV = call, rv
+	return e
+}
+
+// withCandidates returns e with what there is to choose from.
+func (e *Error) withCandidates(uris []URI) *Error {
+	const most = 10
+	for i, u := range uris {
+		if i == most {
+			e.Candidates = append(e.Candidates, fmt.Sprintf("and %d more", len(uris)-most))
+			break
+		}
+		e.Candidates = append(e.Candidates, u.String())
+	}
 	return e
 }
 

@@ -4,6 +4,7 @@ package pkcs11
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"slices"
 
@@ -23,7 +24,7 @@ type object struct {
 
 // search lists the handles of the objects that have all attributes of the
 // template. Where there are more than maxObjects, the first come with an error of
-// KindKeys.
+// KindManyObjects.
 func (c *calls) search(s pkcs11.SessionHandle, template ...*pkcs11.Attribute) (handles []pkcs11.ObjectHandle, err error) {
 	if err := c.findObjectsInit(s, template); err != nil {
 		return nil, err
@@ -43,7 +44,7 @@ func (c *calls) search(s pkcs11.SessionHandle, template ...*pkcs11.Attribute) (h
 			return handles, nil
 		}
 		if handles = append(handles, found...); len(handles) > maxObjects {
-			return handles[:maxObjects], newError(KindKeys, "the token holds more than %d objects of one class, which is more than can be searched; name object or id in the URI", maxObjects)
+			return handles[:maxObjects], newError(KindManyObjects, "the token holds more than %d objects of one class, which is more than are read", maxObjects)
 		}
 	}
 }
@@ -65,7 +66,7 @@ func (c *calls) find(s pkcs11.SessionHandle, class uint, u URI) ([]object, error
 		return selected, err
 	}
 	selected, err = c.matching(s, u, template[0])
-	if IsKind(err, KindKeys) {
+	if IsKind(err, KindManyObjects) {
 		return nil, nil
 	}
 	return selected, err
@@ -104,7 +105,7 @@ func (c *calls) near(s pkcs11.SessionHandle, class uint, key object) ([]object, 
 			template = append(template, pkcs11.NewAttribute(pkcs11.CKA_LABEL, label))
 		}
 		objects, err := c.matching(s, u, template...)
-		if err != nil && !IsKind(err, KindKeys) { // a name that thousands have in common is none
+		if err != nil && !IsKind(err, KindManyObjects) { // a name that thousands have in common is none
 			return nil, err
 		}
 		for _, o := range objects {
@@ -170,7 +171,9 @@ func (o object) uri(token URI) URI {
 }
 
 // read reads attributes of an object. Those that the object doesn't have or
-// doesn't show are missing in the result.
+// doesn't show are missing in the result, and so are those that the module can't
+// read, whatever it says of them, as long as it can read one. Which of them were
+// needed is the caller's to know.
 func (c *calls) read(s pkcs11.SessionHandle, handle pkcs11.ObjectHandle, types ...uint) (map[uint][]byte, error) {
 	template := make([]*pkcs11.Attribute, len(types))
 	for i, t := range types {
@@ -184,22 +187,24 @@ func (c *calls) read(s pkcs11.SessionHandle, handle pkcs11.ObjectHandle, types .
 			values[a.Type] = a.Value
 		}
 		return values, nil
-	case !isMissingAttribute(rv):
-		return nil, err
-	case len(types) == 1:
+	case len(types) == 1 && isMissingAttribute(rv):
 		return values, nil
+	case len(types) == 1 || isLost(rv) || IsKind(failed(err, ""), KindAnswer):
+		return values, err
 	}
 	// One that is missing fails them all in this binding: one by one, then.
+	var first error
 	for _, t := range types {
 		one, err := c.read(s, handle, t)
-		if err != nil {
-			return nil, err
-		}
 		if value, present := one[t]; present {
 			values[t] = value
 		}
+		first = cmp.Or(first, err)
 	}
-	return values, nil
+	if len(values) > 0 {
+		return values, nil
+	}
+	return values, first
 }
 
 func isMissingAttribute(rv uint) bool {
@@ -239,7 +244,7 @@ func (k *Key) findOne(s pkcs11.SessionHandle) (object, error) {
 	case 0:
 		all, err := calls.find(s, pkcs11.CKO_PRIVATE_KEY, URI{})
 		switch {
-		case IsKind(err, KindKeys):
+		case IsKind(err, KindManyObjects):
 			return object{}, newError(KindNoKey, "no private key matches %s; there are more than %d others", k.uri.selection(), maxObjects)
 		case err != nil:
 			return object{}, asError(err, "the private keys on the token %s can't be listed", token)
@@ -247,29 +252,12 @@ func (k *Key) findOne(s pkcs11.SessionHandle) (object, error) {
 		if len(all) == 0 {
 			return object{}, newError(KindNoKey, "the token %s shows no private key", token)
 		}
-		return object{}, newError(KindNoKey, "no private key matches %s; there %s", k.uri.selection(), listURIs(objectURIs(k.token, all)))
+		return object{}, noKey(k.uri, k.token, all)
 	}
-	if !slices.ContainsFunc(found, func(o object) bool { return !o.isNamedAlike(found[0]) }) {
-		return object{}, sameName(found[0].uri(k.token.ShortURI()))
-	}
-	return object{}, newError(KindKeys, "several private keys match %s; there %s", k.uri.selection(), listURIs(objectURIs(k.token, found)))
+	return object{}, severalKeys(k.uri, k.token, found)
 }
 
 // isNamedAlike reports whether no URI can tell two objects of a class apart.
 func (o object) isNamedAlike(other object) bool {
 	return o.label == other.label && bytes.Equal(o.id, other.id)
-}
-
-func sameName(u URI) *Error {
-	return newError(KindSameName, "several private keys have the same label and the same CKA_ID, so that no key URI can tell them apart: %s", u)
-}
-
-// objectURIs name objects on a token, for a user who has to choose.
-func objectURIs(token *Token, objects []object) []URI {
-	short := token.ShortURI()
-	uris := make([]URI, len(objects))
-	for i, o := range objects {
-		uris[i] = o.uri(short)
-	}
-	return uris
 }

@@ -26,16 +26,25 @@ var generatedRSA = []struct {
 type usage struct {
 	attribute uint
 	permitted bool
+	what      string
 }
 
 // What each half could be used for. Tokens permit what is left out, even where
 // it makes no sense: SoftHSM lets EC keys decrypt.
 var (
 	privateUsages = []usage{
-		{pkcs11.CKA_SIGN, true}, {pkcs11.CKA_DECRYPT, false}, {pkcs11.CKA_UNWRAP, false}, {pkcs11.CKA_SIGN_RECOVER, false}, {pkcs11.CKA_DERIVE, false},
+		{pkcs11.CKA_SIGN, true, "sign (CKA_SIGN)"},
+		{pkcs11.CKA_DECRYPT, false, "decrypt (CKA_DECRYPT)"},
+		{pkcs11.CKA_UNWRAP, false, "unwrap keys (CKA_UNWRAP)"},
+		{pkcs11.CKA_SIGN_RECOVER, false, "sign with message recovery (CKA_SIGN_RECOVER)"},
+		{pkcs11.CKA_DERIVE, false, "derive keys (CKA_DERIVE)"},
 	}
 	publicUsages = []usage{
-		{pkcs11.CKA_VERIFY, true}, {pkcs11.CKA_ENCRYPT, false}, {pkcs11.CKA_WRAP, false}, {pkcs11.CKA_VERIFY_RECOVER, false}, {pkcs11.CKA_DERIVE, false},
+		{pkcs11.CKA_VERIFY, true, "verify (CKA_VERIFY)"},
+		{pkcs11.CKA_ENCRYPT, false, "encrypt (CKA_ENCRYPT)"},
+		{pkcs11.CKA_WRAP, false, "wrap keys (CKA_WRAP)"},
+		{pkcs11.CKA_VERIFY_RECOVER, false, "verify with message recovery (CKA_VERIFY_RECOVER)"},
+		{pkcs11.CKA_DERIVE, false, "derive keys (CKA_DERIVE)"},
 	}
 )
 
@@ -52,17 +61,29 @@ func GeneratedTypes() []string {
 	return names
 }
 
+// Generated is a key pair that was made on a token.
+type Generated struct {
+	URI    URI // selects it
+	Public crypto.PublicKey
+	// Warnings are what the key may do beside signing, or what the token doesn't
+	// say of it: clauses that begin with "it".
+	Warnings []string
+}
+
 // Generate makes a key pair on the token, under the label that the URI's object
-// names and the CKA_ID of its id. The URI returned selects it. Without id the
-// CKA_ID is a random one: it can't be derived from a key that isn't there yet,
-// and many tokens let nobody change it later.
+// names and the CKA_ID of its id. Without id the CKA_ID is a random one: it can't
+// be derived from a key that isn't there yet, and many tokens let nobody change
+// it later.
 //
-// The private key is sensitive, not extractable, and may sign and do nothing
-// else. If the token makes another one, that is deleted again and the error is
-// of KindNotPermitted. Nothing is overwritten: where a key has the label or the
-// CKA_ID, the error is of KindExists. The session must have been opened with
-// SessionOptions.Write.
-func (s *Session) Generate(u URI, keyType string) (URI, crypto.PublicKey, error) {
+// The private key is asked to be sensitive, not extractable, and for signing
+// alone. One that comes out otherwise is looked at again after the module was
+// restarted, with a second login, so keys of the module must be closed before:
+// OpenSC shows new keys as not sensitive until then. A key that could be
+// extracted or read even so is deleted, and the error is of KindNotPermitted, as
+// it is for one that may not sign, which stays. Nothing is overwritten: where a
+// key has the label or the CKA_ID, the error is of KindExists. The session must
+// have been opened with SessionOptions.Write.
+func (s *Session) Generate(u URI, keyType string) (Generated, error) {
 	for _, g := range generatedRSA {
 		if g.name == keyType {
 			return s.generate(u, pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN,
@@ -74,16 +95,16 @@ func (s *Session) Generate(u URI, keyType string) (URI, crypto.PublicKey, error)
 			return s.generate(u, pkcs11.CKM_EC_KEY_PAIR_GEN, pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, c.parameters()))
 		}
 	}
-	return URI{}, nil, newError(KindConfig, "the key type %q is unknown; known are %s", shorten(keyType), strings.Join(GeneratedTypes(), ", "))
+	return Generated{}, newError(KindConfig, "the key type %q is unknown; known are %s", shorten(keyType), strings.Join(GeneratedTypes(), ", "))
 }
 
-func (s *Session) generate(u URI, mechanism uint, parameters ...*pkcs11.Attribute) (URI, crypto.PublicKey, error) {
+func (s *Session) generate(u URI, mechanism uint, parameters ...*pkcs11.Attribute) (Generated, error) {
 	o, err := newObject(u)
 	if err != nil {
-		return URI{}, nil, err
+		return Generated{}, err
 	}
 	if err := s.checkFree(u); err != nil {
-		return URI{}, nil, err
+		return Generated{}, err
 	}
 	uri := s.token.ShortURI().With(AttrObject, o.label)
 	if id, given := u.Value(AttrID); given {
@@ -91,20 +112,21 @@ func (s *Session) generate(u URI, mechanism uint, parameters ...*pkcs11.Attribut
 	}
 	pair, err := s.generatePair(o, mechanism, parameters)
 	if err != nil {
-		return URI{}, nil, asError(err, "the key %s can't be generated", uri)
+		return Generated{}, asError(err, "the key %s can't be generated", uri)
 	}
-	if err := s.checkGenerated(uri, pair.private); err != nil {
-		return URI{}, nil, s.discard(pair, err)
+	pair, warnings, err := s.accept(uri, o, pair)
+	if err != nil {
+		return Generated{}, err
 	}
 	values, err := s.token.calls.read(s.handle, pair.public, publicAttributes...)
 	if err != nil {
-		return URI{}, nil, failed(err, "the key %s was generated, but its public half can't be read", uri)
+		return Generated{}, failed(err, "the key %s was generated, but its public half can't be read", uri)
 	}
 	public, err := parsePublicKey(values)
 	if err != nil {
-		return URI{}, nil, newError(KindPublicKey, "the key %s was generated, but as for its public half, %v", uri, err)
+		return Generated{}, newError(KindPublicKey, "the key %s was generated, but as for its public half, %v", uri, err)
 	}
-	return uri, public, nil
+	return Generated{uri, public, warnings}, nil
 }
 
 // newObject is the name that a URI gives to a new key.
@@ -152,8 +174,7 @@ func (s *Session) checkFree(u URI) error {
 }
 
 // generatePair makes the two halves. A token that doesn't take the usages that
-// are refused is asked once more without them; checkGenerated sees what came of
-// it.
+// are refused is asked once more without them; look sees what came of it.
 func (s *Session) generatePair(o object, mechanism uint, parameters []*pkcs11.Attribute) (pair keyPair, err error) {
 	if mechanism == pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN && s.isTPM() {
 		return keyPair{}, newError(KindKey, "the TPM's module signs with RSA keys only where they may decrypt, too, and keys are made here to sign and do nothing else; take an EC key, or make the RSA key with pkcs11-tool")
@@ -190,7 +211,10 @@ func (s *Session) usages() []struct{ private, public []usage } {
 }
 
 // isTPM reports whether the module is tpm2-pkcs11, to which RSA signatures are
-// decryptions.
+// decryptions. It is the one question here of who made a module. What a module
+// does with such templates shows only when it fails to make a key, and each key
+// that a TPM fails to make stays in its memory, which has room for three: after a
+// probe the key itself could not be made.
 func (s *Session) isTPM() bool {
 	info, err := s.token.calls.info()
 	return err == nil && trimPadding(info.ManufacturerID) == "tpm2-software.github.io"
@@ -229,33 +253,87 @@ func isTemplateError(rv uint) bool {
 	return false
 }
 
-// checkGenerated reads what the new private key is.
-func (s *Session) checkGenerated(uri URI, private pkcs11.ObjectHandle) error {
+// accept decides whether a new key stays. The pair that it returns has the
+// handles that are good then.
+func (s *Session) accept(uri URI, o object, pair keyPair) (keyPair, []string, error) {
+	is, err := s.look(pair.private)
+	if err == nil && (is.exposed != "" || is.useless) {
+		if pair, err = s.findPairAgain(o); err == nil {
+			is, err = s.look(pair.private)
+		}
+	}
+	switch {
+	case err != nil:
+		return pair, nil, asError(err, "the key %s was generated, and what it may do can't be read", uri)
+	case is.exposed != "":
+		return pair, nil, s.discard(pair, newError(KindNotPermitted, "the token made the key %s in such a way that it %s", uri, is.exposed))
+	case is.useless:
+		return pair, nil, newError(KindNotPermitted, "the token made the key %s in such a way that it may not sign (CKA_SIGN); the vendor's tool can delete it", uri)
+	}
+	return pair, is.warnings, nil
+}
+
+// made is what became of a new private key.
+type made struct {
+	exposed  string // how it could leave the token
+	useless  bool   // it may not sign
+	warnings []string
+}
+
+// look reads what a private key is. An attribute that the token doesn't show is
+// no reason to throw a key away.
+func (s *Session) look(private pkcs11.ObjectHandle) (made, error) {
 	types := []uint{pkcs11.CKA_SENSITIVE, pkcs11.CKA_EXTRACTABLE}
 	for _, u := range privateUsages {
 		types = append(types, u.attribute)
 	}
 	is, err := s.token.calls.read(s.handle, private, types...)
 	if err != nil {
-		return failed(err, "the new key %s can't be read", uri)
+		return made{}, err
 	}
-	why := ""
+	var m made
+	sensitive, says := is[pkcs11.CKA_SENSITIVE]
 	switch {
-	case !isTrue(is[pkcs11.CKA_SENSITIVE]):
-		why = "is not sensitive (CKA_SENSITIVE)"
 	case isTrue(is[pkcs11.CKA_EXTRACTABLE]):
-		why = "is extractable (CKA_EXTRACTABLE)"
-	default:
-		for _, u := range privateUsages {
-			if isTrue(is[u.attribute]) != u.permitted {
-				why = "is permitted to do more than to sign, or not to sign"
-			}
+		m.exposed = "is extractable (CKA_EXTRACTABLE)"
+	case says && !isTrue(sensitive):
+		m.exposed = "is not sensitive (CKA_SENSITIVE)"
+	case !says:
+		m.warnings = append(m.warnings, "it doesn't show whether it is sensitive (CKA_SENSITIVE)")
+	}
+	if _, says := is[pkcs11.CKA_EXTRACTABLE]; !says {
+		m.warnings = append(m.warnings, "it doesn't show whether it is extractable (CKA_EXTRACTABLE)")
+	}
+	for _, u := range privateUsages {
+		value, says := is[u.attribute]
+		switch {
+		case says && u.permitted && !isTrue(value):
+			m.useless = true
+		case !u.permitted && isTrue(value):
+			m.warnings = append(m.warnings, "it may also "+u.what)
 		}
 	}
-	if why == "" {
-		return nil
+	return m, nil
+}
+
+// findPairAgain finds a new pair after the session and the module were started
+// anew.
+func (s *Session) findPairAgain(o object) (keyPair, error) {
+	if err := s.restart(); err != nil {
+		return keyPair{}, err
 	}
-	return newError(KindNotPermitted, "the token made the key %s in such a way that it %s", uri, why)
+	var pair keyPair
+	for class, handle := range map[uint]*pkcs11.ObjectHandle{pkcs11.CKO_PRIVATE_KEY: &pair.private, pkcs11.CKO_PUBLIC_KEY: &pair.public} {
+		found, err := s.token.calls.find(s.handle, class, URI{}.With(AttrObject, o.label).With(AttrID, string(o.id)))
+		if err != nil {
+			return keyPair{}, err
+		}
+		if len(found) != 1 {
+			return keyPair{}, newError(KindAnswer, "the token %s shows %d halves of the new key where there was one, so look at it with the vendor's tool", s.token.URI(), len(found)).withCall("C_FindObjects", pkcs11.CKR_OK)
+		}
+		*handle = found[0].handle
+	}
+	return pair, nil
 }
 
 // discard deletes a key pair that must not stay, and says so.

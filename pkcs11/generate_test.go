@@ -49,22 +49,22 @@ func TestGeneratedKeysSign(t *testing.T) {
 			continue // as rsa:2048, but they take seconds
 		}
 		t.Run(kind, func(t *testing.T) {
-			uri, public, err := s.Generate(parse(t, "pkcs11:object=my%20"+kind+";id=%01"+kind[:1]+kind[4:]), kind)
+			made, err := s.Generate(parse(t, "pkcs11:object=my%20"+kind+";id=%01"+kind[:1]+kind[4:]), kind)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if describe(public) != kind {
-				t.Errorf("a key %T %s", public, describe(public))
+			if describe(made.Public) != kind || len(made.Warnings) > 0 {
+				t.Errorf("a key %T %s, warnings %q", made.Public, describe(made.Public), made.Warnings)
 			}
-			k, err := s.Key(t.Context(), uri, pkcs11.KeyOptions{})
+			k, err := s.Key(t.Context(), made.URI, pkcs11.KeyOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer k.Close()
-			if !public.(interface{ Equal(crypto.PublicKey) bool }).Equal(k.Public()) {
+			if !made.Public.(interface{ Equal(crypto.PublicKey) bool }).Equal(k.Public()) {
 				t.Error("the URI selects another key")
 			}
-			if _, err := k.SignMessage(nil, []byte("message"), options(public, crypto.SHA256)); err != nil {
+			if _, err := k.SignMessage(nil, []byte("message"), options(made.Public, crypto.SHA256)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -79,7 +79,7 @@ func TestGeneratedKeyMaySignAndNothingElse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := s.Generate(parse(t, "pkcs11:object="+kind), kind); err != nil {
+		if _, err := s.Generate(parse(t, "pkcs11:object="+kind), kind); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Close(); err != nil {
@@ -110,7 +110,7 @@ func TestGenerateOverwritesNothing(t *testing.T) {
 	m, token := standard(t)
 	s := writable(t, m, token)
 	for _, uri := range []string{"pkcs11:object=EC-256", "pkcs11:object=EC-256;id=%77", "pkcs11:object=new;id=%04"} {
-		_, _, err := s.Generate(parse(t, uri), "ec:p256")
+		_, err := s.Generate(parse(t, uri), "ec:p256")
 		if !pkcs11.IsKind(err, pkcs11.KindExists) || !strings.Contains(err.Error(), "pkcs11:token=testenv;object=EC-256;id=%04") {
 			t.Errorf("%s: error %v", uri, err)
 		}
@@ -134,7 +134,7 @@ func TestGenerateRefusesWhatHasNoNameOrType(t *testing.T) {
 		"a short key":   {"pkcs11:object=x", "rsa:1024", pkcs11.KindConfig, "rsa:2048"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, _, err := s.Generate(parse(t, test.uri), test.keyType); !pkcs11.IsKind(err, test.kind) || !strings.Contains(err.Error(), test.wants) {
+			if _, err := s.Generate(parse(t, test.uri), test.keyType); !pkcs11.IsKind(err, test.kind) || !strings.Contains(err.Error(), test.wants) {
 				t.Errorf("error %v", err)
 			}
 		})

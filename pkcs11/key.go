@@ -192,14 +192,9 @@ func (k *Key) settleOn(ctx context.Context, s pkcs11.SessionHandle, o object, pr
 	}
 	k.handle.Store(uint64(o.handle))
 	k.label, k.id, k.public, k.candidates, k.shown = o.label, o.id, id.public, id.candidates, id.values
-	restrictions, err := k.token.calls.read(s, o.handle, pkcs11.CKA_ALWAYS_AUTHENTICATE)
-	if err != nil {
-		return failed(err, "the key %s can't be read", k.URI())
-	}
-	lists, err := k.token.calls.read(s, o.handle, pkcs11.CKA_ALLOWED_MECHANISMS)
-	if err != nil {
-		return failed(err, "the key %s can't be read", k.URI())
-	}
+	// No signature needs these: one that they would forbid fails by itself.
+	restrictions, _ := k.token.calls.read(s, o.handle, pkcs11.CKA_ALWAYS_AUTHENTICATE)
+	lists, _ := k.token.calls.read(s, o.handle, pkcs11.CKA_ALLOWED_MECHANISMS)
 	k.alwaysAuthenticate, k.allowed = isTrue(restrictions[pkcs11.CKA_ALWAYS_AUTHENTICATE]), ulongs(lists[pkcs11.CKA_ALLOWED_MECHANISMS])
 	if sign, present := id.values[pkcs11.CKA_SIGN]; present && !isTrue(sign) {
 		return notForSigning(k.URI())

@@ -269,6 +269,18 @@ func TestURIMustSelectOneToken(t *testing.T) {
 	if _, err := m.Token(parse(t, "pkcs11:token=absent")); !pkcs11.IsKind(err, pkcs11.KindNoToken) || !strings.Contains(err.Error(), "token=other%20token") {
 		t.Errorf("no token: %v", err)
 	}
+	for uri, wants := range map[string]string{
+		"pkcs11:token=other;object=k;id=%01":                                "did you mean pkcs11:token=other%20token;object=k;id=%01",
+		"pkcs11:token=Other%20Token%20(UserPIN)":                            "did you mean pkcs11:token=other%20token;",
+		"pkcs11:token=renamed;serial=" + serials[1] + ";object=k":           "did you mean pkcs11:serial=" + serials[1] + ";token=twin;object=k",
+		"pkcs11:token=twins":                                                "matches pkcs11:token=twins; there are", // two are as near
+		"pkcs11:token=ot":                                                   "matches pkcs11:token=ot; there are",
+		"pkcs11:token=other%20token;serial=0;manufacturer=Else;object=only": "did you mean pkcs11:token=other%20token;object=only",
+	} {
+		if _, err := m.Token(parse(t, uri)); !pkcs11.IsKind(err, pkcs11.KindNoToken) || !strings.Contains(err.Error(), wants) {
+			t.Errorf("%s: %v, want %s", uri, err, wants)
+		}
+	}
 	if _, err := m.Token(parse(t, "pkcs11:token=twin;library-manufacturer=Else")); !pkcs11.IsKind(err, pkcs11.KindNoToken) || !strings.Contains(err.Error(), "library-manufacturer=SoftHSM") {
 		t.Errorf("another library: %v", err)
 	}
@@ -283,6 +295,28 @@ func TestURIMustSelectOneToken(t *testing.T) {
 		if selected, err := m.Token(token.URI()); err != nil || selected.SlotID != token.SlotID {
 			t.Errorf("%s doesn't select its token: %v", token.URI(), err)
 		}
+	}
+}
+
+// The same label and the same id: another URI can't help.
+func TestKeysThatNoURITellsApart(t *testing.T) {
+	hsm := testenv.Start(t, testenv.NewSoftHSM)
+	token, err := hsm.AddToken("T")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		key, err := token.Generate(testenv.EC256, "same")
+		if err == nil {
+			err = key.SetID([]byte{0x78})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err = openKey(t, load(t, hsm.Module, hsm.Env()...), "pkcs11:token=T", pkcs11.KeyOptions{PIN: pin(t, token.PIN)})
+	if !pkcs11.IsKind(err, pkcs11.KindSameName) || !strings.Contains(err.Error(), "pkcs11:token=T;object=same;id=%78") {
+		t.Errorf("error %v", err)
 	}
 }
 
@@ -303,8 +337,8 @@ func TestURIMustSelectOneKey(t *testing.T) {
 		return key
 	}
 	twins := []*testenv.Key{generate("twin", nil), generate("twin", []byte("\x00;%\xff"))}
-	sameID := []*testenv.Key{generate("a", []byte{7}), generate("b", []byte{7})}
 	odd := generate("Schlüssel; 100% & =/?", nil)
+	sameID := []*testenv.Key{generate("a", []byte{7}), generate("b", []byte{7})}
 	m := load(t, hsm.Module, hsm.Env()...)
 	o := func() pkcs11.KeyOptions { return pkcs11.KeyOptions{PIN: pin(t, token.PIN)} }
 
@@ -319,6 +353,14 @@ func TestURIMustSelectOneKey(t *testing.T) {
 	}
 	if _, err := openKey(t, m, "pkcs11:token=T;object=absent", o()); !pkcs11.IsKind(err, pkcs11.KindNoKey) || !strings.Contains(err.Error(), "object=Schl%C3%BCssel%3B%20100%25%20&%20=%2F%3F") {
 		t.Errorf("no key: %v", err)
+	}
+	for _, uri := range []string{"pkcs11:token=T;id=7", "pkcs11:token=T;id=07"} { // as pkcs11-tool takes it
+		if _, err := openKey(t, m, uri, o()); !pkcs11.IsKind(err, pkcs11.KindNoKey) || !strings.Contains(err.Error(), "did you mean id=%07; there are") {
+			t.Errorf("%s: error %v", uri, err)
+		}
+	}
+	if _, err := openKey(t, m, "pkcs11:token=T;id=77", o()); err == nil || strings.Contains(err.Error(), "did you mean") {
+		t.Errorf("an id that is none: %v", err)
 	}
 	if _, err := openKey(t, m, "pkcs11:token=T;object=twin;type=public", o()); !pkcs11.IsKind(err, pkcs11.KindURI) {
 		t.Errorf("another type: %v", err)

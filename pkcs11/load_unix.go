@@ -40,6 +40,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"syscall"
 )
 
 // probe loads the library as the binding will, but explains what is wrong with
@@ -86,6 +87,9 @@ func explain(path, reason string) error {
 	}
 	if strings.Contains(reason, "invalid ELF header") || strings.Contains(reason, "file too short") {
 		return fmt.Errorf("is not a shared library (%s)", reason)
+	}
+	if strings.Contains(reason, "Cannot allocate memory") || strings.Contains(reason, "failed to map segment") {
+		return fmt.Errorf("can't be loaded: %s: %w", reason, syscall.ENOMEM)
 	}
 	return fmt.Errorf("can't be loaded: %s", reason)
 }

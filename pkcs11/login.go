@@ -69,6 +69,9 @@ func (l *login) askPIN(ctx context.Context) (PIN, error) {
 		return PIN{}, newError(KindNoPIN, "the token %s wants a PIN, and there is none: %v", l.token.URI(), err)
 	case err == nil && len(pin.Reveal()) == 0:
 		return PIN{}, newError(KindPINSource, "the PIN for the token %s is empty", l.token.URI())
+	case err == nil && pin.flaw() != "":
+		defer pin.Wipe()
+		return PIN{}, newError(KindPINSource, "the PIN for the token %s %s", l.token.URI(), pin.flaw())
 	}
 	return pin, err
 }
@@ -114,7 +117,11 @@ func (l *login) loginAs(ctx context.Context, s pkcs11.SessionHandle, user uint) 
 	if _, rv := returned(err); err == nil || rv == pkcs11.CKR_USER_ALREADY_LOGGED_IN {
 		return nil
 	}
-	l.failed = failed(err, "the login to the token %s failed", l.token.URI())
+	what := ""
+	if suspicion := l.pin.suspicion(); suspicion != "" {
+		what = "; the PIN " + suspicion
+	}
+	l.failed = failed(err, "the login to the token %s failed%s", l.token.URI(), what)
 	return l.failed
 }
 

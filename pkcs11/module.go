@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 
 	"github.com/miekg/pkcs11"
 )
@@ -15,11 +16,12 @@ import (
 // calls one after the other. A process should load a module once: C_Initialize
 // and C_Finalize concern the whole process.
 type Module struct {
-	calls *calls
-	path  string
-	// foreign is true where somebody else in this process had initialized the
-	// module before; it is then theirs to finalize.
-	foreign bool
+	calls    *calls
+	path     string
+	initArgs string
+	// initialized is false where it is not this package's to finalize: somebody
+	// else in this process had initialized it before.
+	initialized bool
 }
 
 // Options are what Load takes besides the path. The zero value is right for
@@ -47,7 +49,11 @@ func Load(path string, o Options) (*Module, error) {
 	library, unload, err := probe(path)
 	if err != nil {
 		done(pkcs11.CKR_OK, nil)
-		return nil, newError(KindModule, "the PKCS#11 module %q %v", path, err)
+		kind := KindModule
+		if errors.Is(err, syscall.ENOMEM) {
+			kind = KindResources
+		}
+		return nil, newError(kind, "the PKCS#11 module %q %v", path, err)
 	}
 	defer unload() // the binding holds it too by then
 	ctx := pkcs11.New(path)
@@ -59,8 +65,8 @@ func Load(path string, o Options) (*Module, error) {
 		ctx.Destroy()
 		return nil, newError(KindModule, "the PKCS#11 module %q %v", path, err)
 	}
-	m := &Module{calls: c, path: path}
-	if err := m.initialize(o.InitArgs); err != nil {
+	m := &Module{calls: c, path: path, initArgs: o.InitArgs}
+	if err := m.initialize(); err != nil {
 		// It stays loaded: unloading what is in an unknown state helps nobody.
 		return nil, failed(err, "the PKCS#11 module %q can't be initialized", path)
 	}
@@ -69,8 +75,8 @@ func Load(path string, o Options) (*Module, error) {
 
 // initialize follows the order of the specification, section 5.4: with the
 // system's locks, else without and from one thread.
-func (m *Module) initialize(initArgs string) error {
-	reserved, free := cString(initArgs)
+func (m *Module) initialize() error {
+	reserved, free := cString(m.initArgs)
 	defer free()
 	err := m.calls.initialize(pkcs11.InitializeWithFlags(pkcs11.CKF_OS_LOCKING_OK), pkcs11.InitializeWithReserved(reserved))
 	if _, rv := returned(err); rv == pkcs11.CKR_CANT_LOCK {
@@ -78,10 +84,23 @@ func (m *Module) initialize(initArgs string) error {
 		err = m.calls.initialize(pkcs11.InitializeWithFlags(0), pkcs11.InitializeWithReserved(reserved))
 	}
 	if _, rv := returned(err); rv == pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED {
-		m.foreign = true
 		return nil
 	}
+	m.initialized = err == nil
 	return err
+}
+
+// restart finalizes the module and initializes it again, if it isn't somebody
+// else's. All sessions end.
+func (m *Module) restart() error {
+	if !m.initialized {
+		return nil
+	}
+	if err := m.calls.finalize(); err != nil {
+		return err
+	}
+	m.initialized = false
+	return m.initialize()
 }
 
 // ModuleInfo is what a module says of itself (C_GetInfo).
@@ -112,7 +131,7 @@ func (m *Module) Close() error {
 	for _, cleanup := range m.calls.later {
 		errs = append(errs, cleanup())
 	}
-	if !m.foreign {
+	if m.initialized {
 		if err := m.calls.finalize(); err != nil {
 			errs = append(errs, failed(err, "the PKCS#11 module %q can't be finalized", m.path))
 		}

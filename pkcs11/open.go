@@ -92,6 +92,27 @@ func (s *Session) Certificates() ([]*x509.Certificate, error) {
 	return certificates, nil
 }
 
+// restart ends the session, has the module forget what it keeps of its tokens, and
+// opens the session anew, with another login.
+func (s *Session) restart() error {
+	calls := s.token.calls
+	// What fails here is over with the module's end.
+	_ = s.login.out(s.handle)
+	_ = calls.closeSession(s.handle)
+	s.handle = noSession
+	if err := s.token.module.restart(); err != nil {
+		return err
+	}
+	if _, err := calls.slots(); err != nil { // some modules know no slot before it
+		return err
+	}
+	var err error
+	if s.handle, err = s.token.openWritable(); err != nil {
+		return err
+	}
+	return s.login.logIn(context.Background(), s.handle)
+}
+
 // Close logs out, ends the session and forgets the PIN. To close it again does
 // nothing: the module may have given its handle to another session.
 func (s *Session) Close() error {

@@ -48,6 +48,36 @@ func (p PIN) Reveal() []byte {
 // copied is out of reach.
 func (p PIN) Wipe() { clear(p.Reveal()) }
 
+// flaw says what a PIN has that none has on purpose, since nobody could type it:
+// trying it would cost one of the token's tries. Empty: nothing.
+func (p PIN) flaw() string {
+	secret := p.Reveal()
+	switch {
+	case bytes.HasPrefix(secret, []byte("\xef\xbb\xbf")):
+		return "begins with a byte order mark, as some editors write it"
+	case bytes.HasPrefix(secret, []byte("\xff\xfe")), bytes.HasPrefix(secret, []byte("\xfe\xff")):
+		return "is UTF-16 text, as PowerShell writes it"
+	case bytes.HasSuffix(secret, []byte("\n")), bytes.HasSuffix(secret, []byte("\r")):
+		return "ends in a line break"
+	}
+	return ""
+}
+
+// suspicion says what a PIN may have on purpose, and mostly has not, for a token
+// that refused it. Empty: nothing.
+func (p PIN) suspicion() string {
+	const blanks = " \t"
+	switch secret := p.Reveal(); {
+	case len(bytes.TrimLeft(secret, blanks)) < len(secret):
+		return "begins with a blank"
+	case len(bytes.TrimRight(secret, blanks)) < len(secret):
+		return "ends in a blank"
+	case bytes.ContainsAny(secret, "\r\n"):
+		return "has a line break in it"
+	}
+	return ""
+}
+
 // PINSource names a place where a PIN is kept. The zero PINSource names none.
 type PINSource struct {
 	scheme, name string

@@ -58,6 +58,27 @@ func TestTokensThatDifferSignAllTheSame(t *testing.T) {
 	}
 }
 
+// What no signature needs can't stop one, whatever a module says of it: wolfPKCS11
+// answers CKA_ALLOWED_MECHANISMS with (CK_RV)-1.
+func TestUnneededAttributesThatCanNotBeReadStopNothing(t *testing.T) {
+	for name, attribute := range map[string]string{
+		"CKA_KEY_TYPE": "0x100", "CKA_SIGN": attrSign, "CKA_ALWAYS_AUTHENTICATE": "0x202", "CKA_ALLOWED_MECHANISMS": attrAllowed, "CKA_EC_PARAMS": "0x180",
+	} {
+		for _, rv := range []string{"0xffffffffffffffff", "0x5", "0x6", "0x30"} {
+			t.Run(name+" "+rv, func(t *testing.T) {
+				q := newQuirky(t, "fail-attribute private "+attribute+" "+rv)
+				if err := q.signWith(t, "EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)}); err != nil {
+					t.Error(err)
+				}
+				s := openSession(t, q.module, "pkcs11:token=testenv", pkcs11.SessionOptions{PIN: pin(t, q.token.PIN)})
+				if list := keys(t, s, "pkcs11:object=EC-256"); len(list) != 1 || list[0].Problem != nil {
+					t.Errorf("the list has %+v", list)
+				}
+			})
+		}
+	}
+}
+
 // certify returns a certificate for each key of a token.
 func certify(t *testing.T, token *testenv.Token) []*x509.Certificate {
 	t.Helper()
@@ -96,9 +117,11 @@ func TestTokensThatCanNotSign(t *testing.T) {
 		"no signature":                         {"EC-256", []string{"C_Sign empty"}, pkcs11.KindSignature, "wrong signature"},
 		"the public half is nowhere":           {"EC-256", []string{"hide public", "hide cert"}, pkcs11.KindPublicKey, "doesn't show the public half"},
 		"no private key is shown":              {"EC-256", []string{"hide private"}, pkcs11.KindNoKey, "shows no private key"},
-		"the token is away":                    {"EC-256", []string{"C_GetSlotList empty"}, pkcs11.KindNoToken, "shows no initialized token"},
-		"the token was pulled":                 {"EC-256", []string{"C_GetTokenInfo rv 0xe0"}, pkcs11.KindNoToken, "shows no initialized token"},
+		"the card is out of the reader":        {"EC-256", []string{"C_GetSlotList#1 empty", "C_GetSlotList#2 empty"}, pkcs11.KindNoDevice, "its slots are empty"},
+		"the token is away":                    {"EC-256", []string{"C_GetSlotList empty"}, pkcs11.KindNoDevice, "shows no token, and no slot"},
+		"the token was pulled":                 {"EC-256", []string{"C_GetTokenInfo rv 0xe0"}, pkcs11.KindNoDevice, "shows no initialized token"},
 		"no session left":                      {"EC-256", []string{"C_OpenSession rv 0xb1"}, pkcs11.KindCall, "C_OpenSession: CKR_SESSION_COUNT"},
+		"no mechanism for such keys":           {"EC-256", []string{"mechanisms " + rsaPSS, "deny-mechanism " + ecdsaDigest}, pkcs11.KindNoMechanism, "none is in its list"},
 		"the final try":                        {"EC-256", []string{"token-flags +" + flagFinalTry}, pkcs11.KindPINLocked, "one try left"},
 		"a locked PIN":                         {"EC-256", []string{"token-flags +" + flagLocked}, pkcs11.KindPINLocked, "locked"},
 		"an expired PIN":                       {"EC-256", []string{"C_Login rv 0xa3"}, pkcs11.KindCall, "C_Login: CKR_PIN_EXPIRED"},

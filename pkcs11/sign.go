@@ -71,7 +71,19 @@ func (k *Key) make(public crypto.PublicKey, message, digest []byte, opts crypto.
 			}
 		}
 	}
-	return nil, used, newError(KindMechanism, "the token %s refuses every mechanism for this signature with the key %s: %s",
+	return nil, used, k.refusedAll(candidates, refused)
+}
+
+// refusedAll says that no mechanism did, and whether the token has one at all: what
+// it doesn't know nobody can permit.
+func (k *Key) refusedAll(candidates []mechanism, refused []string) *Error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.preferred) > 0 && !slices.ContainsFunc(candidates, func(m mechanism) bool { return slices.Contains(k.preferred, m.id) }) {
+		return newError(KindNoMechanism, "the token %s knows no mechanism for this signature with the key %s: none is in its list, and it refuses %s",
+			k.token.URI(), k.URI(), strings.Join(refused, ", "))
+	}
+	return newError(KindMechanism, "the token %s refuses every mechanism for this signature with the key %s: %s",
 		k.token.URI(), k.URI(), strings.Join(refused, ", "))
 }
 

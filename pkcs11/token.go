@@ -3,7 +3,6 @@
 package pkcs11
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -71,12 +70,13 @@ func (t TokenInfo) attributes() map[string]string {
 type Token struct {
 	TokenInfo
 	calls    *calls
+	module   *Module
 	siblings []*Token // those of the module, this one too
 }
 
 // Token returns the one initialized token that the URI selects. If there is
-// none, or several, the error (KindNoToken, KindTokens) lists the URIs of what
-// there is.
+// none, or several, the error has the URIs of what there is (KindNoToken,
+// KindTokens), or says what is missing (KindNoDevice, KindBlankToken).
 func (m *Module) Token(u URI) (*Token, error) {
 	if err := m.checkLibrary(u); err != nil {
 		return nil, err
@@ -87,45 +87,119 @@ func (m *Module) Token(u URI) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(t *Token) bool { return !t.Has(FlagInitialized) })
+	initialized := slices.DeleteFunc(slices.Clone(all), func(t *Token) bool { return !t.Has(FlagInitialized) })
 	var matching []*Token
-	for _, t := range all {
+	for _, t := range initialized {
 		if u.matches(t.attributes()) {
 			matching = append(matching, t)
 		}
 	}
-	switch len(matching) {
-	case 1:
+	switch {
+	case len(matching) == 1:
 		return matching[0], nil
-	case 0:
-		if unreadable != nil && (len(all) == 0 || !IsKind(unreadable, KindNoToken)) {
-			return nil, unreadable // it may be that one
-		}
-		if len(all) == 0 {
-			return nil, newError(KindNoToken, "the PKCS#11 module %q shows no initialized token (a remote token whose server is down looks like this, too)", m.path)
-		}
-		return nil, newError(KindNoToken, "no token of the PKCS#11 module %q matches %s; there %s", m.path, u.selection(), listURIs(tokenURIs(all)))
+	case len(matching) > 1:
+		return nil, newError(KindTokens, "several tokens of the PKCS#11 module %q match %s", m.path, u.selection()).withCandidates(shortURIs(matching))
+	case unreadable != nil && (len(initialized) == 0 || !IsKind(unreadable, KindNoDevice)):
+		return nil, unreadable // it may be that one
+	case len(initialized) == 0:
+		return nil, m.nothingIn(all)
 	}
-	return nil, newError(KindTokens, "several tokens of the PKCS#11 module %q match %s; there %s", m.path, u.selection(), listURIs(tokenURIs(matching)))
+	message := fmt.Sprintf("no token of the PKCS#11 module %q matches %s", m.path, u.selection())
+	if near := nearest(u, initialized); near != "" {
+		message += "; did you mean " + near
+	}
+	return nil, newError(KindNoToken, "%s", message).withCandidates(shortURIs(initialized))
+}
+
+// nearest returns the URI of a token that could be the one which a URI means,
+// with what the URI says of the key. Labels don't last: drivers name the same
+// card differently from one release to the next. Empty: there is none, or more
+// than one.
+func nearest(u URI, tokens []*Token) string {
+	label, _ := u.Value(AttrToken)
+	serial, _ := u.Value(AttrSerial)
+	for _, alike := range []func(*Token) bool{
+		func(t *Token) bool { return serial != "" && trimPadding(serial) == t.Serial },
+		func(t *Token) bool { return beginAlike(label, t.Label) },
+	} {
+		var found []*Token
+		for _, t := range tokens {
+			if alike(t) {
+				found = append(found, t)
+			}
+		}
+		if len(found) == 1 {
+			near := found[0].ShortURI()
+			for _, name := range []string{AttrObject, AttrID, AttrType} {
+				if value, present := u.Value(name); present {
+					near = near.With(name, value)
+				}
+			}
+			return near.String()
+		}
+	}
+	return ""
+}
+
+// beginAlike reports whether one label is the beginning of the other, in any
+// case of letters.
+func beginAlike(a, b string) bool {
+	const least = 3 // bytes, for a likeness that means something
+	a, b = strings.ToLower(trimPadding(a)), strings.ToLower(b)
+	return min(len(a), len(b)) >= least && (strings.HasPrefix(a, b) || strings.HasPrefix(b, a))
+}
+
+// nothingIn says what is missing where the module shows no initialized token.
+func (m *Module) nothingIn(tokens []*Token) *Error {
+	if len(tokens) > 0 {
+		return newError(KindBlankToken, "the PKCS#11 module %q shows no initialized token; those that it shows were never initialized", m.path)
+	}
+	if err := m.missingService(); err != nil {
+		return err
+	}
+	// Where it fails, nothing is known of slots.
+	if slots, err := m.calls.allSlots(); err == nil && len(slots) > 0 {
+		return newError(KindNoDevice, "the PKCS#11 module %q shows no token: its slots are empty, such as readers without a card", m.path)
+	}
+	return newError(KindNoDevice, "the PKCS#11 module %q shows no token, and no slot for one (a device that isn't plugged in or a remote token whose server is down looks like this)", m.path)
+}
+
+// missingService says that the service is away through which the module reaches
+// its devices; nil where it isn't, or where the module uses none that is known.
+func (m *Module) missingService() *Error {
+	if !smartCardServiceIsAway() {
+		return nil
+	}
+	return newError(KindNoDevice, "the PKCS#11 module %q shows no token: it reads smart cards through PC/SC, whose service (pcscd) doesn't answer", m.path)
 }
 
 // Tokens returns every token that the module shows, with what it says of its
-// slots. Tokens that were never initialized lack FlagInitialized.
+// slots. Tokens that were never initialized lack FlagInitialized. That there is
+// none is an error, of KindNoDevice, where the service is away through which the
+// module reaches them.
 func (m *Module) Tokens() ([]*Token, error) {
 	tokens, unreadable, err := m.tokens(true)
-	if IsKind(unreadable, KindNoToken) {
-		return tokens, nil
+	if err == nil && !IsKind(unreadable, KindNoDevice) {
+		err = unreadable
 	}
-	return tokens, errors.Join(err, unreadable)
+	if err == nil && len(tokens) == 0 {
+		if missing := m.missingService(); missing != nil {
+			return nil, missing
+		}
+	}
+	return tokens, err
 }
 
 // tokens lists the tokens. One that can't be read, such as another vendor's
 // behind p11-kit's proxy, must not keep others from being used. What is known of
-// it is the second result, of KindNoToken where there is none in the slot.
+// it is the second result, of KindNoDevice where there is none in the slot.
 func (m *Module) tokens(withSlots bool) (tokens []*Token, unreadable, err error) {
 	// Always the first call: some modules know no slot before it.
 	slots, err := m.calls.slots()
 	if err != nil {
+		if missing := m.missingService(); missing != nil {
+			return nil, nil, missing.withCall(returned(err))
+		}
 		return nil, nil, failed(err, "the PKCS#11 module %q doesn't list its slots", m.path)
 	}
 	for _, slot := range slots {
@@ -134,14 +208,14 @@ func (m *Module) tokens(withSlots bool) (tokens []*Token, unreadable, err error)
 		case pkcs11.CKR_OK:
 		case pkcs11.CKR_TOKEN_NOT_PRESENT, pkcs11.CKR_TOKEN_NOT_RECOGNIZED:
 			if unreadable == nil { // pulled out since, or not a token of this module
-				unreadable = newError(KindNoToken, "the PKCS#11 module %q shows no initialized token, and none that it knows in slot %d", m.path, slot).withCall(call, rv)
+				unreadable = newError(KindNoDevice, "the PKCS#11 module %q shows no initialized token, and none that it knows in slot %d", m.path, slot).withCall(call, rv)
 			}
 			continue
 		default:
 			unreadable = failed(err, "the PKCS#11 module %q doesn't describe the token in slot %d", m.path, slot)
 			continue
 		}
-		t := &Token{calls: m.calls, TokenInfo: TokenInfo{
+		t := &Token{calls: m.calls, module: m, TokenInfo: TokenInfo{
 			SlotID:       slot,
 			Label:        trimPadding(info.Label),
 			Manufacturer: trimPadding(info.ManufacturerID),
@@ -205,28 +279,11 @@ func (u URI) selection() URI {
 	return u.Without(AttrModulePath, AttrModuleName, AttrPINSource)
 }
 
-func tokenURIs(tokens []*Token) []URI {
+// shortURIs name tokens, for a user who has to choose.
+func shortURIs(tokens []*Token) []URI {
 	uris := make([]URI, len(tokens))
 	for i, t := range tokens {
-		uris[i] = t.URI()
+		uris[i] = t.ShortURI()
 	}
 	return uris
-}
-
-// listURIs lists candidates for an error.
-func listURIs(uris []URI) string {
-	const most = 10
-	texts := make([]string, 0, most)
-	for i, u := range uris {
-		if i == most {
-			texts = append(texts, fmt.Sprintf("and %d more", len(uris)-most))
-			break
-		}
-		texts = append(texts, u.String())
-	}
-	verb := "are"
-	if len(uris) == 1 {
-		verb = "is"
-	}
-	return verb + " " + strings.Join(texts, ", ")
 }

@@ -254,21 +254,21 @@ func TestEveryTokenGeneratesKeysThatOnlySign(t *testing.T) {
 				t.Fatal(err)
 			}
 			if token.TPM != nil {
-				_, _, err := s.Generate(u, "rsa:2048")
+				_, err := s.Generate(u, "rsa:2048")
 				if !pkcs11.IsKind(err, pkcs11.KindKey) || !strings.Contains(err.Error(), "take an EC key") {
 					t.Errorf("RSA: error %v", err)
 				}
 			}
-			uri, public, err := s.Generate(u, "ec:p384")
+			made, err := s.Generate(u, "ec:p384")
 			if errClose := s.Close(); err != nil || errClose != nil {
 				t.Fatal(err, errClose)
 			}
-			k := mustOpenKey(t, m, uri.String(), pkcs11.KeyOptions{PIN: pin(t, token.PIN)})
+			k := mustOpenKey(t, m, made.URI.String(), pkcs11.KeyOptions{PIN: pin(t, token.PIN)})
 			signature, err := k.SignMessage(nil, []byte("message"), crypto.SHA384)
 			if err != nil {
 				t.Fatal(err)
 			}
-			checkSignature(t, public, crypto.SHA384, []byte("message"), signature)
+			checkSignature(t, made.Public, crypto.SHA384, []byte("message"), signature)
 			inventory, err := token.Inventory()
 			if err != nil || !regexp.MustCompile(`(?m)Private Key Object.*\n  label: +new\n(  .*\n)*?  Usage: +sign\n`).MatchString(inventory) {
 				t.Errorf("the key may do more than sign, or is not there (%v):\n%s", err, inventory)

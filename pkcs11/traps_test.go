@@ -53,6 +53,40 @@ func TestPINsAreTakenAsTheyAre(t *testing.T) {
 	}
 }
 
+// What no keyboard has at a PIN's end or beginning came from a file or a variable,
+// and would cost a try.
+func TestPINThatNobodyCanTypeIsNotTried(t *testing.T) {
+	for secret, wants := range map[string]string{
+		testenv.UserPIN + "\n":               "ends in a line break",
+		testenv.UserPIN + "\r":               "ends in a line break",
+		"\xef\xbb\xbf" + testenv.UserPIN:     "byte order mark",
+		"\xff\xfe1\x002\x003\x004\x00\r\x00": "UTF-16",
+		"\xfe\xff\x001\x002":                 "UTF-16",
+	} {
+		q := newQuirky(t)
+		err := q.signWith(t, "EC-256", pkcs11.KeyOptions{PIN: pin(t, secret)})
+		if !pkcs11.IsKind(err, pkcs11.KindPINSource) || !strings.Contains(err.Error(), wants) || q.Calls("C_Login") != 0 {
+			t.Errorf("%q: %d logins, error %v", secret, q.Calls("C_Login"), err)
+		}
+	}
+}
+
+// What can be meant is tried, and said where it was wrong.
+func TestWrongPINWithABlankIsSaidToHaveOne(t *testing.T) {
+	for secret, wants := range map[string]string{
+		"wrong ":     "; the PIN ends in a blank (C_Login",
+		"\twrong":    "; the PIN begins with a blank (C_Login",
+		"wr\nong":    "; the PIN has a line break in it (C_Login",
+		"wrong pi n": "failed (C_Login",
+	} {
+		q := newQuirky(t)
+		err := q.signWith(t, "EC-256", pkcs11.KeyOptions{PIN: pin(t, secret)})
+		if err == nil || !strings.Contains(err.Error(), wants) || q.Calls("C_Login") != 1 {
+			t.Errorf("%q: %d logins, error %v", secret, q.Calls("C_Login"), err)
+		}
+	}
+}
+
 // An nShield's accelerator slot, Google Cloud KMS, tokens without a PIN.
 func TestTokenWithoutLoginSigns(t *testing.T) {
 	q := newQuirky(t, "no-login "+testenv.UserPIN)
@@ -265,7 +299,7 @@ func TestRemoteTokenWhoseServerIsDownIsExplained(t *testing.T) {
 	}
 	m := load(t, server.Module, server.Env()...)
 	_, err = m.Token(parse(t, "pkcs11:token=testenv"))
-	if !pkcs11.IsKind(err, pkcs11.KindNoToken) || !strings.Contains(err.Error(), "server is down") {
+	if !pkcs11.IsKind(err, pkcs11.KindNoDevice) || !strings.Contains(err.Error(), "server is down") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -308,7 +342,7 @@ func TestContextLoginOnlyWhereTheKeyWantsIt(t *testing.T) {
 func TestTokenThatIsGoneIsSaidToBe(t *testing.T) {
 	q := newQuirky(t, "C_GetTokenInfo#1 rv 0xe0")
 	err := q.signWith(t, "EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)})
-	if !pkcs11.IsKind(err, pkcs11.KindNoToken) || !strings.Contains(err.Error(), "C_GetTokenInfo: CKR_TOKEN_NOT_PRESENT") {
+	if !pkcs11.IsKind(err, pkcs11.KindNoDevice) || !strings.Contains(err.Error(), "C_GetTokenInfo: CKR_TOKEN_NOT_PRESENT") {
 		t.Errorf("error %v", err)
 	}
 	if tokens, err := q.module.Tokens(); err != nil || len(tokens) != 2 {
@@ -325,5 +359,14 @@ func TestSearchThatCanNotBeEndedDoesNotKeepAKeyFromBeingDescribed(t *testing.T) 
 	}
 	if _, err := token.PublicKey(t.Context(), parse(t, "pkcs11:object=EC-256"), pkcs11.KeyOptions{PIN: pin(t, q.token.PIN)}); err != nil {
 		t.Error(err)
+	}
+}
+
+// Where nothing was ever initialized there is nothing to plug in.
+func TestTokensThatWereNeverInitializedAreSaidToBe(t *testing.T) {
+	hsm := testenv.Start(t, testenv.NewSoftHSM)
+	m := load(t, hsm.Module, hsm.Env()...)
+	if _, err := m.Token(parse(t, "pkcs11:token=new")); !pkcs11.IsKind(err, pkcs11.KindBlankToken) {
+		t.Errorf("error %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Names of the URI attributes that this package understands (RFC 7512, section
@@ -53,17 +54,20 @@ var attributes = []struct {
 	name  string
 	in    *component
 	check func(value string) error
+	// padded is for texts of a fixed length, which end in blanks, or in zeros
+	// where a module pads with those. Tools such as p11tool write the zeros out.
+	padded bool
 }{
-	{name: AttrLibraryManufacturer, in: pathComponent},
-	{name: AttrLibraryDescription, in: pathComponent},
+	{name: AttrLibraryManufacturer, in: pathComponent, padded: true},
+	{name: AttrLibraryDescription, in: pathComponent, padded: true},
 	{name: AttrLibraryVersion, in: pathComponent, check: checkVersion},
-	{name: AttrSlotManufacturer, in: pathComponent},
-	{name: AttrSlotDescription, in: pathComponent},
+	{name: AttrSlotManufacturer, in: pathComponent, padded: true},
+	{name: AttrSlotDescription, in: pathComponent, padded: true},
 	{name: AttrSlotID, in: pathComponent, check: checkSlotID},
-	{name: AttrManufacturer, in: pathComponent},
-	{name: AttrModel, in: pathComponent},
-	{name: AttrSerial, in: pathComponent},
-	{name: AttrToken, in: pathComponent},
+	{name: AttrManufacturer, in: pathComponent, padded: true},
+	{name: AttrModel, in: pathComponent, padded: true},
+	{name: AttrSerial, in: pathComponent, padded: true},
+	{name: AttrToken, in: pathComponent, padded: true},
 	{name: AttrObject, in: pathComponent},
 	{name: AttrID, in: pathComponent},
 	{name: AttrType, in: pathComponent, check: checkType},
@@ -78,7 +82,8 @@ const maxURI = 16 << 10
 
 // URI is a parsed PKCS#11 URI (RFC 7512). It selects a token and an object on
 // it: an attribute that is absent matches anything, one that is present must be
-// equal byte for byte. The zero URI selects everything.
+// equal byte for byte, but for the blanks and zeros that texts of a token, slot
+// or library are padded with. The zero URI selects everything.
 //
 // A URI holds no secret: pin-value is refused by ParseURI. It is a value; With
 // and Without return changed copies, so it can be shared between goroutines.
@@ -200,8 +205,14 @@ func unescape(s string, in *component) (string, error) {
 			i += 2
 		case in.isPlain(c):
 			b.WriteByte(c)
+		case c < utf8.RuneSelf:
+			return "", fmt.Errorf("the character %q must be written %s", c, escapeAll(s[i:i+1]))
 		default:
-			return "", fmt.Errorf("the character %q must be written %%%02X", c, c)
+			r, n := utf8.DecodeRuneInString(s[i:])
+			if r == utf8.RuneError && n == 1 {
+				return "", fmt.Errorf("the byte 0x%02X, which is not UTF-8, must be written %s", c, escapeAll(s[i:i+1]))
+			}
+			return "", fmt.Errorf("the character %q must be written %s", r, escapeAll(s[i:i+n]))
 		}
 	}
 	return b.String(), nil
@@ -330,10 +341,16 @@ func (u *URI) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// matches reports whether each attribute that u has of the given ones is equal.
+// matches reports whether each attribute that u has of the given ones is equal,
+// but for the padding.
 func (u URI) matches(values map[string]string) bool {
-	for name, value := range values {
-		if want, present := u.values[name]; present && want != value {
+	for _, a := range attributes {
+		value, given := values[a.name]
+		want, present := u.values[a.name]
+		if a.padded {
+			want = trimPadding(want)
+		}
+		if given && present && want != value {
 			return false
 		}
 	}

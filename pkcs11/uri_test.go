@@ -62,6 +62,8 @@ func TestURIRefusesByName(t *testing.T) {
 		"bad escape":           {"pkcs11:object=a%zz", `"object": % must be followed by two hexadecimal digits`},
 		"cut escape":           {"pkcs11:object=a%4", `"object": the escape at its end is cut off`},
 		"blank":                {"pkcs11:token=My Token", `"token": the character ' ' must be written %20`},
+		"raw UTF-8":            {"pkcs11:object=Schlüssel%201", `"object": the character 'ü' must be written %C3%BC`},
+		"raw Latin-1":          {"pkcs11:object=Schl\xfcssel", `"object": the byte 0xFC, which is not UTF-8, must be written %FC`},
 		"slash in the path":    {"pkcs11:object=a/b", `"object": the character '/' must be written %2F`},
 		"empty attribute":      {"pkcs11:token=T;", "an attribute without a value"},
 		"slot of letters":      {"pkcs11:slot-id=first", `"slot-id": expected a decimal number`},
@@ -88,6 +90,32 @@ func TestURIRefusesByName(t *testing.T) {
 				t.Errorf("error %q repeats a value that may be a PIN", err)
 			}
 		})
+	}
+}
+
+// Modules that pad with zeros have tools print them: "token=lab%00%00".
+func TestPaddingOfTokensIsNoDifference(t *testing.T) {
+	token := TokenInfo{Label: "lab", Serial: "7", Model: "m", SlotDescription: "front"}
+	for uri, want := range map[string]bool{
+		"pkcs11:token=lab%00%00;serial=7%00;model=m%20": true,
+		"pkcs11:slot-description=front%20%20":           true,
+		"pkcs11:token=%00lab":                           false,
+		"pkcs11:token=lab%00x":                          false,
+	} {
+		u, err := ParseURI(uri)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := u.matches(token.attributes()); got != want {
+			t.Errorf("%s matches: %t", uri, got)
+		}
+	}
+	u, err := ParseURI("pkcs11:object=key%20")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u.matches(object{label: "key"}.attributes()) {
+		t.Error("an object's label is no padded text")
 	}
 }
 

@@ -99,15 +99,17 @@ func TestKeyAddArgumentsCarryTheSettings(t *testing.T) {
 	getenv := func(name string) string { return env[name] }
 	for uri, want := range map[string]string{
 		"pkcs11:object=a": "--plugin-config module=/lib/env.so --plugin-config pin_source=file:/pin --plugin-config cert_chain=/chain.pem --plugin-config timeout=9s",
-		"pkcs11:object=a?module-path=/m.so&pin-source=env:P": "--plugin-config cert_chain=/chain.pem --plugin-config timeout=9s",
-		"pkcs11:object=a?module-name=softhsm2":               "--plugin-config pin_source=file:/pin --plugin-config cert_chain=/chain.pem --plugin-config timeout=9s",
+		"pkcs11:object=a?module-path=/m.so&pin-source=env:P":     "--plugin-config cert_chain=/chain.pem --plugin-config timeout=9s",
+		"pkcs11:object=a?module-path=/m.so&pin-source=file:mine": "--plugin-config cert_chain=/chain.pem --plugin-config timeout=9s",
+		"pkcs11:object=a?module-name=softhsm2":                   "--plugin-config pin_source=file:/pin --plugin-config cert_chain=/chain.pem --plugin-config timeout=9s",
 	} {
 		parsed, err := pkcs11.ParseURI(uri)
 		if err != nil {
 			t.Fatal(err)
 		}
 		arguments, err := KeyAddArguments(parsed, map[string]string{"pin_source": "file:pin", "timeout": "9s"}, getenv)
-		if got := strings.Join(arguments, " "); err != nil || got != "key add --plugin pkcs11 --id "+parsed.String()+" "+want {
+		id := strings.Replace(parsed.String(), "pin-source=file:mine", "pin-source=file:/mine", 1)
+		if got := strings.Join(arguments, " "); err != nil || got != "key add --plugin pkcs11 --id "+id+" "+want {
 			t.Errorf("%s: %v, %v", uri, got, err)
 		}
 	}

@@ -64,6 +64,9 @@ type Step struct {
 	// sentence without its full stop. The advice may be part of the problem.
 	Problem string `json:"problem,omitempty"`
 	Advice  string `json:"advice,omitempty"`
+	// Candidates are URIs of the tokens or keys that there are instead, or to
+	// choose from.
+	Candidates []string `json:"candidates,omitempty"`
 }
 
 // Report is the result of a check.
@@ -149,6 +152,11 @@ func (c *check) take(ctx context.Context, step checkStep) Step {
 		result.Outcome, result.Problem, result.Advice = OutcomeWarning, printable(w.problem), w.advice
 	case err != nil:
 		result.Outcome, result.Found = OutcomeFailed, ""
+		var failed *pkcs11.Error
+		if errors.As(err, &failed) && failed.Candidates != nil {
+			bare := *failed
+			err, bare.Candidates, result.Candidates = &bare, nil, failed.Candidates
+		}
 		result.Problem, result.Advice = Explain(err, c.settings)
 		result.Advice = cmp.Or(result.Advice, step.advice)
 	}

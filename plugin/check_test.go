@@ -109,7 +109,7 @@ func TestCheckExplainsTheStepThatFails(t *testing.T) {
 	}{
 		"no module": {"module", "module-path", kind(pkcs11.KindModule),
 			"module:failed token:skipped login:skipped key:skipped usable:skipped mechanism:skipped certificates:skipped signature:skipped"},
-		"no token": {"token", "plugged in", kind(pkcs11.KindNoToken),
+		"no token": {"token", "serial=", kind(pkcs11.KindNoToken),
 			"module:ok token:failed login:skipped key:skipped usable:skipped mechanism:skipped certificates:skipped signature:skipped"},
 		"wrong PIN": {"login", "tried once and not again", call("C_Login", ckrPINIncorrect),
 			"module:ok token:ok login:failed key:skipped usable:skipped mechanism:skipped certificates:skipped signature:skipped"},

@@ -39,11 +39,14 @@ var ofKind = map[pkcs11.Kind]advice{
 	pkcs11.KindConfig:       {validation, "Correct the setting that this names"},
 	pkcs11.KindModule:       {validation, "Give the path of the vendor's PKCS#11 library with module-path in the key URI, with the plugin config module, or with NOTATION_PKCS11_MODULE"},
 	pkcs11.KindUnsafe:       {validation, "The library was not loaded, since it would see the PIN; close those places to others first, as on GitHub-hosted runners, where /opt and /usr/share are open to all, or move the library"},
-	pkcs11.KindNoToken:      {validation, "Check that the token is plugged in or its server reachable, and that token=… in the key URI is its label"},
-	pkcs11.KindTokens:       {validation, "Add serial=… or another attribute to the key URI, so that it selects one token"},
+	pkcs11.KindNoDevice:     {general, "Plug the token in, or start what the module reaches it through: pcscd for smart cards, the vendor's service, the server of a remote token"},
+	pkcs11.KindBlankToken:   {validation, "Initialize a token with the vendor's tool, such as softhsm2-util --init-token, or point the module's own configuration to where one is"},
+	pkcs11.KindNoToken:      {validation, "Take the token's attributes in the key URI from there; serial=… stays the same where a driver changes the label"},
+	pkcs11.KindTokens:       {validation, "Take one of these for the key URI; two that differ in slot-id alone can be one token that p11-kit's proxy shows by two modules, so name one of those with module-path instead"},
 	pkcs11.KindNoKey:        {validation, "Check object=… and id=… in the key URI against the keys on the token"},
 	pkcs11.KindKeys:         {validation, "Add object=… or id=… to the key URI, so that it selects one private key"},
 	pkcs11.KindSameName:     {validation, "Change the label or the CKA_ID of one of them, and of the objects that belong to it, with the vendor's tool"},
+	pkcs11.KindManyObjects:  {validation, "Move the key and its certificates to a token or partition of their own"},
 	pkcs11.KindKey:          {validation, "Use another key: notation signs with RSA of 2048, 3072 or 4096 bits and with P-256, P-384 or P-521"},
 	pkcs11.KindPublicKey:    {general, "So that the public half is known, " + remedyCertificate},
 	pkcs11.KindNotPermitted: {denied, "Use a key that may sign (CKA_SIGN), or have the token's administrator permit it"},
@@ -52,10 +55,13 @@ var ofKind = map[pkcs11.Kind]advice{
 	pkcs11.KindPINLocked:    {denied, "No PIN was tried; find out with the vendor's tool who used wrong ones, and have the PIN reset there, or the count by one right login, before signing again"},
 	pkcs11.KindExists:       {validation, "Nothing was changed; choose another object=LABEL and id, or use what is there"},
 	pkcs11.KindMechanism:    {general, "Permit one of them for this key on the token, or use another key; one that is fixed to a hash must have notation's, which is SHA-256 for RSA-2048 and P-256, SHA-384 for RSA-3072 and P-384, SHA-512 for RSA-4096 and P-521"},
+	pkcs11.KindNoMechanism:  {general, "Use a key of another type, or another module for the token: notation needs RSASSA-PSS or ECDSA"},
 	pkcs11.KindSignature:    {general, "Nothing was signed; where this names public keys, make sure that one is the key's own and not a former key's; otherwise update the vendor's module or firmware, and report it to the vendor if it happens again"},
 	pkcs11.KindAnswer:       {general, "Update the vendor's module, and report it to the vendor if it happens again; NOTATION_PKCS11_LOG=/path/to/file records every call"},
 	pkcs11.KindCrash:        {general, "Try the same with the vendor's own tool, and update the module; NOTATION_PKCS11_LOG=/path/to/file records every call up to the crash"},
+	pkcs11.KindResources:    {throttled, "Raise the limit of processes and threads (ulimit -u, --pids-limit of a container), of open files or of memory, or end other programs, then try again"},
 	pkcs11.KindTimeout:      {timeout, "Check that the HSM can be reached; the plugin config timeout or NOTATION_PKCS11_TIMEOUT gives it longer"},
+	pkcs11.KindProxy:        {timeout, "Name the module that has the token with module-path in the key URI, with the plugin config module, or with NOTATION_PKCS11_MODULE"},
 	pkcs11.KindClosed:       {general, "Try again"},
 }
 
@@ -108,7 +114,7 @@ var ofReturnValue = map[string]advice{
 	"CKR_KEY_SIZE_RANGE":          {general, "The token doesn't sign with a key of this size; use another key"},
 	"CKR_MECHANISM_INVALID":       {general, "The token lacks what this signature needs (RSASSA-PSS or ECDSA), or the key is kept from it; allow it on the token, or use another key"},
 	"CKR_MECHANISM_PARAM_INVALID": {general, "The token doesn't take the parameters that notation needs (a salt as long as the hash); use another key or a newer module"},
-	"CKR_FUNCTION_NOT_SUPPORTED":  {general, "The module lacks a function that signing needs; check that it is the vendor's current PKCS#11 module"},
+	"CKR_FUNCTION_NOT_SUPPORTED":  {general, "The module lacks this function; check that it is the vendor's current PKCS#11 module"},
 	"CKR_ATTRIBUTE_VALUE_INVALID": {general, "The token doesn't take one of the values that it was given, often an id; give the key URI an id that the vendor's documentation allows, or update the vendor's module"},
 	"CKR_DATA_LEN_RANGE":          {general, "The token doesn't sign a digest of this length with this key; use another key"},
 	"CKR_DATA_INVALID":            {general, "The token doesn't sign such data with this key; use another key"},
@@ -124,7 +130,7 @@ var ofReturnValue = map[string]advice{
 	"CKR_CURVE_NOT_SUPPORTED":    {general, "The token doesn't know the curve; use another type of key"},
 
 	// The module.
-	"CKR_ARGUMENTS_BAD":                {general, "Check the module's own configuration; a module that wants arguments at its start (NSS) takes them from the plugin config init_args"},
+	"CKR_ARGUMENTS_BAD":                {general, "The module refuses the arguments of this function; update it, and report it to the vendor: NOTATION_PKCS11_LOG=/path/to/file records every call"},
 	"CKR_CANT_LOCK":                    {general, "The module can't be used by a program with threads; update it"},
 	"CKR_NEED_TO_CREATE_THREADS":       {general, "The module wants to start threads and may not; check its configuration"},
 	"CKR_CRYPTOKI_NOT_INITIALIZED":     {general, "The module forgot that it was initialized; try again, and update it if it happens again"},
@@ -134,6 +140,37 @@ var ofReturnValue = map[string]advice{
 	"CKR_GENERAL_ERROR":                {general, "The module doesn't say why; check its own configuration and log, and that nothing else keeps the token busy"},
 	"CKR_FUNCTION_FAILED":              {general, "The module doesn't say why; check its own configuration and log, then try again"},
 }
+
+// atStart is for a module that finds nothing of what it works with.
+var atStart = advice{general, "Check that the module's device is there, that its service runs (such as pkcsslotd, pcscd or tpm2-abrmd), and its own configuration"}
+
+// ofFunction is for return values that mean something of their own in one
+// function.
+var ofFunction = map[string]map[string]advice{
+	"C_Initialize": {
+		"CKR_ARGUMENTS_BAD":   {general, "A module that wants arguments at its start, as NSS does, takes them from the plugin config init_args; check its own configuration otherwise"},
+		"CKR_GENERAL_ERROR":   atStart,
+		"CKR_FUNCTION_FAILED": atStart,
+		"CKR_HOST_MEMORY":     atStart,
+		"CKR_DEVICE_ERROR":    atStart,
+	},
+	"C_GetSlotList": {
+		"CKR_GENERAL_ERROR":   atStart,
+		"CKR_FUNCTION_FAILED": atStart,
+		"CKR_DEVICE_ERROR":    atStart,
+	},
+	"C_GenerateKeyPair": {
+		"CKR_FUNCTION_NOT_SUPPORTED": {general, "The module doesn't generate keys; make the key with the vendor's tool"},
+		"CKR_MECHANISM_INVALID":      {general, "The token doesn't generate keys of this type; take another type, or make the key with the vendor's tool"},
+	},
+	"C_CreateObject": {
+		"CKR_FUNCTION_NOT_SUPPORTED": {general, "The module stores no objects; store the certificate with the vendor's tool, or name it with cert_chain"},
+	},
+}
+
+// ofLogin is for what C_Login returns and names neither PIN nor user: tokens are
+// known that answer a wrong PIN with CKR_USER_NOT_LOGGED_IN or CKR_GENERAL_ERROR.
+var ofLogin = advice{denied, "The PIN was tried once and not again; it may be wrong and a try gone, so check {pin}, and the state of the PIN with notation-pkcs11 tokens, before anything else"}
 
 // What is left: return values without an advice of their own, such as a
 // vendor's, and failures without a return value.
@@ -192,11 +229,24 @@ func adviceFor(failed *pkcs11.Error) advice {
 	if a, ok := ofKind[failed.Kind]; ok {
 		return a
 	}
-	if a, ok := ofReturnValue[pkcs11.RVName(failed.RV)]; ok {
+	name := pkcs11.RVName(failed.RV)
+	if a, ok := ofFunction[failed.Call][name]; ok {
+		return a
+	}
+	if failed.Call == "C_Login" && !judgesLogin(name) {
+		return ofLogin
+	}
+	if a, ok := ofReturnValue[name]; ok {
 		return a
 	}
 	if failed.RV == 0 { // CKR_OK
 		return ofNoValue
 	}
 	return ofOtherValue
+}
+
+// judgesLogin reports whether a return value says what is wrong with a PIN or a
+// type of user.
+func judgesLogin(name string) bool {
+	return strings.HasPrefix(name, "CKR_PIN_") || strings.HasPrefix(name, "CKR_USER_") && name != "CKR_USER_NOT_LOGGED_IN"
 }

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +48,7 @@ func TestCodeOfEachError(t *testing.T) {
 	}{
 		{contract.ErrorCodeValidation, []*pkcs11.Error{
 			kind(pkcs11.KindURI), kind(pkcs11.KindConfig), kind(pkcs11.KindModule), kind(pkcs11.KindNoToken),
+			kind(pkcs11.KindBlankToken), kind(pkcs11.KindSameName), kind(pkcs11.KindManyObjects),
 			kind(pkcs11.KindTokens), kind(pkcs11.KindNoKey), kind(pkcs11.KindKeys), kind(pkcs11.KindKey), kind(pkcs11.KindExists),
 		}},
 		{contract.ErrorCodeAccessDenied, []*pkcs11.Error{
@@ -53,10 +56,10 @@ func TestCodeOfEachError(t *testing.T) {
 			call(ckrPINIncorrect), call(ckrPINInvalid), call(ckrPINLenRange), call(ckrPINExpired), call(ckrPINLocked),
 			call(ckrUserPINNotInitialized), call(ckrUserTypeInvalid), call(ckrKeyFunctionNotPermitted), call(ckrFunctionRejected),
 		}},
-		{contract.ErrorCodeTimeout, []*pkcs11.Error{kind(pkcs11.KindTimeout)}},
-		{contract.ErrorCodeThrottled, []*pkcs11.Error{call(ckrSessionCount), call(ckrHostMemory), call(ckrDeviceMemory)}},
+		{contract.ErrorCodeTimeout, []*pkcs11.Error{kind(pkcs11.KindTimeout), kind(pkcs11.KindProxy)}},
+		{contract.ErrorCodeThrottled, []*pkcs11.Error{kind(pkcs11.KindResources), call(ckrSessionCount), call(ckrHostMemory), call(ckrDeviceMemory)}},
 		{contract.ErrorCodeGeneric, []*pkcs11.Error{
-			kind(pkcs11.KindPublicKey), kind(pkcs11.KindMechanism), kind(pkcs11.KindSignature), kind(pkcs11.KindCrash), kind(pkcs11.KindClosed),
+			kind(pkcs11.KindPublicKey), kind(pkcs11.KindNoMechanism), kind(pkcs11.KindMechanism), kind(pkcs11.KindNoDevice), kind(pkcs11.KindSignature), kind(pkcs11.KindCrash), kind(pkcs11.KindClosed),
 			call(ckrGeneralError), call(ckrDeviceError), call(ckrDeviceRemoved), call(ckrTokenNotPresent), call(ckrSlotIDInvalid), call(ckrVendor), call(0),
 		}},
 	} {
@@ -158,20 +161,63 @@ func TestTableOfReturnValuesHasRealNames(t *testing.T) {
 	for rv := range uint(0x400) {
 		names[pkcs11.RVName(rv)] = true
 	}
-	for name := range ofReturnValue {
-		if !names[name] {
-			t.Errorf("%s is not a return value of PKCS#11", name)
+	for _, table := range append(slices.Collect(maps.Values(ofFunction)), ofReturnValue) {
+		for name := range table {
+			if !names[name] {
+				t.Errorf("%s is not a return value of PKCS#11", name)
+			}
+		}
+	}
+}
+
+// Tokens answer a wrong PIN with nearly anything: an OpenPGP card with
+// CKR_USER_NOT_LOGGED_IN, a CAC with CKR_GENERAL_ERROR. None may lead to another
+// try of it.
+func TestNoRefusalOfALoginAdvisesAnother(t *testing.T) {
+	s := Settings{pinFrom: "the PIN source env:PIN"}
+	for rv := range uint(0x400) {
+		if rv == 0 {
+			continue
+		}
+		name := pkcs11.RVName(rv)
+		_, todo := Explain(&pkcs11.Error{Kind: pkcs11.KindCall, Message: "the login failed", Call: "C_Login", RV: rv}, s)
+		if strings.Contains(todo, "try again") || strings.Contains(todo, "next time") {
+			t.Errorf("%s: %s", name, todo)
+		}
+		if !judgesLogin(name) && (!strings.Contains(todo, "a try gone") || !strings.Contains(todo, "check the PIN source env:PIN")) {
+			t.Errorf("%s doesn't say that the PIN may be wrong: %s", name, todo)
+		}
+	}
+}
+
+// The same return value has another cause in another function.
+func TestAdviceFitsTheFunction(t *testing.T) {
+	for _, test := range []struct {
+		call  string
+		rv    uint
+		wants string
+	}{
+		{"C_Initialize", 0x07, "init_args"},
+		{"C_GetAttributeValue", 0x07, "update it"},
+		{"C_Initialize", ckrHostMemory, "its service runs"},
+		{"C_OpenSession", ckrHostMemory, "no memory left"},
+		{"C_GetSlotList", ckrDeviceError, "its service runs"},
+		{"C_Sign", ckrDeviceError, "reports a fault"},
+		{"C_GenerateKeyPair", 0x54, "doesn't generate keys"},
+		{"C_SignInit", 0x54, "lacks this function"},
+	} {
+		if _, todo := Explain(&pkcs11.Error{Kind: pkcs11.KindCall, Call: test.call, RV: test.rv}, Settings{}); !strings.Contains(todo, test.wants) {
+			t.Errorf("%s: %s: %s", test.call, pkcs11.RVName(test.rv), todo)
 		}
 	}
 }
 
 func TestAdviceIsASentence(t *testing.T) {
-	all := []advice{ofOtherValue, ofNoValue}
-	for _, a := range ofKind {
-		all = append(all, a)
-	}
-	for _, a := range ofReturnValue {
-		all = append(all, a)
+	all := []advice{ofOtherValue, ofNoValue, ofLogin}
+	all = slices.AppendSeq(all, maps.Values(ofKind))
+	all = slices.AppendSeq(all, maps.Values(ofReturnValue))
+	for _, table := range ofFunction {
+		all = slices.AppendSeq(all, maps.Values(table))
 	}
 	for _, a := range all {
 		begin := a.todo[:1]

@@ -161,6 +161,13 @@ func checkConfig(config map[string]string) error {
 // into the plugin config, so that the key works elsewhere, too. Files get
 // absolute names.
 func KeyAddArguments(uri pkcs11.URI, config map[string]string, getenv func(string) string) ([]string, error) {
+	if source, present := uri.Value(pkcs11.AttrPINSource); present {
+		source, err := absolute("pin_source", source)
+		if err != nil {
+			return nil, err
+		}
+		uri = uri.With(pkcs11.AttrPINSource, source)
+	}
 	arguments := []string{"key", "add", "--plugin", Name, "--id", uri.String()}
 	for _, s := range settings {
 		_, inURI := uri.Value(s.attribute)

@@ -32,7 +32,12 @@ func TestTroubleshootingHasEveryError(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(ofReturnValue)) {
 		values = append(values, row(name, ofReturnValue[name]))
 	}
-	values = append(values, row("any other", ofOtherValue), row("nothing", ofNoValue))
+	for _, function := range slices.Sorted(maps.Keys(ofFunction)) {
+		for _, name := range slices.Sorted(maps.Keys(ofFunction[function])) {
+			values = append(values, row(function+": "+name, ofFunction[function][name]))
+		}
+	}
+	values = append(values, row("C_Login: any other", ofLogin), row("any other", ofOtherValue), row("nothing", ofNoValue))
 
 	content, err := os.ReadFile(troubleshooting)
 	if err != nil {

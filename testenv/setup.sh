@@ -13,6 +13,7 @@ packages=(
   swtpm tpm2-tools libtpm2-pkcs11-1 # another, in a TPM
   p11-kit p11-kit-modules           # another, on another machine as it were
   opensc                            # pkcs11-tool: keys and certificates on tokens
+  opensc-pkcs11 ykcs11 opencryptoki # modules whose devices are not here
   gnutls-bin                        # p11tool: public keys off tokens
   docker-registry                   # a registry without the Referrers API
   curl                              # which fetches the action's executable
@@ -52,14 +53,18 @@ if [ "$(id -u)" -ne 0 ]; then
   as_root=(sudo)
 fi
 
-# The package would start a registry on port 5000 now and at each boot. Tests
-# start their own.
-unit=/etc/systemd/system/docker-registry.service
-if [[ " ${missing[*]} " == *" docker-registry "* && ! -e $unit ]]; then
-  "${as_root[@]}" mkdir -p "${unit%/*}"
-  "${as_root[@]}" ln -s /dev/null "$unit"
-  say "the service of docker-registry is masked; to have it: systemctl unmask docker-registry"
-fi
+# Packages would start services now and at each boot: a registry on port 5000,
+# where tests start their own, and that of opencryptoki, which tests do without.
+mask() { # PACKAGE SERVICE
+  local unit=/etc/systemd/system/$2.service
+  if [[ " ${missing[*]} " == *" $1 "* && ! -e $unit ]]; then
+    "${as_root[@]}" mkdir -p "${unit%/*}"
+    "${as_root[@]}" ln -s /dev/null "$unit"
+    say "the service of $1 is masked; to have it: systemctl unmask $2"
+  fi
+}
+mask docker-registry docker-registry
+mask opencryptoki pkcsslotd
 
 say "installing ${missing[*]}"
 apt_get() {

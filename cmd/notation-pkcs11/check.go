@@ -75,7 +75,7 @@ func (i *invocation) check(ctx context.Context, args []string) error {
 		err = i.screen().check(result)
 	}
 	if err != nil || result.Usable {
-		return fail(err, s)
+		return unsaid("", err)
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return fail(fmt.Errorf("interrupted: %w", context.Cause(ctx)), s) // which names the signal
@@ -84,7 +84,6 @@ func (i *invocation) check(ctx context.Context, args []string) error {
 	return &failure{
 		error:    fmt.Errorf("notation can't sign with this key: the step %q failed", stepTitles[result.Steps[n].Name]),
 		settings: s,
-		hint:     result.Steps[n].Advice,
 	}
 }
 
@@ -101,6 +100,7 @@ func keyName(u pkcs11.URI) string {
 type probe struct {
 	settings plugin.Settings
 	module   *host.Module
+	proxy    *hosted.Proxy // nil where a module is set
 }
 
 // Load implements plugin.Probe.
@@ -109,13 +109,20 @@ func (p *probe) Load(ctx context.Context) (string, pkcs11.ModuleInfo, error) {
 	if err != nil {
 		return "", pkcs11.ModuleInfo{}, err
 	}
+	p.proxy = hosted.WatchProxy(ctx, p.settings, &config)
 	var info pkcs11.ModuleInfo
 	p.module, info, err = host.Load(ctx, config)
+	if p.proxy != nil {
+		return fmt.Sprintf("%s: %s", config.Module, p.proxy), info, p.proxy.Explain(err)
+	}
 	return config.Module, info, err
 }
 
 // Token implements plugin.Probe.
-func (p *probe) Token(ctx context.Context) (pkcs11.TokenStatus, error) { return p.module.Token(ctx) }
+func (p *probe) Token(ctx context.Context) (pkcs11.TokenStatus, error) {
+	token, err := p.module.Token(ctx)
+	return token, p.proxy.Blame(err) // what is loaded is said by Load
+}
 
 // Login implements plugin.Probe.
 func (p *probe) Login(ctx context.Context) error { return p.module.Login(ctx, false) }
@@ -131,6 +138,7 @@ func (p *probe) Key(ctx context.Context) (plugin.ProbedKey, error) {
 
 // close ends the module host. What it says comes too late for the steps.
 func (p *probe) close() {
+	p.proxy.Stop()
 	if p.module != nil {
 		p.module.Close()
 	}
@@ -161,6 +169,9 @@ func (s screen) check(result checkResult) error {
 			took = "-"
 		}
 		texts := slices.DeleteFunc([]string{step.Found, step.Problem}, func(text string) bool { return text == "" })
+		for _, uri := range step.Candidates {
+			texts = append(texts, "  "+uri)
+		}
 		if step.Advice != "" {
 			texts = append(texts, step.Advice+".")
 		}

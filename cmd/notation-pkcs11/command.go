@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/notation-pkcs11/notation-pkcs11/cmd/internal/streams"
 	"github.com/notation-pkcs11/notation-pkcs11/plugin"
 )
 
@@ -21,14 +24,36 @@ const (
 
 // runCommand runs the commands for people and returns the exit code.
 func runCommand(ctx context.Context, args []string) int {
-	root := newRoot()
+	root, out := newRoot(), &output{file: streams.Stdout()}
 	root.SetArgs(args)
+	root.SetOut(out)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil && out.err != nil { // of the help, which cobra prints
+		err = unsaid("", out.err)
+	}
 	if err == nil {
 		return 0
 	}
 	return explain(newScreen(os.Stderr), cmd, err)
 }
+
+// output is standard output, which remembers that it couldn't be written.
+type output struct {
+	file *os.File
+	err  error // of the first write that failed
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.file.Write(p)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+// Fd lets a screen see whether it is a terminal.
+func (o *output) Fd() uintptr { return o.file.Fd() }
 
 // newRoot makes the command with all that are below it.
 func newRoot() *cobra.Command {
@@ -53,7 +78,7 @@ Install the plugin into notation, name a key, sign:
       --plugin-config pin_source=file:/path/to/pin
   notation sign --key release registry.example/image@sha256:...`,
 		Version:       version,
-		Args:          cobra.NoArgs,
+		Args:          knownCommand,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -63,7 +88,48 @@ Install the plugin into notation, name a key, sign:
 		generateKeyCommand(), csrCommand(), importCertCommand(), selfSignCommand(),
 		versionCommand(),
 	)
+	root.SetFlagErrorFunc(nameNearFlag)
 	return root
+}
+
+// knownCommand is the argument check of a command that has commands below it.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return fmt.Errorf("unknown command %q%s", args[0], didYouMean("", args[0], names))
+}
+
+// nameNearFlag adds the flag that may have been meant to the error of one that is
+// unknown.
+func nameNearFlag(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	return fmt.Errorf("%w%s", err, didYouMean("--", unknown.GetSpecifiedName(), names))
+}
+
+// didYouMean offers the names that are near to one that was typed, for the end of
+// an error; cobra knows which are, of commands.
+func didYouMean(prefix, typed string, names []string) string {
+	all := &cobra.Command{SuggestionsMinimumDistance: 2}
+	for _, name := range names {
+		all.AddCommand(&cobra.Command{Use: name, Run: func(*cobra.Command, []string) {}})
+	}
+	near := all.SuggestionsFor(typed)
+	if len(near) == 0 {
+		return ""
+	}
+	return "; did you mean " + prefix + strings.Join(near, " or "+prefix) + "?"
 }
 
 func versionCommand() *cobra.Command {
@@ -73,7 +139,7 @@ func versionCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), version)
-			return err
+			return unsaid("", err)
 		},
 	}
 }
@@ -87,6 +153,23 @@ type failure struct {
 }
 
 func (f *failure) Unwrap() error { return f.error }
+
+// unsaid makes a failure of a result that could not be printed. What was done
+// is a clause such as "the key was generated"; empty, nothing was changed.
+func unsaid(done string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var path *os.PathError // whose name says nothing: a closed stream's is the null device's
+	if errors.As(err, &path) {
+		err = path.Err
+	}
+	what := "the result can't be written to standard output"
+	if done != "" {
+		what = done + ", but " + what
+	}
+	return &failure{error: fmt.Errorf("%s: %w", what, err)}
+}
 
 // explain says what failed and what to do, and returns the exit code.
 func explain(s screen, cmd *cobra.Command, err error) int {

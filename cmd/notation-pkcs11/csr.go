@@ -71,7 +71,11 @@ func (i *invocation) csr(ctx context.Context, uri string, subject pkix.Name, fil
 		return err
 	}
 	i.remarkIdentity(subject)
-	return fail(i.writePEM(pemResult{Type: "CERTIFICATE REQUEST", Subject: subject.String(), File: file}, der), s)
+	if err := i.writePEM(pemResult{Type: "CERTIFICATE REQUEST", Subject: subject.String(), File: file}, der); err != nil {
+		return fail(err, s)
+	}
+	i.next("once your certificate authority has answered, store what it sent", "import-cert", s.URI.String(), "chain.pem")
+	return nil
 }
 
 // openKey goes to the key that the settings select.

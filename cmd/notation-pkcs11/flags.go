@@ -88,31 +88,46 @@ func (i *invocation) screen() screen { return newScreen(i.cmd.OutOrStdout()) }
 // notes is where remarks go that are no part of the result.
 func (i *invocation) notes() screen { return newScreen(i.cmd.ErrOrStderr()) }
 
+// next says, to people, which command comes next.
+func (i *invocation) next(why string, command ...string) {
+	if i.format == formatText {
+		i.notes().note("next, %s: %s", why, shellQuote(append([]string{"notation-pkcs11"}, command...)...))
+	}
+}
+
 // with loads the module and lends it to use, within the timeout. Errors are of
 // the type *failure.
 func (i *invocation) with(ctx context.Context, s plugin.Settings, use func(context.Context, *host.Module) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	err := lendModule(ctx, s, use)
+	err := i.lendModule(ctx, s, use)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = fmt.Errorf("interrupted: %w", context.Cause(ctx)) // which names the signal
 	}
 	return fail(err, s)
 }
 
-func lendModule(ctx context.Context, s plugin.Settings, use func(context.Context, *host.Module) error) error {
+func (i *invocation) lendModule(ctx context.Context, s plugin.Settings, use func(context.Context, *host.Module) error) error {
 	config, err := hosted.Config(s)
 	if err != nil {
 		return err
 	}
+	proxy := hosted.WatchProxy(ctx, s, &config)
+	defer proxy.Stop()
 	m, _, err := host.Load(ctx, config)
 	if err != nil {
-		return err
+		return proxy.Explain(err)
 	}
 	// What Close says comes too late: the work is done, or there is a better
 	// error.
 	defer m.Close()
-	return use(ctx, m)
+	if err := use(ctx, m); err != nil {
+		return proxy.Explain(err)
+	}
+	if proxy != nil {
+		i.notes().note("%s", proxy)
+	}
+	return nil
 }
 
 // fail makes a failure of an error, unless it is one.

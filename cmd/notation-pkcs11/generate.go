@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"crypto"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -23,8 +22,9 @@ func generateKeyCommand() *cobra.Command {
 		Use:   "generate-key URI --type TYPE",
 		Short: "Generate a signing key on a token",
 		Long: `Generate a key pair on the token, under the label that the URI's object names. The
-private key is private, sensitive and not extractable, and may sign and do nothing
-else. Its CKA_ID is that of the URI's id, or a random one.
+private key is private, sensitive and not extractable, and is made to sign and do
+nothing else; where the token permits more, that is said. A key that could leave
+the token is deleted again. Its CKA_ID is that of the URI's id, or a random one.
 
 Nothing is overwritten: if a key with this label or CKA_ID is there, the command
 fails and names it. Types are ` + strings.Join(pkcs11.GeneratedTypes(), ", ") + `.`,
@@ -50,6 +50,9 @@ type generateKeyResult struct {
 	URI       string `json:"uri"` // selects the new key
 	Type      string `json:"type"`
 	PublicKey string `json:"publicKey"` // PEM, SubjectPublicKeyInfo
+	// Warnings are what the key may do beside signing, or what the token doesn't
+	// say of it.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 func (i *invocation) generateKey(ctx context.Context, uri, keyType string) error {
@@ -60,8 +63,7 @@ func (i *invocation) generateKey(ctx context.Context, uri, keyType string) error
 	if label, _ := s.URI.Value(pkcs11.AttrObject); label == "" {
 		return errors.New("the URI must name the new key: object=LABEL")
 	}
-	var key pkcs11.URI
-	var public crypto.PublicKey
+	var key pkcs11.Generated
 	err = i.with(ctx, s, func(ctx context.Context, m *host.Module) error {
 		if _, err := m.Token(ctx); err != nil {
 			return err
@@ -69,24 +71,28 @@ func (i *invocation) generateKey(ctx context.Context, uri, keyType string) error
 		if err := m.Login(ctx, true); err != nil {
 			return err
 		}
-		key, public, err = m.Generate(ctx, keyType)
+		key, err = m.Generate(ctx, keyType)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	der, err := x509.MarshalPKIXPublicKey(public)
+	der, err := x509.MarshalPKIXPublicKey(key.Public)
 	if err != nil {
 		return fail(err, s)
 	}
 	result := generateKeyResult{
-		URI: key.String(), Type: keyType,
+		URI: key.URI.String(), Type: keyType, Warnings: key.Warnings,
 		PublicKey: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})),
 	}
+	done := "the key " + result.URI + " was generated"
 	if i.format == formatJSON {
-		return i.screen().json(result)
+		return unsaid(done, i.screen().json(result))
+	}
+	for _, warning := range key.Warnings {
+		i.notes().note("the new key signs, but %s", warning)
 	}
 	_, err = fmt.Fprintf(i.screen(), "Generated the key (%s)\n\n  %s\n\nNext, ask your certificate authority for a certificate, with the request that this prints:\n\n  %s\n",
 		result.Type, result.URI, "notation-pkcs11 csr "+shellQuote(result.URI)+" --subject 'CN=Release signing,O=Example,ST=WA,C=US'")
-	return err
+	return unsaid(done, err)
 }

@@ -86,7 +86,7 @@ func (i *invocation) importCert(ctx context.Context, args []string) error {
 		return err
 	}
 	if i.format == formatJSON {
-		return i.screen().json(result)
+		return unsaid(result.done(), i.screen().json(result))
 	}
 	if result.Note != "" {
 		defer i.notes().note("%s", result.Note)
@@ -94,7 +94,27 @@ func (i *invocation) importCert(ctx context.Context, args []string) error {
 	if result.Problem != "" {
 		defer i.notes().note("notation can't sign with this key yet: %s", result.Problem)
 	}
-	return i.screen().imported(result)
+	if err := i.screen().imported(result); err != nil {
+		return unsaid(result.done(), err)
+	}
+	if result.Problem == "" {
+		i.next("see whether notation can sign", "check", s.URI.String())
+	}
+	return nil
+}
+
+// done says, in a clause, what was changed.
+func (r importCertResult) done() string {
+	stored := 0
+	for _, c := range r.Certificates {
+		if c.Outcome == importStored {
+			stored++
+		}
+	}
+	if stored == 0 {
+		return ""
+	}
+	return plural(stored, "certificate was", "certificates were") + " stored on the token"
 }
 
 func importInto(ctx context.Context, m *host.Module, s plugin.Settings, file string, certificates []*x509.Certificate) (importCertResult, error) {

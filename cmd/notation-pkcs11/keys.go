@@ -99,9 +99,9 @@ func (i *invocation) keys(ctx context.Context, args []string) error {
 		i.notes().note("%s, so only what can be seen without a login is listed", asFlags(reason))
 	}
 	if i.format == formatJSON {
-		return i.screen().json(result)
+		return unsaid("", i.screen().json(result))
 	}
-	return i.screen().keys(result)
+	return unsaid("", i.screen().keys(result))
 }
 
 // loginToList logs in to the one token that is selected, if it can. The reason

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/notation-pkcs11/notation-pkcs11/cmd/internal/hosted"
+	"github.com/notation-pkcs11/notation-pkcs11/cmd/internal/streams"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11/host"
 	"github.com/notation-pkcs11/notation-pkcs11/plugin"
 )
@@ -35,7 +36,7 @@ func run(ctx context.Context, args []string) int {
 	server := plugin.Server{
 		Plugin: &plugin.Plugin{Version: version, Opener: hosted.Opener{}, Prompt: hosted.PromptPIN},
 		Stdin:  os.Stdin,
-		Stdout: os.Stdout,
+		Stdout: streams.Stdout(),
 		Stderr: os.Stderr,
 	}
 	return server.Serve(ctx, args)

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // pemResult is the JSON of the commands csr and self-sign.
@@ -41,6 +42,9 @@ func (i *invocation) writePEM(r pemResult, der []byte) error {
 	r.PEM = string(block)
 	if r.File != "" {
 		if err := writeNew(r.File, block); err != nil {
+			if r.Imported {
+				err = fmt.Errorf("the certificate was stored on the token, but not in the file: %w", err)
+			}
 			return err
 		}
 	}
@@ -49,12 +53,27 @@ func (i *invocation) writePEM(r pemResult, der []byte) error {
 	case i.format == formatJSON:
 		err = i.screen().json(r)
 	case r.File != "":
-		_, err = fmt.Fprintf(i.screen(), "Wrote %s\n", visible(r.File))
+		_, err = fmt.Fprintf(i.screen(), "%s\n", capitalized(strings.Join(r.done(), " and ")))
 	default:
 		_, err = i.screen().Write(block)
 	}
-	return err
+	return unsaid(strings.Join(r.done(), " and "), err)
 }
+
+// done says what was made, in clauses.
+func (r pemResult) done() []string {
+	var clauses []string
+	if r.File != "" {
+		clauses = append(clauses, "wrote "+visible(r.File))
+	}
+	if r.Imported {
+		clauses = append(clauses, "stored the certificate on the token")
+	}
+	return clauses
+}
+
+// capitalized makes a sentence of a clause that begins with an English word.
+func capitalized(clause string) string { return strings.ToUpper(clause[:1]) + clause[1:] }
 
 // writeNew writes a file that must not be there.
 func writeNew(file string, content []byte) (err error) {

@@ -29,7 +29,7 @@ type screen struct {
 // newScreen uses colours on a terminal, unless NO_COLOR (https://no-color.org)
 // or a terminal that has none forbids it.
 func newScreen(w io.Writer) screen {
-	f, isFile := w.(*os.File)
+	f, isFile := w.(interface{ Fd() uintptr })
 	colours := isFile && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	return screen{w, colours}
 }

@@ -56,6 +56,10 @@ var (
 		{Name: "login", Outcome: plugin.OutcomeFailed, Duration: 100_000, Problem: "the login failed (C_Login: CKR_PIN_INCORRECT)", Advice: "The PIN was tried once and not again"},
 		{Name: "key", Outcome: plugin.OutcomeSkipped},
 	}}}
+	undecidedCheck = checkResult{Report: plugin.Report{Steps: []plugin.Step{
+		{Name: "token", Outcome: plugin.OutcomeFailed, Duration: 100_000, Problem: "several tokens match pkcs11:token=T", Advice: "Take one of these",
+			Candidates: []string{"pkcs11:serial=1;token=T", "pkcs11:serial=2;token=T"}},
+	}}}
 	someImports = importCertResult{Certificates: []importedResult{
 		{"CN=Release signing,O=Example", importStored}, {"CN=Root", importPresent}, {hostile, importLeftOut},
 	}}
@@ -71,6 +75,7 @@ func TestScreensAreAsTheirGoldenFiles(t *testing.T) {
 		"keys-json":      func(s screen) error { return s.json(someKeys) },
 		"check":          func(s screen) error { return s.check(goodCheck) },
 		"check-failed":   func(s screen) error { return s.check(badCheck) },
+		"check-several":  func(s screen) error { return s.check(undecidedCheck) },
 		"check-json":     func(s screen) error { return s.json(goodCheck) },
 		"import":         func(s screen) error { return s.imported(someImports) },
 		"error":          func(s screen) error { s.error("what failed", "What to do"); s.note("a remark"); return nil },

@@ -37,7 +37,7 @@ type tokenResult struct {
 	Model           string `json:"model"`
 	Manufacturer    string `json:"manufacturer"`
 	Serial          string `json:"serial"`
-	URI             string `json:"uri"`
+	URI             string `json:"uri,omitempty"` // selects it; nothing selects one that was never initialized
 	SlotID          uint   `json:"slotId"`
 	SlotDescription string `json:"slotDescription"`
 	Initialized     bool   `json:"initialized"`
@@ -92,22 +92,25 @@ func (i *invocation) tokens(ctx context.Context, _ []string) error {
 		result.Tokens[i] = newTokenResult(t)
 	}
 	if i.format == formatJSON {
-		return i.screen().json(result)
+		return unsaid("", i.screen().json(result))
 	}
 	for _, t := range result.Tokens {
 		if t.Problem != "" {
 			i.notes().note("what the token %s shows is unknown: %s", t.URI, visible(t.Problem))
 		}
 	}
-	return i.screen().tokens(result)
+	return unsaid("", i.screen().tokens(result))
 }
 
 func newTokenResult(t pkcs11.TokenStatus) tokenResult {
 	r := tokenResult{
 		Label: t.Label, Model: t.Model, Manufacturer: t.Manufacturer, Serial: t.Serial,
-		URI: t.URI.String(), SlotID: t.SlotID, SlotDescription: t.SlotDescription,
+		SlotID: t.SlotID, SlotDescription: t.SlotDescription,
 		Initialized: t.Has(pkcs11.FlagInitialized), PINPad: t.Has(pkcs11.FlagPINPad),
 		LoginRequired: t.Has(pkcs11.FlagLoginRequired), WriteProtected: t.Has(pkcs11.FlagWriteProtected),
+	}
+	if r.Initialized {
+		r.URI = t.URI.String()
 	}
 	for _, state := range pinStates {
 		if t.Has(state.flag) {

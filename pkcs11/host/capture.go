@@ -24,6 +24,7 @@ type capture struct {
 	pins   []pkcs11.PIN
 	muted  bool   // from the Go runtime's report of a crash on
 	signal string // the one that it names
+	words  lastWords
 }
 
 // Bounds in bytes: of what is logged of a line, and of what is kept of one that
@@ -74,6 +75,7 @@ func (c *capture) take(line []byte) {
 	if name := deadlySignal.FindSubmatch(line); name != nil && c.signal == "" {
 		c.signal = "signal " + string(name[1])
 	}
+	c.words.take(line)
 	if c.muted {
 		return
 	}
@@ -118,6 +120,9 @@ func (c *capture) causeOfDeath(state *os.ProcessState) string {
 	const ofTheGoRuntime = 2 // the exit status that goes with its report
 	if c.signal != "" && state.ExitCode() == ofTheGoRuntime {
 		return c.signal
+	}
+	if killed := state.String(); killed == "signal: killed" {
+		return killed + ", as by the system where a limit of memory is reached"
 	}
 	return state.String()
 }

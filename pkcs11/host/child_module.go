@@ -98,7 +98,7 @@ func (c *child) list(token *pkcs11.Token, session *pkcs11.Session) (listed, erro
 	}
 	l.Certificates = encodeCertificates(certificates)
 	keys, err := session.Keys(c.uri, c.options.Certificates)
-	if err != nil {
+	if err != nil && (session.LoggedIn() || !pkcs11.IsKind(err, pkcs11.KindNoKey)) { // it may be one that isn't seen
 		return listed{}, err
 	}
 	for _, key := range keys {
@@ -133,12 +133,12 @@ func (c *child) generate(p generateParameters) (any, error) {
 	if c.session == nil {
 		return nil, errTooEarly
 	}
-	uri, public, err := c.session.Generate(c.uri, p.Type)
+	made, err := c.session.Generate(c.uri, p.Type)
 	if err != nil {
 		return nil, err
 	}
-	der, err := x509.MarshalPKIXPublicKey(public)
-	return generated{uri, der}, err
+	der, err := x509.MarshalPKIXPublicKey(made.Public)
+	return generated{made.URI, der, made.Warnings}, err
 }
 
 func (c *child) importCertificates(p importParameters) (any, error) {

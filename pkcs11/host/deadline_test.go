@@ -88,3 +88,19 @@ func TestInterruptEndsAHangingCall(t *testing.T) {
 		t.Errorf("processes are left: %v", left)
 	}
 }
+
+// Ctrl-C at the PIN prompt has nothing to do with the module.
+func TestInterruptAtThePromptIsJustThat(t *testing.T) {
+	f := newFixture(t)
+	c := config(f.Path)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	c.PIN = func(ctx context.Context, _ pkcs11.TokenInfo) (pkcs11.PIN, error) {
+		cancel()
+		<-ctx.Done()
+		return pkcs11.PIN{}, ctx.Err()
+	}
+	if err := sign(ctx, c); !errors.Is(err, context.Canceled) || err.Error() != "interrupted: context canceled" {
+		t.Errorf("error %v", err)
+	}
+}

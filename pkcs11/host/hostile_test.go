@@ -140,11 +140,11 @@ var questions = []func(context.Context, *process) (wrong string, err error){
 		return "", err
 	},
 	func(ctx context.Context, p *process) (string, error) {
-		uri, public, err := (&Module{process: p}).Generate(ctx, "EC-256")
-		if err == nil && public == nil {
+		made, err := (&Module{process: p}).Generate(ctx, "EC-256")
+		if err == nil && made.Public == nil {
 			return "no public half", nil
 		}
-		return notWritable(uri), err
+		return notWritable(made), err
 	},
 	func(ctx context.Context, p *process) (string, error) {
 		_, err := (&Module{process: p}).Import(ctx, nil)

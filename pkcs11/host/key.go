@@ -69,6 +69,7 @@ func Open(ctx context.Context, c Config) (*Key, error) {
 		err = k.parse(result)
 	}
 	if err != nil {
+		err = p.explain(err)
 		k.Close()
 		return nil, err
 	}

@@ -132,6 +132,7 @@ type generateParameters struct {
 type generated struct {
 	URI       pkcs11.URI `json:"uri"`
 	PublicKey []byte     `json:"publicKey"` // DER, SubjectPublicKeyInfo
+	Warnings  []string   `json:"warnings,omitempty"`
 }
 
 // importParameters are those of opImport.

@@ -4,7 +4,6 @@ package host
 
 import (
 	"context"
-	"crypto"
 	"crypto/x509"
 	"fmt"
 
@@ -32,6 +31,7 @@ func Load(ctx context.Context, c Config) (*Module, pkcs11.ModuleInfo, error) {
 	m := &Module{process: p}
 	var info pkcs11.ModuleInfo
 	if err := p.call(ctx, opLoad, c.parameters(), &info); err != nil {
+		err = p.explain(err)
 		m.Close()
 		return nil, pkcs11.ModuleInfo{}, err
 	}
@@ -41,13 +41,13 @@ func Load(ctx context.Context, c Config) (*Module, pkcs11.ModuleInfo, error) {
 // Survey describes all tokens of the module without a login.
 func (m *Module) Survey(ctx context.Context) (tokens []pkcs11.TokenStatus, err error) {
 	err = m.process.call(ctx, opSurvey, struct{}{}, &tokens)
-	return tokens, err
+	return tokens, m.process.explain(err)
 }
 
 // Token finds the one token that the URI selects. Its objects are not counted.
 func (m *Module) Token(ctx context.Context) (token pkcs11.TokenStatus, err error) {
 	err = m.process.call(ctx, opToken, struct{}{}, &token)
-	return token, err
+	return token, m.process.explain(err)
 }
 
 // Login opens a session with the token, to add to what it holds if write is
@@ -64,7 +64,8 @@ type Listing struct {
 	Certificates []*x509.Certificate
 }
 
-// Keys lists the keys and certificates on the token after Login. Without Login
+// Keys lists the keys and certificates on the token after Login; if the URI selects
+// none of its keys, the error is of KindNoKey. Without Login
 // before, it lists what all tokens show that the URI selects.
 func (m *Module) Keys(ctx context.Context) ([]Listing, error) {
 	var result []listed
@@ -100,13 +101,13 @@ func (m *Module) Key(ctx context.Context) (*Key, error) {
 
 // Generate makes a key pair under the URI's name, after Login with write, as
 // pkcs11.Session.Generate does.
-func (m *Module) Generate(ctx context.Context, keyType string) (pkcs11.URI, crypto.PublicKey, error) {
+func (m *Module) Generate(ctx context.Context, keyType string) (pkcs11.Generated, error) {
 	var result generated
 	if err := m.process.call(ctx, opGenerate, generateParameters{keyType}, &result); err != nil {
-		return pkcs11.URI{}, nil, err
+		return pkcs11.Generated{}, err
 	}
 	public, err := x509.ParsePKIXPublicKey(result.PublicKey)
-	return result.URI, public, err
+	return pkcs11.Generated{URI: result.URI, Public: public, Warnings: result.Warnings}, err
 }
 
 // Import stores certificates on the token of the key, after Login with write

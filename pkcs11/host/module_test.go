@@ -33,10 +33,10 @@ func administer(ctx context.Context, c host.Config, chains *testenv.PKI) error {
 	if err := m.Login(ctx, true); err != nil {
 		return err
 	}
-	if _, err := m.Keys(ctx); err != nil {
+	if _, err := m.Keys(ctx); err != nil && !pkcs11.IsKind(err, pkcs11.KindNoKey) { // it is not there yet
 		return err
 	}
-	if _, _, err := m.Generate(ctx, "ec:p256"); err != nil {
+	if _, err := m.Generate(ctx, "ec:p256"); err != nil {
 		return err
 	}
 	k, err := m.Key(ctx)

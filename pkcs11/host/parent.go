@@ -65,9 +65,12 @@ func start(module string, pin pkcs11.PINFunc, secretEnv []string, log *slog.Logg
 			for _, f := range []*os.File{requests.write, replies.read, output.read} {
 				f.Close()
 			}
-			err = fmt.Errorf("the process for the PKCS#11 module can't be started: %w", err)
+			err = notStarted(err)
 		}
 	}()
+	if err == nil {
+		err = checkThreads()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -189,6 +192,7 @@ func (p *process) answerPIN(token pkcs11.TokenInfo) {
 		return
 	}
 	p.output.hide(pin)
+	p.output.words.seal()
 	p.sendPIN(pin.Reveal())
 }
 
@@ -257,6 +261,9 @@ func (p *process) where() string {
 func (p *process) late(ctx context.Context) error {
 	asking := p.asking.Load() > 0
 	p.terminate()
+	if errors.Is(ctx.Err(), context.Canceled) && asking {
+		return fmt.Errorf("interrupted: %w", ctx.Err()) // the module has nothing to do with it
+	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return fmt.Errorf("interrupted while the PKCS#11 module %q was %s: %w", p.module, p.where(), ctx.Err())
 	}
@@ -267,6 +274,9 @@ func (p *process) late(ctx context.Context) error {
 }
 
 func (p *process) died() error {
+	if what := p.output.words.want(); what != "" {
+		return &pkcs11.Error{Kind: pkcs11.KindResources, Message: fmt.Sprintf("the process for the PKCS#11 module %q ended, since this machine or a limit on it leaves no more: %s", p.module, what)}
+	}
 	return &pkcs11.Error{Kind: pkcs11.KindCrash, Message: fmt.Sprintf("the PKCS#11 module %q ended its process %s (%s)",
 		p.module, p.where(), p.output.causeOfDeath(p.command.ProcessState))}
 }

@@ -36,7 +36,16 @@ func beParent(args []string) {
 			return pkcs11.PIN{}, ctx.Err()
 		}
 	}
+	if args[1] == "limit" {
+		if err := unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: 14, Max: 14}); err != nil {
+			fmt.Println(err)
+		}
+	}
 	k, err := host.Open(context.Background(), c)
+	if pkcs11.IsKind(err, pkcs11.KindResources) {
+		fmt.Println("resources:", err)
+		return
+	}
 	if err != nil {
 		fmt.Println("error:", err)
 		return

@@ -155,3 +155,36 @@ func TestRawECPoint(t *testing.T) {
 		}
 	}
 }
+
+func TestFailAttribute(t *testing.T) {
+	c := start(t, "fail-attribute private 0x40000600 0xffffffffffffffff")
+	session := c.openLoggedIn()
+	private := c.privateKey(session, "EC-256")
+	_, err := c.GetAttributeValue(session, private, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_ALLOWED_MECHANISMS, nil)})
+	wantRV(t, "C_GetAttributeValue", err, pkcs11.Error(^uint(0)))
+	if got := c.value(session, private, pkcs11.CKA_LABEL); string(got) != "EC-256" {
+		t.Errorf("CKA_LABEL is %q", got)
+	}
+}
+
+func TestBirthAttribute(t *testing.T) {
+	c := start(t, "birth-attribute private 0x103 00")
+	session := c.openLoggedIn()
+	if got := c.value(session, c.privateKey(session, "EC-256"), pkcs11.CKA_SENSITIVE); !bytes.Equal(got, []byte{1}) {
+		t.Errorf("CKA_SENSITIVE is %x before", got)
+	}
+	_, private, err := c.GenerateKeyPair(session, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_EC_KEY_PAIR_GEN, nil)},
+		[]*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, []byte("\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"))},
+		[]*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		session pkcs11.SessionHandle
+		want    byte
+	}{"this": {session, 0}, "another": {c.open(), 1}} {
+		if got := c.value(test.session, private, pkcs11.CKA_SENSITIVE); !bytes.Equal(got, []byte{test.want}) {
+			t.Errorf("CKA_SENSITIVE is %x in %s session", got, name)
+		}
+	}
+}

@@ -27,9 +27,11 @@ func (o Opener) Open(ctx context.Context, s plugin.Settings) (plugin.Key, error)
 		return nil, err
 	}
 	config.Sessions = o.Sessions
+	proxy := WatchProxy(ctx, s, &config)
+	defer proxy.Stop()
 	key, err := host.Open(ctx, config)
 	if err != nil {
-		return nil, err // not a nil *host.Key in a plugin.Key
+		return nil, proxy.Explain(err) // not a nil *host.Key in a plugin.Key
 	}
 	return key, nil
 }

@@ -10,7 +10,7 @@
 enum { MAX_POINT = 256 };
 
 // enum view is how the rules make an attribute look.
-enum view { AS_BEHIND, HIDDEN, REPLACED };
+enum view { AS_BEHIND, HIDDEN, REPLACED, UNREADABLE };
 
 static CK_RV read_behind(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type,
 			 void *value, CK_ULONG *length)
@@ -34,6 +34,13 @@ static CK_OBJECT_CLASS class_of(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE obje
 	return class;
 }
 
+static bool has_generated(CK_SESSION_HANDLE session)
+{
+	const struct session *ours = session_of(session);
+
+	return ours != NULL && ours->has_generated;
+}
+
 // unwrap takes the OCTET STRING off a DER-encoded point and reports whether
 // there was one. Points take at most two bytes for its length.
 static bool unwrap(CK_BYTE *point, CK_ULONG *length)
@@ -47,16 +54,22 @@ static bool unwrap(CK_BYTE *point, CK_ULONG *length)
 	return true;
 }
 
+// view puts the value of an attribute that is replaced into value, or the return
+// value of one that is unreadable.
 static enum view view(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_OBJECT_CLASS class,
 		      CK_ATTRIBUTE_TYPE type, CK_BYTE value[MAX_VALUE], CK_ULONG *length)
 {
 	for (size_t i = 0; i < rules.attribute_count; i++) {
 		const struct attribute_rule *rule = &rules.attributes[i];
 
-		if (rule->class != class || rule->type != type)
+		if (rule->class != class || rule->type != type || (rule->at_birth && !has_generated(session)))
 			continue;
 		if (rule->hidden)
 			return HIDDEN;
+		if (rule->rv != CKR_OK) {
+			memcpy(value, &rule->rv, sizeof(rule->rv));
+			return UNREADABLE;
+		}
 		memcpy(value, rule->value, rule->length);
 		*length = rule->length;
 		return REPLACED;
@@ -99,11 +112,15 @@ static CK_RV get_attribute(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, C
 {
 	CK_BYTE value[MAX_VALUE];
 	CK_ULONG length;
+	CK_RV rv;
 
 	switch (view(session, object, class, attribute->type, value, &length)) {
 	case HIDDEN:
 		attribute->ulValueLen = CK_UNAVAILABLE_INFORMATION;
 		return CKR_ATTRIBUTE_TYPE_INVALID;
+	case UNREADABLE:
+		memcpy(&rv, value, sizeof(rv));
+		return rv;
 	case REPLACED:
 		return answer_attribute(attribute, value, length);
 	case AS_BEHIND:
@@ -136,6 +153,19 @@ CK_RV get_attribute_value(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK
 			first = rv;
 	}
 	return first;
+}
+
+CK_RV generate_key_pair(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *public_template,
+			CK_ULONG public_count, CK_ATTRIBUTE *private_template, CK_ULONG private_count,
+			CK_OBJECT_HANDLE *public_key, CK_OBJECT_HANDLE *private_key)
+{
+	struct session *ours = session_of(session);
+	CK_RV rv = behind->C_GenerateKeyPair(session, mechanism, public_template, public_count, private_template,
+					     private_count, public_key, private_key);
+
+	if (ours != NULL && rv == CKR_OK)
+		ours->has_generated = true;
+	return rv;
 }
 
 // keep_criteria remembers the attributes of a search that the module behind
@@ -194,6 +224,7 @@ static bool meets(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_OBJECT_
 
 	switch (view(session, object, class, criterion->type, value, &length)) {
 	case HIDDEN:
+	case UNREADABLE:
 		return false;
 	case AS_BEHIND:
 		length = sizeof(value);

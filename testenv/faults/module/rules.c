@@ -164,6 +164,26 @@ static const char *parse_set_attribute(struct rules *rules, char **rest)
 	return parse_attribute(rules, rest, false);
 }
 
+static const char *parse_birth_attribute(struct rules *rules, char **rest)
+{
+	const char *wrong = parse_attribute(rules, rest, false);
+
+	if (wrong == NULL)
+		rules->attributes[rules->attribute_count - 1].at_birth = true;
+	return wrong;
+}
+
+static const char *parse_fail_attribute(struct rules *rules, char **rest)
+{
+	struct attribute_rule *rule = &rules->attributes[rules->attribute_count];
+	const char *wrong = parse_attribute(rules, rest, true);
+
+	if (wrong != NULL)
+		return wrong;
+	rule->hidden = false;
+	return number(word(rest), &rule->rv) && rule->rv != CKR_OK ? NULL : "not the return value of a failure";
+}
+
 static const char *parse_ec_point(struct rules *rules, char **rest)
 {
 	const char *form = word(rest);
@@ -375,6 +395,14 @@ static const struct form {
 	// goes by that. Numbers are as they lie in memory: CKA_ALLOWED_MECHANISMS
 	// is eight bytes a mechanism, the lowest first. Without a value it is empty.
 	{"set-attribute", "cert|public|private 0xATTRIBUTE [HEX]", parse_set_attribute, 0, true},
+
+	// As set-attribute, but only in a session in which a key pair was made.
+	{"birth-attribute", "cert|public|private 0xATTRIBUTE [HEX]", parse_birth_attribute, 0, true},
+
+	// C_GetAttributeValue says this of each call that asks for the attribute of
+	// these objects, and fills nothing in that comes after it. A search by it
+	// does not find them.
+	{"fail-attribute", "cert|public|private 0xATTRIBUTE 0xRV", parse_fail_attribute, 0, true},
 
 	// CKA_EC_POINT is the bare point, without the OCTET STRING around it.
 	{"ec-point", "raw", parse_ec_point, 0, false},

@@ -47,6 +47,8 @@ struct attribute_rule {
 	CK_OBJECT_CLASS class;
 	CK_ATTRIBUTE_TYPE type;
 	bool hidden;
+	CK_RV rv;     // of reading it; CKR_OK: it can be read
+	bool at_birth; // in sessions that made a key alone
 	CK_BYTE value[MAX_VALUE]; // when it is not hidden
 	CK_ULONG length;
 };

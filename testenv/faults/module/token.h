@@ -39,6 +39,7 @@ struct session {
 	bool in_use;
 	CK_SESSION_HANDLE handle; // 0 while it is being opened
 	CK_SLOT_ID slot;
+	bool has_generated; // a key pair
 
 	// The search, from C_FindObjectsInit on.
 	bool find_nothing;
@@ -105,6 +106,9 @@ CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR *pin, CK_U
 
 CK_RV get_attribute_value(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *template,
 			  CK_ULONG count);
+CK_RV generate_key_pair(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *public_template,
+			CK_ULONG public_count, CK_ATTRIBUTE *private_template, CK_ULONG private_count,
+			CK_OBJECT_HANDLE *public_key, CK_OBJECT_HANDLE *private_key);
 CK_RV find_objects_init(CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, CK_ULONG count);
 CK_RV find_objects(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, CK_ULONG max, CK_ULONG *count);
 
