@@ -10,7 +10,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 skip=publish
 [ "$(uname)" = Linux ] || skip+=,nfpm
-go tool -modfile=testenv/tools/goreleaser/go.mod goreleaser release --clean --skip="$skip" "$@"
+packaging/goreleaser.sh release --clean --skip="$skip" "$@"
+
+# With --snapshot it goes on without a commit, whose time is that of the files.
+commit=$(git rev-parse HEAD)
+if [ "$(jq -r .commit dist/metadata.json)" != "$commit" ]; then
+  echo "build: what was built is not of the commit $commit; is git complete here, and the checkout a repository?" >&2
+  exit 1
+fi
 
 mkdir dist/release
 list=$(echo dist/notation-pkcs11_*_checksums.txt)

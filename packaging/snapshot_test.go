@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // released is where build.sh has put the release; "make release-snapshot" runs
@@ -134,8 +135,35 @@ func TestArchiveHoldsOnePluginAndTheLicense(t *testing.T) {
 	}
 }
 
+// The time of day is in no file: archives and bills of materials have the time of
+// the commit.
+func TestReleaseHasTheTimeOfItsCommit(t *testing.T) {
+	want, err := time.Parse(time.RFC3339, strings.TrimSpace(output(t, "git", "log", "-1", "--format=%cI")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range platforms {
+		for name, file := range unpack(t, asset(t, "notation-pkcs11", p.name+p.archive)) {
+			if !file.time.Equal(want) {
+				t.Errorf("%s: %s has the time %v, the commit %v", p.name, name, file.time, want)
+			}
+		}
+		for _, name := range []string{"notation-pkcs11", "notation-pkcs11-action"} {
+			content, err := os.ReadFile(asset(t, name, p.name+".cdx.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var bill struct{ Metadata struct{ Timestamp time.Time } }
+			if err := json.Unmarshal(content, &bill); err != nil || !bill.Metadata.Timestamp.Equal(want) {
+				t.Errorf("%s: the bill of materials of %s has the time %v, the commit %v, %v", p.name, name, bill.Metadata.Timestamp, want, err)
+			}
+		}
+	}
+}
+
 type packed struct {
 	mode    fs.FileMode
+	time    time.Time
 	content []byte
 }
 
@@ -147,12 +175,12 @@ func unpack(t *testing.T, path string) map[string]packed {
 		t.Fatal(err)
 	}
 	files := map[string]packed{}
-	add := func(name string, mode fs.FileMode, r io.Reader) {
+	add := func(name string, mode fs.FileMode, modified time.Time, r io.Reader) {
 		content, err := io.ReadAll(r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		files[name] = packed{mode, content}
+		files[name] = packed{mode, modified, content}
 	}
 	if strings.HasSuffix(path, ".zip") {
 		archive, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
@@ -164,7 +192,7 @@ func unpack(t *testing.T, path string) map[string]packed {
 			if err != nil {
 				t.Fatal(err)
 			}
-			add(file.Name, file.Mode(), r)
+			add(file.Name, file.Mode(), file.Modified, r)
 			r.Close()
 		}
 		return files
@@ -184,7 +212,7 @@ func unpack(t *testing.T, path string) map[string]packed {
 		if header.Uname != "root" || header.Gname != "root" {
 			t.Errorf("%s belongs to %s:%s", header.Name, header.Uname, header.Gname)
 		}
-		add(header.Name, header.FileInfo().Mode(), archive)
+		add(header.Name, header.FileInfo().Mode(), header.ModTime, archive)
 	}
 }
 
