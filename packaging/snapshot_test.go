@@ -83,7 +83,9 @@ func TestReleaseIsWhole(t *testing.T) {
 		if strings.HasPrefix(p.name, "linux") {
 			wants = append(wants,
 				asset(t, "notation-pkcs11", p.name+".deb"), asset(t, "notation-pkcs11", p.name+".rpm"),
-				asset(t, "notation-pkcs11-action", p.name+".deb"), asset(t, "notation-pkcs11-action", p.name+".rpm"))
+				asset(t, "notation-pkcs11-action", p.name+".deb"), asset(t, "notation-pkcs11-action", p.name+".rpm"),
+				asset(t, "notation-pkcs11-fips140", p.name+p.archive), asset(t, "notation-pkcs11-fips140", p.name+".cdx.json"),
+				asset(t, "notation-pkcs11-action-fips140", p.name), asset(t, "notation-pkcs11-action-fips140", p.name+".cdx.json"))
 		}
 	}
 	slices.Sort(wants)
