@@ -26,5 +26,10 @@ while read -r _ name; do
   # A bare executable has its name in the list alone.
   cp "$(jq -r --arg name "$name" '.[] | select(.name == $name) | .path' dist/artifacts.json)" "dist/release/$name"
 done <"$list"
+if [ "$(uname)" = Linux ]; then
+  version=$(jq -r .version dist/metadata.json)
+  packaging/image.sh dist/release "$version" "$(git log -1 --format=%cI)"
+  (cd dist/release && shasum -a 256 "notation-pkcs11-action-image_$version.tar" >>"${list##*/}")
+fi
 cd dist/release
 shasum -a 256 --check --quiet ./*_checksums.txt

@@ -88,6 +88,7 @@ func TestReleaseIsWhole(t *testing.T) {
 				asset(t, "notation-pkcs11-action-fips140", p.name), asset(t, "notation-pkcs11-action-fips140", p.name+".cdx.json"))
 		}
 	}
+	wants = append(wants, imageFile(t))
 	slices.Sort(wants)
 	files, err := filepath.Glob(filepath.Join(released, "*"))
 	if err != nil {

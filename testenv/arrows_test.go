@@ -35,6 +35,7 @@ var arrows = map[string][]string{
 	"testenv/selftest":           {"testenv"},
 	"docs":                       {},
 	"packaging":                  {},
+	"packaging/image":            {},
 }
 
 // bindings may be imported by one package alone.
