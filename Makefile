@@ -57,6 +57,14 @@ lint: setup ## gofmt, go vet, staticcheck, govulncheck, actionlint
 		*) printf '%s\n' "$$out"; exit 1 ;; \
 	esac
 
+.PHONY: outdated
+outdated: ## list the modules in use that have a newer version
+	@go list -deps -test -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}{{end}}{{end}}' ./... | sort -u | \
+		while read -r path version; do \
+			newest=$$(go list -m -f '{{.Version}}' "$$path@latest" 2>/dev/null) || newest="unknown, its list of versions can't be read"; \
+			[ "$$newest" = "$$version" ] || echo "$$path $$version: newest is $$newest"; \
+		done
+
 .PHONY: demo
 demo: setup build ## sign and verify with a key on a token
 	@go build -o .cache/lab ./testenv/lab

@@ -8,9 +8,34 @@
 
 set -euo pipefail
 
-# nektos/act hands the inputs to each step: the compiler needs no PIN.
-# shellcheck disable=SC2086 # names, which have no blanks
-unset ${!INPUT_@}
+# What this step hands to programs: how they reach the network, and what Windows
+# needs. Everything else stays here, so that the compiler learns no secret of the
+# job (nektos/act hands the inputs to each step), and nobody's settings of curl,
+# Go and the C compiler take part in the build. GOPROXY decides where modules come
+# from; go.sum decides what is in them.
+shared=(
+  PATH GOPROXY SSL_CERT_FILE SSL_CERT_DIR CURL_CA_BUNDLE
+  HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY http_proxy https_proxy no_proxy all_proxy
+  SYSTEMROOT SystemRoot SYSTEMDRIVE SystemDrive WINDIR windir PATHEXT COMSPEC ComSpec
+)
+# What it needs for itself.
+own=(BINARY ACTION_PATH ACTION_REPOSITORY RUNNER_TEMP RUNNER_OS RUNNER_ARCH GITHUB_OUTPUT)
+
+# The script starts once more, with an empty environment, because names that are
+# not the shell's can't be unset. The values come by a pipe, not as arguments,
+# which other users can read.
+if [ "${1:-}" != clean ]; then
+  exec env -i PATH="$PATH" bash "${BASH_SOURCE[0]}" clean < <(
+    for name in "${shared[@]}" "${own[@]}"; do
+      [ -z "${!name+set}" ] || printf '%s=%s\0' "$name" "${!name}"
+    done
+  )
+fi
+while IFS= read -r -d '' variable; do
+  printf -v "${variable%%=*}" %s "${variable#*=}"
+done
+exec </dev/null
+export "${shared[@]}"
 
 # The name of an asset is notation-pkcs11-action_VERSION_OS_ARCH, with .exe on
 # Windows. The file is as sha256sum writes it.
@@ -72,7 +97,7 @@ released() {
   version=${asset#notation-pkcs11-action_}
   version=${version%%_*}
   file=$folder/$asset
-  if ! curl --proto '=https' --tlsv1.2 --fail --silent --show-error --location --retry 3 --max-time 300 \
+  if ! curl --disable --proto '=https' --tlsv1.2 --fail --silent --show-error --location --retry 3 --max-time 300 \
     --output "$file" "https://github.com/${ACTION_REPOSITORY:-notation-pkcs11/notation-pkcs11}/releases/download/v$version/$asset"; then
     say warning "$asset of the release v$version can't be had, so the executable is built from source"
     return 1
@@ -83,13 +108,22 @@ released() {
   use "$file"
 }
 
+# built compiles the action's source. Go has its settings and caches from nowhere
+# else: no go.work of a directory above, no environment file, no modules and no
+# objects that others left on this machine.
 built() {
   command -v go >/dev/null ||
     fail "there is no release of the executable for this platform, and no Go to build it with; use actions/setup-go before, or set the input binary"
-  local file=$folder/notation-pkcs11-action
+  local file=$folder/notation-pkcs11-action work=$folder/build
   [ "${RUNNER_OS:-}" != Windows ] || file=$file.exe
-  (CDPATH='' cd -- "$ACTION_PATH" && go build -trimpath -o "$file" ./cmd/notation-pkcs11-action) ||
-    fail "the executable can't be built from source; a C compiler is needed too"
+  mkdir "$work" "$work/tmp"
+  (
+    export HOME=$work TMPDIR=$work/tmp TMP=$work/tmp TEMP=$work/tmp
+    export GOENV=off GOWORK=off GOFLAGS='' GOPATH=$work/go GOCACHE=$work/cache CGO_ENABLED=1
+    CDPATH='' cd -- "$ACTION_PATH" &&
+      go build -trimpath -buildvcs=false -modcacherw -o "$file" ./cmd/notation-pkcs11-action
+  ) || fail "the executable can't be built from source; a C compiler is needed too"
+  rm -rf "$work"
   use "$file"
 }
 

@@ -26,7 +26,8 @@ import (
 )
 
 // step is the first step of action.yml on a runner where a server on loopback is
-// github.com to curl, and go builds something.
+// github.com to curl, and go builds something. Each program writes down the
+// environment that it is given.
 type step struct {
 	binary  string
 	os      string // RUNNER_OS; empty: Linux
@@ -34,39 +35,61 @@ type step struct {
 	asset   string // what there is to download; empty: nothing
 	withGo  bool
 	problem string // what the step says when it fails, or warns of
+
+	dir    string   // of the action; empty: a temporary one
+	realGo bool     // and C compiler
+	env    []string // besides what the runner sets
+	seen   string   // set by run: the environments of all programs
 }
 
-// run returns what the path of the executable points to, and the step's log.
-func (s step) run(t *testing.T) (executable, log string, err error) {
+func put(t *testing.T, path, content string, mode os.FileMode) {
 	t.Helper()
-	dir := t.TempDir()
-	tools := filepath.Join(dir, "tools")
-	put := func(name, content string, mode os.FileMode) {
-		t.Helper()
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(content), mode); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
 	}
-	for _, name := range []string{"bash", "cat", "chmod", "cut", "grep", "sha256sum", "mktemp", "dirname", "basename", "curl"} {
+	if err := os.WriteFile(path, []byte(content), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run returns the path of the executable, and the step's log.
+func (s *step) run(t *testing.T) (path, log string, err error) {
+	t.Helper()
+	if s.dir == "" {
+		s.dir = t.TempDir()
+	}
+	dir, runner := s.dir, t.TempDir()
+	tools, environments := filepath.Join(runner, "tools"), filepath.Join(runner, "environments")
+	names := []string{"bash", "env", "cat", "chmod", "cut", "grep", "sha256sum", "mktemp", "mkdir", "rm", "dirname", "basename", "curl"}
+	if s.realGo {
+		names = append(names, "go", "gcc", "as", "ld", "git")
+	}
+	address, certificate := serveRelease(t, s.asset)
+	put(t, filepath.Join(runner, "github.pem"), certificate, 0o600)
+	for _, name := range names {
 		real, err := exec.LookPath(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		put("tools/"+name, "#!/bin/sh\nexec "+real+" \"$@\"\n", 0o700)
+		args := ""
+		if name == "curl" {
+			args = fmt.Sprintf("--connect-to github.com:443:%s --cacert %s", address, filepath.Join(runner, "github.pem"))
+		}
+		record := fmt.Sprintf("{ echo program=%s; /usr/bin/env; } >>%s\n", name, environments)
+		if name == "bash" || name == "env" { // by which the step gets rid of the rest
+			record = ""
+		}
+		put(t, filepath.Join(tools, name), fmt.Sprintf("#!/bin/bash\n%sexec %s \"$@\" %s\n", record, real, args), 0o700)
 	}
 	if s.withGo {
-		put("tools/go", "#!/bin/sh\nwhile [ \"$1\" != -o ]; do shift; done\necho built >\"$2\"\n", 0o700)
+		put(t, filepath.Join(tools, "go"), "#!/bin/sh\nwhile [ \"$1\" != -o ]; do shift; done\necho built >\"$2\"\n", 0o700)
 	}
-	address, certificate := serveRelease(t, s.asset)
-	put("github.pem", certificate, 0o600)
-	put(".curlrc", fmt.Sprintf("connect-to = \"github.com:443:%s\"\ncacert = %q\n", address, filepath.Join(dir, "github.pem")), 0o600)
-	put("action/executable.sha256", s.pinned, 0o600)
+	put(t, filepath.Join(dir, "action/executable.sha256"), s.pinned, 0o600)
 	script, err := filepath.Abs("executable.sh")
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(script); err != nil { // so that go test has no result for another one
 		t.Fatal(err)
 	}
 	if s.os == "" {
@@ -74,21 +97,15 @@ func (s step) run(t *testing.T) (executable, log string, err error) {
 	}
 	cmd := exec.Command("bash", script)
 	cmd.Dir = dir
-	cmd.Env = []string{
-		"PATH=" + tools, "CURL_HOME=" + dir, "ACTION_PATH=" + dir, "RUNNER_TEMP=" + dir, "GITHUB_OUTPUT=" + filepath.Join(dir, "output"),
+	cmd.Env = append([]string{
+		"PATH=" + tools, "ACTION_PATH=" + dir, "RUNNER_TEMP=" + runner, "GITHUB_OUTPUT=" + filepath.Join(runner, "output"),
 		"RUNNER_OS=" + s.os, "RUNNER_ARCH=X64", "BINARY=" + s.binary,
-	}
+	}, s.env...)
 	out, err := cmd.CombinedOutput()
-	outputs, _ := os.ReadFile(filepath.Join(dir, "output")) // what is not there is empty
-	path, found := strings.CutPrefix(strings.TrimSpace(string(outputs)), "path=")
-	if !found {
-		return "", string(out), err
-	}
-	content, readErr := os.ReadFile(path)
-	if readErr != nil {
-		t.Fatal(readErr)
-	}
-	return strings.TrimSpace(string(content)), string(out), err
+	outputs, _ := os.ReadFile(filepath.Join(runner, "output")) // what is not there is empty
+	seen, _ := os.ReadFile(environments)
+	s.seen = string(seen)
+	return strings.TrimPrefix(strings.TrimSpace(string(outputs)), "path="), string(out), err
 }
 
 // serveRelease serves the asset of a release as github.com does. It returns the
@@ -145,7 +162,12 @@ func TestExecutableOfTheStep(t *testing.T) {
 		{"neither release nor Go", step{problem: "no Go to build it with"}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, log, err := test.step.run(t)
+			path, log, err := test.step.run(t)
+			content, readErr := os.ReadFile(path)
+			if path != "" && readErr != nil {
+				t.Fatal(readErr)
+			}
+			got := strings.TrimSpace(string(content))
 			if got != test.want || (err == nil) != (test.want != "") {
 				t.Errorf("executable %q, %v\n%s", got, err, log)
 			}
@@ -153,5 +175,67 @@ func TestExecutableOfTheStep(t *testing.T) {
 				t.Errorf("the step does not say %q:\n%s", test.step.problem, log)
 			}
 		})
+	}
+}
+
+// The runner's user has left files and settings behind by which Go, git and the C
+// compiler run other code, or build another executable.
+func TestExecutableIsBuiltFromTheActionAlone(t *testing.T) {
+	root := t.TempDir()
+	file := func(name string) string { return filepath.Join(root, name) }
+	action := file("work/action")
+	put(t, filepath.Join(action, "go.mod"), "module example.com/action\n\ngo 1.26.0\n\nrequire example.com/part v1.0.0\n\nreplace example.com/part => ./part\n", 0o600)
+	put(t, filepath.Join(action, "cmd/notation-pkcs11-action/main.go"),
+		"package main\n\n// #ifdef EVIL\n// #error evil\n// #endif\nimport \"C\"\nimport \"example.com/part\"\n\nfunc main() { println(part.Name) }\n", 0o600)
+	put(t, filepath.Join(action, "part/go.mod"), "module example.com/part\n\ngo 1.26.0\n", 0o600)
+	put(t, filepath.Join(action, "part/part.go"), "package part\n\nconst Name = \"good\"\n", 0o600)
+
+	put(t, file("evil/go.mod"), "module example.com/part\n\ngo 1.26.0\n", 0o600)
+	put(t, file("evil/part.go"), "package part\n\nconst Name = \"evil\"\n", 0o600)
+	put(t, file("go.work"), "go 1.26.0\n\nuse ./work/action\n\nreplace example.com/part => ./evil\n", 0o600)
+	left := file("it-ran")
+	put(t, file("run-first"), "#!/bin/sh\necho \"$*\" >>"+left+"\nexec \"$@\"\n", 0o700)
+	put(t, file("instead"), "#!/bin/sh\necho \"$*\" >>"+left+"\nexit 1\n", 0o700)
+	put(t, file("home/.config/go/env"), "GOFLAGS=-toolexec="+file("run-first")+"\n", 0o600)
+	put(t, file("home/.curlrc"), "output = "+left+"\n", 0o600)
+	for _, args := range [][]string{{"init", "--quiet", root}, {"-C", root, "config", "core.fsmonitor", file("instead")}} {
+		if out, err := exec.Command("git", args...).CombinedOutput(); err != nil {
+			t.Fatalf("git %q: %v\n%s", args, err, out)
+		}
+	}
+
+	const secret = "4711-0815"
+	s := step{
+		dir: action, realGo: true,
+		pinned: download.SHA256([]byte("released")) + "  notation-pkcs11-action_1.2.3_linux_amd64\n", // curl starts, and gets nothing
+		env: []string{
+			"HOME=" + file("home"), "GOPROXY=off", "GOENV=" + file("home/.config/go/env"), "GOFLAGS=-toolexec=" + file("run-first"),
+			"GOWORK=" + file("go.work"), "GOROOT=" + file("evil"), "CC=" + file("instead"), "CGO_CFLAGS=-DEVIL", "CGO_ENABLED=0",
+			"GCC_EXEC_PREFIX=" + root, "BASH_FUNC_go%%=() { " + file("instead") + "; }", "BASH_FUNC_curl%%=() { " + file("instead") + "; }",
+			"INPUT_PIN=" + secret, "INPUT_REGISTRY_PASSWORD=" + secret, "NOTATION_PKCS11_PIN=" + secret, "RELEASE_PIN=" + secret, "RELEASE-PIN=" + secret,
+			"INPUT_PLUGIN_CONFIG=pin_source=env:RELEASE_PIN", "NOTATION_PKCS11_PIN_SOURCE=env:RELEASE-PIN",
+			"ACTIONS_RUNTIME_TOKEN=" + secret, "ACTIONS_ID_TOKEN_REQUEST_TOKEN=" + secret, "GITHUB_TOKEN=" + secret,
+		},
+	}
+	path, log, err := s.run(t)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	if out, err := exec.Command(path).CombinedOutput(); err != nil || string(out) != "good\n" {
+		t.Errorf("the executable says %q, %v", out, err)
+	}
+	if ran, err := os.ReadFile(left); err == nil {
+		t.Errorf("what was left behind ran:\n%s", ran)
+	}
+	for _, program := range []string{"curl", "go", "gcc"} {
+		if !strings.Contains(s.seen, "program="+program+"\n") {
+			t.Errorf("%s did not run", program)
+		}
+	}
+	for line := range strings.Lines(s.seen) {
+		name, _, _ := strings.Cut(line, "=")
+		if strings.Contains(line, secret) || strings.HasPrefix(name, "INPUT_") || strings.HasPrefix(name, "NOTATION_PKCS11_") || strings.HasPrefix(name, "ACTIONS_") {
+			t.Errorf("a program was given %s", name)
+		}
 	}
 }

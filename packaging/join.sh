@@ -29,7 +29,7 @@ LC_ALL=C sort --key 2 --output release/checksums.txt release/checksums.txt
 while read -r line; do
   grep --quiet --line-regexp --fixed-strings "$line" "$pins" ||
     fail "the action would refuse its executable, because $pins lacks: $line"
-done < <(grep "  notation-pkcs11-action_${version}_" release/checksums.txt | grep --invert-match '\.cdx\.json$')
+done < <(grep "  notation-pkcs11-action_${version}_" release/checksums.txt | grep --extended-regexp --invert-match '\.(cdx\.json|deb|rpm)$')
 
 awk -v heading="## [$version]" 'index($0, "## ") == 1 { on = index($0, heading) == 1; next } on' CHANGELOG.md >release/notes.md
 [ -s release/notes.md ] || fail "CHANGELOG.md says nothing of $version"

@@ -10,6 +10,7 @@
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. packaging/debian.sh
 
 # The second keeps what the first has deleted. Whatever answers is checked.
 mirrors=(
@@ -30,8 +31,6 @@ baaa9aa184e2f21738c5819055e6740cc5b22f198e3f416e33f82b40ff6933d8 arm64 pool/main
 END
 }
 
-say() { printf 'sysroot: %s\n' "$*" >&2; }
-
 # What goes in goes into the name, so that a change makes a new directory. The
 # compilers are given the link.
 key=$(sha256sum packaging/sysroot.sh)
@@ -46,22 +45,9 @@ mkdir -p .cache
 part=$(mktemp -d .cache/.part-sysroot-XXXXXX)
 trap 'rm -rf "$part"' EXIT
 
-download() {
-  local sum=$1 path=$2 mirror
-  for mirror in "${mirrors[@]}"; do
-    if curl --fail --silent --show-error --location --retry 3 --max-time 120 --output "$part/package.deb" "$mirror/$path" &&
-      printf '%s  %s\n' "$sum" "$part/package.deb" | sha256sum --check --status; then
-      return
-    fi
-    say "no such file, or not that file: $mirror/$path"
-  done
-  say "$path can't be had from any mirror"
-  exit 1
-}
-
 while read -r sum arch path; do
   mkdir -p "$part/$arch"
-  download "$sum" "$path"
+  download_deb "$sum" "$path" "$part/package.deb" "${mirrors[@]}"
   dpkg-deb --extract "$part/package.deb" "$part/$arch"
 done < <(packages)
 rm "$part/package.deb"

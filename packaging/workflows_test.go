@@ -71,6 +71,22 @@ func TestWorkflowsStartWithReadAccessAlone(t *testing.T) {
 	}
 }
 
+var (
+	checkout            = regexp.MustCompile(`uses:\s*actions/checkout@`)
+	checkoutWithoutKeys = regexp.MustCompile(`uses: actions/checkout@.*\n +with:\n +persist-credentials: false\n`)
+)
+
+// A checkout leaves the job's token in .git/config, where the code that the job
+// then runs can read it, unless it is told not to.
+func TestWorkflowsKeepNoCredentialsInTheCheckout(t *testing.T) {
+	for name, workflow := range readWorkflows(t) {
+		all, without := checkout.FindAllString(workflow, -1), checkoutWithoutKeys.FindAllString(workflow, -1)
+		if len(all) == 0 || len(all) != len(without) {
+			t.Errorf("%s: %d of %d checkouts start with persist-credentials: false", name, len(without), len(all))
+		}
+	}
+}
+
 // A ${{ }} inside a script is pasted into it before the shell reads it.
 func TestWorkflowScriptsHaveNoExpressions(t *testing.T) {
 	for name, workflow := range readWorkflows(t) {

@@ -46,6 +46,7 @@ var arrows = map[string][]string{
 	"testenv/secretwatch":        {"testenv", "testenv/leak"},
 	"docs":                       {},
 	"packaging":                  {},
+	"packaging/image":            {},
 }
 
 // bindings may be imported by one package alone.

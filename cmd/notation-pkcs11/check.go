@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/fips140"
 	"errors"
 	"fmt"
 	"os"
@@ -45,7 +46,12 @@ type checkResult struct {
 	// KeyAdd are the arguments of notation that give the key a name, if it can
 	// be used.
 	KeyAdd []string `json:"keyAdd,omitempty"`
+	// FIPS140 is the version of the Go Cryptographic Module that runs in FIPS
+	// 140-3 mode, or "off". It says nothing of the token.
+	FIPS140 string `json:"fips140"`
 }
+
+const fips140Off = "off"
 
 func (i *invocation) check(ctx context.Context, args []string) error {
 	s, err := i.settings(args[0])
@@ -56,7 +62,10 @@ func (i *invocation) check(ctx context.Context, args []string) error {
 	defer cancel()
 	p := &probe{settings: s}
 	defer p.close()
-	result := checkResult{URI: s.URI.String(), Report: plugin.Check(ctx, p, s, time.Now())}
+	result := checkResult{URI: s.URI.String(), Report: plugin.Check(ctx, p, s, time.Now()), FIPS140: fips140Off}
+	if fips140.Enabled() {
+		result.FIPS140 = fips140.Version()
+	}
 	if result.Usable {
 		if result.KeyAdd, err = plugin.KeyAddArguments(s.URI, i.config(), os.Getenv); err != nil {
 			return fail(err, s)
@@ -183,8 +192,16 @@ func (s screen) check(result checkResult) error {
 			}
 		}
 	}
-	if err := s.table(rows); err != nil || !result.Usable {
+	if err := s.table(rows); err != nil {
 		return err
+	}
+	if result.FIPS140 != fips140Off {
+		if _, err := fmt.Fprintf(s, "\nThis program is in FIPS 140-3 mode, with the Go Cryptographic Module %s.\n", result.FIPS140); err != nil {
+			return err
+		}
+	}
+	if !result.Usable {
+		return nil
 	}
 	_, err := fmt.Fprintf(s, "\nNotation can sign with this key. Give it a name there:\n\n  %s\n",
 		shellQuote(append([]string{"notation"}, result.KeyAdd...)...))

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build !manual
+
 // Command notation-pkcs11 is a plugin for the notation CLI that signs with keys
 // in PKCS#11 tokens and HSMs. Notation starts it with one of the commands of the
 // plugin contract; people start it with --help.

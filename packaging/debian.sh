@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+
+# For the scripts beside it: Debian's packages by their checksums.
+
+# download_deb SHA256 PATH OUTPUT MIRROR… takes the file from the first mirror that
+# has it with that checksum.
+download_deb() {
+  local sum=$1 path=$2 output=$3 mirror
+  shift 3
+  for mirror in "$@"; do
+    if curl --fail --silent --show-error --location --retry 3 --max-time 120 --output "$output" "$mirror/$path" &&
+      printf '%s  %s\n' "$sum" "$output" | sha256sum --check --status; then
+      return
+    fi
+    echo "no such file, or not that file: $mirror/$path" >&2
+  done
+  echo "$path can't be had from any mirror" >&2
+  return 1
+}
