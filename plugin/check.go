@@ -158,7 +158,7 @@ func (c *check) loadModule(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s (%s)", path, strings.Join(strings.Fields(info.Manufacturer+" "+info.Description+" "+info.Version), " ")), nil
+	return fmt.Sprintf("%s (%s)", path, strings.Join(strings.Fields(info.Manufacturer+" "+info.Description+" "+info.Version), " ")), moduleWarning(path)
 }
 
 func (c *check) findToken(ctx context.Context) (string, error) {
@@ -180,7 +180,7 @@ func (c *check) login(ctx context.Context) (string, error) {
 	if !c.report.Token.Has(pkcs11.FlagLoginRequired) {
 		return "the token wants none", nil
 	}
-	return "with " + c.settings.pinFrom, nil
+	return "with " + c.settings.pinFrom, c.settings.pinWarning()
 }
 
 // findKey leaves it to judgeKey to say that the key found can't be used.
@@ -240,7 +240,7 @@ func (c *check) findCertificates(ctx context.Context) (string, error) {
 	case identity != "":
 		return found, warning{"as for the certificate, " + identity, "Have it issued again with C, ST and O in its subject"}
 	}
-	return found, nil
+	return found, c.settings.chainWarning()
 }
 
 // checkPayload is what a check signs: nothing that a verifier could take for an

@@ -5,6 +5,7 @@ package plugin
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
 
+	"github.com/notation-pkcs11/notation-pkcs11/internal/trustedfile"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 )
 
@@ -46,7 +48,9 @@ type Settings struct {
 	// wanted only if the public half of the key can't be read without one.
 	PublicOnly bool
 
-	pinFrom string // where the PIN comes from, for errors
+	pinFrom   string // where the PIN comes from, for errors
+	pinFile   string // the file that it comes from, if it is one
+	chainFile string // that of cert_chain
 }
 
 const (
@@ -190,6 +194,32 @@ func absolute(key, value string) (string, error) {
 	return prefix + path, err
 }
 
+// FileWarnings returns a sentence for each file of the settings, and for the module
+// at a path, that the users of a group can change.
+func (s Settings) FileWarnings(module string) []string {
+	var sentences []string
+	for _, err := range []error{moduleWarning(module), s.pinWarning(), s.chainWarning()} {
+		var w warning
+		if errors.As(err, &w) {
+			sentences = append(sentences, w.problem+"; "+w.advice)
+		}
+	}
+	return sentences
+}
+
+func moduleWarning(path string) error  { return fileWarning("the PKCS#11 module", path) }
+func (s Settings) pinWarning() error   { return fileWarning("the PIN file", s.pinFile) }
+func (s Settings) chainWarning() error { return fileWarning("the file of cert_chain", s.chainFile) }
+
+// fileWarning warns of groups that can change a file, if there is one.
+func fileWarning(what, path string) error {
+	problem, keepOut := trustedfile.Warning(path)
+	if problem == "" {
+		return nil
+	}
+	return warning{what + " " + problem, "To keep them out, type: " + keepOut}
+}
+
 // lookUp returns the value that wins, empty if there is none, and where it is from.
 func (s setting) lookUp(uri pkcs11.URI, config map[string]string, getenv func(string) string) (value, origin string) {
 	if value, present := uri.Value(s.attribute); present {
@@ -219,6 +249,7 @@ func parsePINSource(d *draft, value string) (err error) {
 }
 
 func parseCertChain(d *draft, value string) (err error) {
+	d.chainFile = value
 	d.Certificates, err = ReadBundle(value)
 	return err
 }
@@ -273,7 +304,7 @@ func (d *draft) choosePIN(getenv func(string) string, prompt pkcs11.PINFunc) {
 	source := d.source
 	switch {
 	case !source.IsZero():
-		d.pinFrom = "the PIN source " + source.String()
+		d.pinFrom, d.pinFile = "the PIN source "+source.String(), source.File()
 		d.PIN = func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
 			return source.Read(getenv)
 		}

@@ -15,9 +15,10 @@ const module = "github.com/notation-pkcs11/notation-pkcs11/"
 // one way: from the commands down to the token, and from the work to its
 // rendering.
 var arrows = map[string][]string{
-	"pkcs11":                     {},
+	"internal/trustedfile":       {},
+	"pkcs11":                     {"internal/trustedfile"},
 	"pkcs11/host":                {"pkcs11"},
-	"plugin":                     {"pkcs11"},
+	"plugin":                     {"internal/trustedfile", "pkcs11"},
 	"action":                     {"action/report"},
 	"action/report":              {},
 	"cmd/internal/hosted":        {"pkcs11", "pkcs11/host", "plugin"},
