@@ -41,6 +41,9 @@ type Settings struct {
 	Timeout time.Duration
 	// Log is a file for debug logs. Empty: none.
 	Log string
+	// ModuleLog is a file for what the module prints, which may be the PIN. Empty:
+	// none.
+	ModuleLog string
 	// SecretEnv names environment variables that hold secrets, which the
 	// module's process must not see.
 	SecretEnv []string
@@ -78,6 +81,7 @@ var settings = []setting{
 	{"", "init_args", "", parseInitArgs},
 	{"", "user_type", "", parseUserType},
 	{"", "", "NOTATION_PKCS11_LOG", parseLog},
+	{"", "", "NOTATION_PKCS11_MODULE_LOG", parseModuleLog},
 }
 
 // draft is Settings while they are put together.
@@ -295,6 +299,11 @@ func parseUserType(d *draft, value string) error {
 
 func parseLog(d *draft, value string) error {
 	d.Log = value
+	return nil
+}
+
+func parseModuleLog(d *draft, value string) error {
+	d.ModuleLog = value
 	return nil
 }
 

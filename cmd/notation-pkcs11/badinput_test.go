@@ -513,6 +513,7 @@ func badInputs() []badInput {
 	add(badInput{name: "a PIN in the config", stdin: pin, code: invalid, says: "pin_source=file:/path"}, "describe-key")
 	for _, log := range []string{"DIR", "DIR/missing/log", "DIR/pipe", "/dev/null"} {
 		add(badInput{name: "log " + log, stdin: read(document(nil)), env: []string{"NOTATION_PKCS11_LOG=" + log}, code: invalid, says: "debug log"}, "describe-key")
+		add(badInput{name: "module log " + log, stdin: read(document(nil)), env: []string{"NOTATION_PKCS11_MODULE_LOG=" + log}, code: invalid, says: "module log"}, "describe-key")
 	}
 	wrong := badInput{name: "a wrong PIN", stdin: read(document(nil)), env: []string{"NOTATION_PKCS11_PIN=471147"}, code: denied, says: "CKR_PIN_INCORRECT", login: true}
 	add(wrong, "generate-signature")

@@ -21,7 +21,7 @@ type Config struct {
 	InitArgs string // as in pkcs11.Options
 	URI      pkcs11.URI
 	UserType uint           // as in pkcs11.KeyOptions
-	PIN      pkcs11.PINFunc // likewise; it is called in this process, and what it returns is wiped in the end
+	PIN      pkcs11.PINFunc // likewise; it is called in this process, once, and what it returns is wiped when it is sent
 	// Certificates and Sessions are as in pkcs11.KeyOptions.
 	Certificates []*x509.Certificate
 	Sessions     int
@@ -31,9 +31,12 @@ type Config struct {
 	// SecretEnv names environment variables that the module must not see,
 	// beside those that are always kept from it.
 	SecretEnv []string
-	// Log gets each PKCS#11 call and what the module prints, at the debug level.
-	// Nil: it is thrown away.
+	// Log gets each PKCS#11 call, at the debug level, and no secret. Nil: no call
+	// is recorded.
 	Log *slog.Logger
+	// ModuleLog gets what the module prints, at the debug level, which may be the
+	// PIN. Nil: it is thrown away.
+	ModuleLog *slog.Logger
 }
 
 // Key is a private key on a token whose module runs in a process of its own.
@@ -73,17 +76,12 @@ func Open(ctx context.Context, c Config) (*Key, error) {
 
 // start starts a module host.
 func (c Config) start() (*process, error) {
-	log := c.Log
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	pin := c.PIN
-	if pin == nil {
-		pin = func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+	if c.PIN == nil {
+		c.PIN = func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
 			return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "none is configured"}
 		}
 	}
-	return start(c.Module, pin, c.SecretEnv, log)
+	return start(c)
 }
 
 func (c Config) parameters() loadParameters {

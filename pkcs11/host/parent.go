@@ -35,18 +35,22 @@ type process struct {
 	done     chan struct{} // closed when it is reaped and all that it sent is handled
 	inFlight string        // the calls that it had not returned from, then
 
-	asking atomic.Int32   // a PIN
-	asked  sync.WaitGroup // until the answers are there
+	asking atomic.Bool    // for the PIN
+	asked  sync.WaitGroup // until the answer is there
 
 	mu      sync.Mutex
 	lastID  uint64
 	waiting map[uint64]chan reply
 	reaped  bool
+
+	// Of receiveAll, and after done is closed of everybody.
+	toldPIN bool    // the child has asked for the PIN
+	refused refusal // what the child sent that was not taken, which ended it
 }
 
 // start starts a module host.
-func start(module string, pin pkcs11.PINFunc, secretEnv []string, log *slog.Logger) (_ *process, err error) {
-	p := &process{module: module, pin: pin, log: log, done: make(chan struct{}), waiting: map[uint64]chan reply{}}
+func start(c Config) (_ *process, err error) {
+	p := &process{module: c.Module, pin: c.PIN, log: c.Log, done: make(chan struct{}), waiting: map[uint64]chan reply{}}
 	p.gone, p.setGone = context.WithCancel(context.Background())
 	var pipes [3]struct{ read, write *os.File }
 	for i := range pipes {
@@ -82,12 +86,12 @@ func start(module string, pin pkcs11.PINFunc, secretEnv []string, log *slog.Logg
 		return nil, err
 	}
 	p.command.Stdout, p.command.Stderr = output.write, output.write
-	p.command.Env = environment(os.Environ(), secretEnv)
+	p.command.Env = environment(os.Environ(), c.SecretEnv)
 	p.in, p.out, p.replies = replies.read, requests.write, replies.read
 	if err = p.command.Start(); err != nil {
 		return nil, err
 	}
-	p.output = captureOutput(output.read, log)
+	p.output = captureOutput(output.read, c.ModuleLog)
 	go p.reap()
 	go p.receiveAll()
 	return p, nil
@@ -116,7 +120,9 @@ func (p *process) kill() {
 	}
 }
 
-// receiveAll handles what the child sends until it is gone.
+// receiveAll handles what the child sends until it is gone. The module shares the
+// child's memory, and can send what it likes: what is not part of the protocol ends
+// the child.
 func (p *process) receiveAll() {
 	for {
 		t, body, err := p.receive()
@@ -124,7 +130,8 @@ func (p *process) receiveAll() {
 			err = p.handle(t, body)
 		}
 		if err != nil {
-			break // the child's end, or nonsense from it, which ends it
+			errors.As(err, &p.refused)
+			break
 		}
 	}
 	p.kill()
@@ -141,9 +148,12 @@ func (p *process) receiveAll() {
 func (p *process) handle(t frameType, body []byte) error {
 	switch t {
 	case frameCall:
+		if p.log == nil {
+			return refusal("it reported a call without being asked to")
+		}
 		var c finishedCall
 		if err := json.Unmarshal(body, &c); err != nil {
-			return err
+			return malformed(err)
 		}
 		attributes := []any{"function", c.Call, "rv", pkcs11.RVName(c.RV), "duration", time.Duration(c.Nanoseconds)}
 		if c.Wrong != "" {
@@ -151,16 +161,21 @@ func (p *process) handle(t frameType, body []byte) error {
 		}
 		p.log.Debug("call", attributes...)
 	case frameAsk:
+		// There is one token and one login in a child's life.
+		if p.toldPIN {
+			return refusal("it asked for the PIN a second time")
+		}
+		p.toldPIN = true
 		var token pkcs11.TokenInfo
 		if err := json.Unmarshal(body, &token); err != nil {
-			return err
+			return malformed(err)
 		}
-		p.asking.Add(1)
+		p.asking.Store(true)
 		p.asked.Go(func() { p.answerPIN(token) }) // it may wait for a person
 	case frameReply:
 		var r reply
 		if err := json.Unmarshal(body, &r); err != nil {
-			return err
+			return malformed(err)
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -169,24 +184,28 @@ func (p *process) handle(t frameType, body []byte) error {
 			c <- r
 		}
 	default:
-		return fmt.Errorf("the module host sent a frame of the unknown type %q", t)
+		return refusal(fmt.Sprintf("it sent a frame of the unknown type %q", t))
 	}
 	return nil
 }
 
+func malformed(err error) error {
+	return refusal(fmt.Sprintf("it sent a frame that can't be read: %v", err))
+}
+
+// answerPIN sends the PIN and forgets it.
 func (p *process) answerPIN(token pkcs11.TokenInfo) {
 	pin, err := p.pin(p.gone, token)
+	defer pin.Wipe()
 	if p.gone.Err() != nil {
-		pin.Wipe()
 		return // there is nobody to answer
 	}
-	p.asking.Add(-1)
+	p.asking.Store(false)
 	// If sending fails the child is gone, which others notice.
 	if err != nil {
 		p.send(frameNoPIN, asError(err))
 		return
 	}
-	p.output.hide(pin)
 	p.sendPIN(pin.Reveal())
 }
 
@@ -253,7 +272,7 @@ func (p *process) where() string {
 }
 
 func (p *process) late(ctx context.Context) error {
-	asking := p.asking.Load() > 0
+	asking := p.asking.Load()
 	p.terminate()
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return fmt.Errorf("interrupted while the PKCS#11 module %q was %s: %w", p.module, p.where(), ctx.Err())
@@ -265,6 +284,10 @@ func (p *process) late(ctx context.Context) error {
 }
 
 func (p *process) died() error {
+	if p.refused != "" {
+		return &pkcs11.Error{Kind: pkcs11.KindCrash, Message: fmt.Sprintf("the process of the PKCS#11 module %q was ended %s: %s",
+			p.module, p.where(), p.refused)}
+	}
 	return &pkcs11.Error{Kind: pkcs11.KindCrash, Message: fmt.Sprintf("the PKCS#11 module %q ended its process %s (%s)",
 		p.module, p.where(), p.output.causeOfDeath(p.command.ProcessState))}
 }

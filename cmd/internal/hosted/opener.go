@@ -4,10 +4,6 @@ package hosted
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
-	"os"
-	"syscall"
 
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11/host"
@@ -34,7 +30,7 @@ func (o Opener) Open(ctx context.Context, s plugin.Settings) (plugin.Key, error)
 	return key, nil
 }
 
-// Config finds the module and opens the log that the settings name.
+// Config finds the module and opens the logs that the settings name.
 func Config(s plugin.Settings) (host.Config, error) {
 	module := s.Module
 	if module == "" {
@@ -48,6 +44,15 @@ func Config(s plugin.Settings) (host.Config, error) {
 	if err != nil {
 		return host.Config{}, err
 	}
+	moduleLog, err := openModuleLog(s.ModuleLog)
+	if err != nil {
+		return host.Config{}, err
+	}
+	if log != nil {
+		for _, warning := range s.FileWarnings(module) {
+			log.Warn(warning)
+		}
+	}
 	return host.Config{
 		Module:       module,
 		InitArgs:     s.InitArgs,
@@ -58,25 +63,6 @@ func Config(s plugin.Settings) (host.Config, error) {
 		PublicOnly:   s.PublicOnly,
 		SecretEnv:    s.SecretEnv,
 		Log:          log,
+		ModuleLog:    moduleLog,
 	}, nil
-}
-
-// openLog opens the debug log, which ends with the process. A pipe could block
-// for ever, and a stream of the protocol would be spoilt.
-func openLog(path string) (*slog.Logger, error) {
-	if path == "" {
-		return nil, nil
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK, 0o600)
-	if err == nil {
-		var info os.FileInfo
-		if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() {
-			err = fmt.Errorf("%s is not a regular file", path)
-		}
-	}
-	if err != nil {
-		return nil, &pkcs11.Error{Kind: pkcs11.KindConfig, Message: fmt.Sprintf("the debug log can't be opened: %v", err)}
-	}
-	log := slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	return log.With("process", os.Getpid()), nil
 }
