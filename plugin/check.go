@@ -158,7 +158,7 @@ func (c *check) loadModule(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s (%s)", path, strings.Join(strings.Fields(info.Manufacturer+" "+info.Description+" "+info.Version), " ")), moduleWarning(path)
+	return fmt.Sprintf("%s (%s)", path, strings.Join(strings.Fields(info.Manufacturer+" "+info.Description+" "+info.Version), " ")), cmp.Or(c.settings.sandboxWarning(), moduleWarning(path))
 }
 
 func (c *check) findToken(ctx context.Context) (string, error) {

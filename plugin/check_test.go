@@ -123,7 +123,7 @@ func TestCheckWarnsOfFilesThatAGroupCanChange(t *testing.T) {
 	if !report.Usable || outcomes(report) != want {
 		t.Errorf("usable %v: %+v", report.Usable, report.Steps)
 	}
-	logged := strings.Join(s.FileWarnings(module), "\n")
+	logged := strings.Join(s.Warnings(module), "\n")
 	for step, path := range map[int]string{0: module, 2: pin, 6: chain} {
 		if s := report.Steps[step]; !strings.Contains(s.Problem, "can be changed by the users of group") || s.Advice != "To keep them out, type: chmod g-w '"+path+"'" || !strings.Contains(logged, s.Advice) {
 			t.Errorf("%+v, logged %q", s, logged)

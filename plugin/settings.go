@@ -16,6 +16,7 @@ import (
 
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
 
+	"github.com/notation-pkcs11/notation-pkcs11/internal/sandbox"
 	"github.com/notation-pkcs11/notation-pkcs11/internal/trustedfile"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 )
@@ -39,6 +40,11 @@ type Settings struct {
 	// Timeout limits the whole command. The context of Opener.Open has it
 	// as its deadline already.
 	Timeout time.Duration
+	// Sandbox is what the module may do to the machine. Nil: all that the user may.
+	Sandbox *sandbox.Sandbox
+	// MayGainPrivileges lets programs that the module starts have more rights than
+	// the user, as setuid programs do.
+	MayGainPrivileges bool
 	// Log is a file for debug logs. Empty: none.
 	Log string
 	// ModuleLog is a file for what the module prints, which may be the PIN. Empty:
@@ -80,6 +86,8 @@ var settings = []setting{
 	{"", "timeout", "NOTATION_PKCS11_TIMEOUT", parseTimeout},
 	{"", "init_args", "", parseInitArgs},
 	{"", "user_type", "", parseUserType},
+	{"", "sandbox", "", parseSandbox},
+	{"", "no_new_privs", "", parseNoNewPrivs},
 	{"", "", "NOTATION_PKCS11_LOG", parseLog},
 	{"", "", "NOTATION_PKCS11_MODULE_LOG", parseModuleLog},
 }
@@ -198,17 +206,30 @@ func absolute(key, value string) (string, error) {
 	return prefix + path, err
 }
 
-// FileWarnings returns a sentence for each file of the settings, and for the module
-// at a path, that the users of a group can change.
-func (s Settings) FileWarnings(module string) []string {
+// Warnings returns a sentence for each file of the settings, and for the module at a
+// path, that the users of a group can change, and one for what the kernel lacks for
+// the sandbox.
+func (s Settings) Warnings(module string) []string {
 	var sentences []string
-	for _, err := range []error{moduleWarning(module), s.pinWarning(), s.chainWarning()} {
+	for _, err := range []error{s.sandboxWarning(), moduleWarning(module), s.pinWarning(), s.chainWarning()} {
 		var w warning
 		if errors.As(err, &w) {
 			sentences = append(sentences, w.problem+"; "+w.advice)
 		}
 	}
 	return sentences
+}
+
+// sandboxWarning says what the kernel doesn't restrict of what a sandbox should.
+func (s Settings) sandboxWarning() error {
+	if s.Sandbox == nil {
+		return nil
+	}
+	missing, err := sandbox.Missing()
+	if err != nil || missing == "" { // an error comes when the module is loaded
+		return nil
+	}
+	return warning{"in the sandbox " + missing, "Use a newer kernel if that matters"}
 }
 
 func moduleWarning(path string) error  { return fileWarning("the PKCS#11 module", path) }
@@ -294,6 +315,22 @@ func parseUserType(d *draft, value string) error {
 		return fmt.Errorf("user type %d can't use keys; leave user_type out, or give the vendor's number", number)
 	}
 	d.UserType = uint(number)
+	return nil
+}
+
+func parseSandbox(d *draft, value string) (err error) {
+	d.Sandbox, err = sandbox.Parse(value)
+	return err
+}
+
+func parseNoNewPrivs(d *draft, value string) error {
+	switch value {
+	case "true":
+	case "false":
+		d.MayGainPrivileges = true
+	default:
+		return fmt.Errorf("%s is neither true nor false", quote(value))
+	}
 	return nil
 }
 

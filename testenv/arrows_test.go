@@ -15,14 +15,15 @@ const module = "github.com/notation-pkcs11/notation-pkcs11/"
 // one way: from the commands down to the token, and from the work to its
 // rendering.
 var arrows = map[string][]string{
+	"internal/sandbox":           {},
 	"internal/trustedfile":       {},
 	"pkcs11":                     {"internal/trustedfile"},
-	"pkcs11/host":                {"pkcs11"},
-	"plugin":                     {"internal/trustedfile", "pkcs11"},
+	"pkcs11/host":                {"internal/sandbox", "pkcs11"},
+	"plugin":                     {"internal/sandbox", "internal/trustedfile", "pkcs11"},
 	"action":                     {"action/report"},
 	"action/report":              {},
 	"cmd/internal/hosted":        {"pkcs11", "pkcs11/host", "plugin"},
-	"cmd/notation-pkcs11":        {"cmd/internal/hosted", "pkcs11", "pkcs11/host", "plugin"},
+	"cmd/notation-pkcs11":        {"cmd/internal/hosted", "internal/sandbox", "pkcs11", "pkcs11/host", "plugin"},
 	"cmd/notation-pkcs11-action": {"action", "cmd/internal/hosted", "pkcs11", "pkcs11/host", "plugin"},
 	"testenv":                    {},
 	"testenv/faults":             {},

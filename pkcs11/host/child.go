@@ -18,11 +18,13 @@ import (
 
 // Main is the module host. In the child process that Open starts it serves
 // until the parent closes its pipe, and exits; elsewhere it returns at once. In
-// both it first closes the process to others: no core dumps, no access for other
-// processes, no files that were left open for its children. Call it first in
-// main, before flags are read.
+// both it first closes the process to others: no core dumps, no secrets in the
+// environment that other processes may see, no files that were left open for its
+// children. (On Linux no other process can look into it since before Go started.)
+// Call it first in main, before flags are read.
 func Main() {
 	guard()
+	eraseSecrets()
 	if !isChild() {
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/notation-pkcs11/notation-pkcs11/internal/sandbox"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 )
 
@@ -31,6 +32,17 @@ type Config struct {
 	// SecretEnv names environment variables that the module must not see,
 	// beside those that are always kept from it.
 	SecretEnv []string
+	// Sandbox is what the module may do. Nil: all that the user may. Linux alone has
+	// one.
+	Sandbox *sandbox.Sandbox
+	// MayGainPrivileges lets programs that the module starts have more rights than
+	// the user, as setuid programs do. Else on Linux they don't (no_new_privs); in a
+	// Sandbox it starts none.
+	MayGainPrivileges bool
+	// Trace is a path at which strace(1) writes what the module opens, for
+	// sandbox.Learn. Empty: none. The process is open to others then, as strace
+	// needs it to be.
+	Trace string
 	// Log gets each PKCS#11 call, at the debug level, and no secret. Nil: no call
 	// is recorded.
 	Log *slog.Logger

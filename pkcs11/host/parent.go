@@ -52,6 +52,11 @@ type process struct {
 func start(c Config) (_ *process, err error) {
 	p := &process{module: c.Module, pin: c.PIN, log: c.Log, done: make(chan struct{}), waiting: map[uint64]chan reply{}}
 	p.gone, p.setGone = context.WithCancel(context.Background())
+	walls, ruleset, err := c.walls()
+	if err != nil {
+		return nil, err
+	}
+	defer ruleset.Close() // which may be none
 	var pipes [3]struct{ read, write *os.File }
 	for i := range pipes {
 		if err == nil {
@@ -67,7 +72,9 @@ func start(c Config) (_ *process, err error) {
 			for _, f := range []*os.File{requests.write, replies.read, output.read} {
 				f.Close()
 			}
-			err = fmt.Errorf("the process for the PKCS#11 module can't be started: %w", err)
+			if !pkcs11.IsKind(err, pkcs11.KindConfig) {
+				err = fmt.Errorf("the process for the PKCS#11 module can't be started: %w", err)
+			}
 		}
 	}()
 	if err != nil {
@@ -82,8 +89,13 @@ func start(c Config) (_ *process, err error) {
 			p.removeCalls()
 		}
 	}()
-	if p.command, err = inherit(requests.read, replies.write, p.calls.file); err != nil {
+	if p.command, err = inherit(walls, requests.read, replies.write, p.calls.file, ruleset); err != nil {
 		return nil, err
+	}
+	if c.Trace != "" {
+		if err = underTrace(p.command, c.Trace); err != nil {
+			return nil, err
+		}
 	}
 	p.command.Stdout, p.command.Stderr = output.write, output.write
 	p.command.Env = environment(os.Environ(), c.SecretEnv)
@@ -287,6 +299,9 @@ func (p *process) died() error {
 	if p.refused != "" {
 		return &pkcs11.Error{Kind: pkcs11.KindCrash, Message: fmt.Sprintf("the process of the PKCS#11 module %q was ended %s: %s",
 			p.module, p.where(), p.refused)}
+	}
+	if p.command.ProcessState.ExitCode() == exitNoWalls && p.inFlight == "" {
+		return wallError("the PKCS#11 module %q was not loaded, since the walls around its process can't be set; NOTATION_PKCS11_MODULE_LOG=/path/to/new/file records why", p.module)
 	}
 	return &pkcs11.Error{Kind: pkcs11.KindCrash, Message: fmt.Sprintf("the PKCS#11 module %q ended its process %s (%s)",
 		p.module, p.where(), p.output.causeOfDeath(p.command.ProcessState))}

@@ -30,8 +30,11 @@ func (o Opener) Open(ctx context.Context, s plugin.Settings) (plugin.Key, error)
 	return key, nil
 }
 
-// Config finds the module and opens the logs that the settings name.
+// Config finds the module and opens the logs that the settings name. From then on
+// the variables that the settings name as secrets are not in the environment that
+// other processes may see.
 func Config(s plugin.Settings) (host.Config, error) {
+	host.EraseEnv(s.SecretEnv...)
 	module := s.Module
 	if module == "" {
 		name, _ := s.URI.Value(pkcs11.AttrModuleName)
@@ -49,20 +52,22 @@ func Config(s plugin.Settings) (host.Config, error) {
 		return host.Config{}, err
 	}
 	if log != nil {
-		for _, warning := range s.FileWarnings(module) {
+		for _, warning := range s.Warnings(module) {
 			log.Warn(warning)
 		}
 	}
 	return host.Config{
-		Module:       module,
-		InitArgs:     s.InitArgs,
-		URI:          s.URI,
-		UserType:     s.UserType,
-		PIN:          s.PIN,
-		Certificates: s.Certificates,
-		PublicOnly:   s.PublicOnly,
-		SecretEnv:    s.SecretEnv,
-		Log:          log,
-		ModuleLog:    moduleLog,
+		Module:            module,
+		InitArgs:          s.InitArgs,
+		URI:               s.URI,
+		UserType:          s.UserType,
+		PIN:               s.PIN,
+		Certificates:      s.Certificates,
+		PublicOnly:        s.PublicOnly,
+		SecretEnv:         s.SecretEnv,
+		Sandbox:           s.Sandbox,
+		MayGainPrivileges: s.MayGainPrivileges,
+		Log:               log,
+		ModuleLog:         moduleLog,
 	}, nil
 }
