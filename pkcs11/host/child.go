@@ -45,6 +45,7 @@ type child struct {
 	pins     chan pinAnswer
 	uri      pkcs11.URI
 	options  pkcs11.KeyOptions
+	trace    pkcs11.Trace
 	module   *pkcs11.Module
 	token    *pkcs11.Token
 	session  *pkcs11.Session
@@ -165,11 +166,11 @@ func (c *child) prepare(p loadParameters) error {
 	}
 	c.uri = p.URI
 	c.options = pkcs11.KeyOptions{UserType: p.UserType, PIN: c.askPIN, Sessions: p.Sessions, Certificates: certificates}
-	trace := c.record
+	c.trace = c.record
 	if p.Log {
-		trace = c.report
+		c.trace = c.report
 	}
-	c.module, err = pkcs11.Load(p.Module, pkcs11.Options{InitArgs: p.InitArgs, Trace: trace})
+	c.module, err = pkcs11.Load(p.Module, pkcs11.Options{InitArgs: p.InitArgs, Trace: c.trace})
 	return err
 }
 
@@ -244,6 +245,9 @@ func (c *child) askPIN(_ context.Context, token pkcs11.TokenInfo) (pkcs11.PIN, e
 		return pkcs11.PIN{}, err
 	}
 	answer := <-c.pins
+	if err := answer.pin.Lock(); err != nil {
+		c.trace("mlock")(0, err) // into the log, and nothing else
+	}
 	return answer.pin, answer.err
 }
 

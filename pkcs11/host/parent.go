@@ -218,6 +218,9 @@ func (p *process) answerPIN(token pkcs11.TokenInfo) {
 		p.send(frameNoPIN, asError(err))
 		return
 	}
+	if err := pin.Lock(); err != nil && p.log != nil {
+		p.log.Debug("the PIN's memory is not locked against swapping", "error", err)
+	}
 	p.sendPIN(pin.Reveal())
 }
 

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"net"
 	"os"
@@ -56,6 +57,13 @@ func beParent(args []string) {
 		}
 	}
 	c.MayGainPrivileges = args[1] == "gain"
+	if args[1] == "unlocked" {
+		c.Log = slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{}); err != nil {
+			fmt.Println("error:", err)
+			return
+		}
+	}
 	c.SecretEnv = []string{"HOST_TEST_PIN"}
 	host.EraseEnv(c.SecretEnv...)
 	k, err := host.Open(context.Background(), c)
@@ -611,6 +619,41 @@ func TestNoWallsNoModule(t *testing.T) {
 	c.Sandbox, c.MayGainPrivileges = &sandbox.Sandbox{}, true
 	if _, err := host.Open(t.Context(), c); !pkcs11.IsKind(err, pkcs11.KindConfig) || !strings.Contains(err.Error(), "no_new_privs") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// The PIN is not written to swap. Where a limit forbids to lock its memory, that is
+// a line in the log, of the parent and of the host, and nothing fails.
+func TestPINIsLockedInMemory(t *testing.T) {
+	const nobody = 65534
+	f := newFixture(t)
+	p := startParent(t, os.Getuid(), f.Path, "hold")
+	p.awaits(t, "open")
+	for _, pid := range []int{p.Process.Pid, p.host(t)} {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil || !strings.Contains(string(status), "VmLck:\t") || strings.Contains(string(status), "VmLck:\t       0 kB") {
+			t.Errorf("process %d has no locked memory: %v\n%s", pid, err, status)
+		}
+	}
+	uid := os.Getuid()
+	if uid == 0 { // whom no limit binds
+		uid = nobody
+		giveTo(t, nobody, filepath.Dir(os.Getenv("SOFTHSM2_CONF")))
+		giveTo(t, nobody, filepath.Join(filepath.Dir(f.Path), "../.."))
+	}
+	limited := startParent(t, uid, f.Path, "unlocked")
+	var said strings.Builder
+	for !strings.HasSuffix(said.String(), "\nopen\n") {
+		line, err := limited.said.ReadString('\n')
+		if err != nil {
+			t.Fatalf("%v after %s", err, &said)
+		}
+		said.WriteString(line)
+	}
+	for _, want := range []string{"memory is not locked against swapping", "function=mlock rv=CKR_OK"} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("the log lacks %q:\n%s", want, &said)
+		}
 	}
 }
 
