@@ -304,7 +304,7 @@ func (p *process) died() error {
 			p.module, p.where(), p.refused)}
 	}
 	if p.command.ProcessState.ExitCode() == exitNoWalls && p.inFlight == "" {
-		return wallError("the PKCS#11 module %q was not loaded, since the walls around its process can't be set; NOTATION_PKCS11_MODULE_LOG=/path/to/new/file records why", p.module)
+		return wallError("the PKCS#11 module %q was not loaded, since the walls around its process (no_new_privs, sandbox) can't be set", p.module)
 	}
 	return &pkcs11.Error{Kind: pkcs11.KindCrash, Message: fmt.Sprintf("the PKCS#11 module %q ended its process %s (%s)",
 		p.module, p.where(), p.output.causeOfDeath(p.command.ProcessState))}
