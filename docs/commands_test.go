@@ -186,16 +186,8 @@ func TestNoPINIsOnACommandLine(t *testing.T) {
 		}
 	}
 	checked := 0
-	pages, err := filepath.Glob("*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tokens, err := filepath.Glob("tokens/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range append(append(pages, tokens...), "../README.md") {
-		for _, block := range blocks(page(t, path)) {
+	for path, text := range pages(t) {
+		for _, block := range blocks(text) {
 			checked++
 			for _, found := range pinOption.FindAllString(block.text, -1) {
 				if strings.Contains(found, "pin env:") { // the name of a variable
