@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build linux
+
 package docs_test
 
 import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -142,12 +145,28 @@ func shell(t *testing.T, env []string, script string) string {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", script)
 	cmd.Dir, cmd.Env = t.TempDir(), env
+	person, end, err := testenv.NewTerminal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer person.Close()
+	defer end.Close()
+	// What a person types: both PINs of a new token twice.
+	if _, err := io.WriteString(person, "87654321\n87654321\n123456\n123456\n"); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdin = end
+	// And the user's once more, for its file. SoftHSM's tool reads ahead on a terminal.
+	typed := filepath.Join(t.TempDir(), "typed")
+	if err := os.WriteFile(typed, []byte("123456\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Args[2] = strings.ReplaceAll(cmd.Args[2], "read -rs pin", "read -rs pin <"+typed)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = time.Second // for what it leaves running
 	var output bytes.Buffer
 	cmd.Stdout = &output
-	err := cmd.Start()
-	if err != nil {
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	group := cmd.Process.Pid
@@ -157,4 +176,33 @@ func shell(t *testing.T, env []string, script string) string {
 		t.Fatal(err)
 	}
 	return output.String()
+}
+
+// pinOption finds an option with which a tool takes a PIN on its command line, where
+// each user of the machine, and the shell's history, has it. What is asked for, and
+// what names a file or a variable, is none.
+var pinOption = regexp.MustCompile(`--?(?:so-?|new-?|user-?)?pin[= ]+(?:[^-\s]\S*)|\b(?:printf|echo)\b[^|\n]*\d{4,}[^|\n]*>.*pin\b`)
+
+// PINs are in files, or typed where a tool asks for them.
+func TestNoPINIsOnACommandLine(t *testing.T) {
+	for _, leaks := range []string{"--so-pin 87654321", "--pin=1234", "--pin 1234", "printf 123456 > ~/release.pin", "echo 12345678 >pin"} {
+		if !pinOption.MatchString(leaks) {
+			t.Errorf("%s is not found", leaks)
+		}
+	}
+	checked := 0
+	for path, text := range pages(t) {
+		for _, block := range blocks(text) {
+			checked++
+			for _, found := range pinOption.FindAllString(block.text, -1) {
+				if strings.Contains(found, "pin env:") { // the name of a variable
+					continue
+				}
+				t.Errorf("%s, line %d: a PIN on a command line: %s", path, block.line, found)
+			}
+		}
+	}
+	if checked < 50 {
+		t.Errorf("only %d blocks were looked at", checked)
+	}
 }

@@ -20,7 +20,7 @@ var quoted = regexp.MustCompile("`([^`]+)`")
 
 // A symptom is found by its words, so they must be the ones that a program says.
 func TestSymptomsAreWordedAsProgramsWordThem(t *testing.T) {
-	sources := sourcesOf(t, "../pkcs11", "../plugin", "../action", "../cmd", "../internal/guardedfile",
+	sources := sourcesOf(t, "../internal", "../pkcs11", "../plugin", "../action", "../cmd",
 		moduleDir(t, "github.com/notaryproject/notation-go"),
 		moduleDir(t, "github.com/notaryproject/notation-core-go"),
 		moduleDir(t, "github.com/miekg/pkcs11"))

@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"runtime"
+	"io/fs"
 	"strings"
-	"syscall"
+
+	"github.com/notation-pkcs11/notation-pkcs11/internal/trustedfile"
 )
 
 // maxPIN bounds a PIN in bytes. API keys of cloud HSMs have a few hundred.
@@ -120,6 +120,14 @@ func (s PINSource) EnvName() string {
 	return ""
 }
 
+// File returns the path of the file that holds the PIN, and "" for other sources.
+func (s PINSource) File() string {
+	if s.scheme == "file" {
+		return s.name
+	}
+	return ""
+}
+
 // String returns the source as ParsePINSource reads it, such as "env:NAME".
 func (s PINSource) String() string {
 	if s.scheme == "file" && strings.HasPrefix(s.name, "//") { // else it would read as the name of a host
@@ -130,8 +138,8 @@ func (s PINSource) String() string {
 
 // Read reads the PIN. One line end at a file's end is cut off; all else is
 // PIN. An empty PIN is an error, since trying it would cost one of the token's
-// tries; so is a file that every user of the machine can read. Errors are of
-// KindPINSource.
+// tries; so is a file that other users of the machine can read or change, by the
+// rule of package trustedfile. Errors are of KindPINSource.
 func (s PINSource) Read(getenv func(string) string) (PIN, error) {
 	if s.scheme == "env" {
 		value := getenv(s.name)
@@ -142,7 +150,7 @@ func (s PINSource) Read(getenv func(string) string) (PIN, error) {
 	}
 	secret, err := readSecretFile(s.name)
 	if err != nil {
-		var path *os.PathError // whose text repeats the name
+		var path *fs.PathError // whose text repeats the name
 		if errors.As(err, &path) {
 			err = path.Err
 		}
@@ -153,30 +161,13 @@ func (s PINSource) Read(getenv func(string) string) (PIN, error) {
 
 // readSecretFile reads a file as a PIN.
 func readSecretFile(name string) ([]byte, error) {
-	// What is looked at must be what is read; and opening a pipe could block for
-	// ever.
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	secret, err := trustedfile.Read(name, trustedfile.Secret, maxPIN)
+	var refused *trustedfile.Error
+	if errors.As(err, &refused) {
+		return nil, fmt.Errorf("it %w", err)
+	}
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("it is not a regular file")
-	}
-	const readableByOthers = 0o004
-	if runtime.GOOS != "windows" && info.Mode().Perm()&readableByOthers != 0 {
-		return nil, errors.New("every user can read it; type: chmod 600 " + shellQuoted(name))
-	}
-	secret, err := io.ReadAll(io.LimitReader(f, maxPIN+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(secret) > maxPIN {
-		return nil, fmt.Errorf("it is longer than %d bytes", maxPIN)
 	}
 	if line, ok := bytes.CutSuffix(secret, []byte("\n")); ok {
 		secret = bytes.TrimSuffix(line, []byte("\r"))
@@ -185,9 +176,4 @@ func readSecretFile(name string) ([]byte, error) {
 		return nil, errors.New("it is empty")
 	}
 	return secret, nil
-}
-
-// shellQuoted returns a file's name as one word of a command that is to be typed.
-func shellQuoted(name string) string {
-	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
 }

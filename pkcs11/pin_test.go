@@ -41,6 +41,9 @@ func TestPINShowsNowhere(t *testing.T) {
 
 func TestPINSources(t *testing.T) {
 	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // else it keeps others out
+		t.Fatal(err)
+	}
 	file := func(content string, mode os.FileMode) string {
 		path := filepath.Join(dir, fmt.Sprintf("pin%d", len(content)+int(mode)))
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
@@ -68,6 +71,7 @@ func TestPINSources(t *testing.T) {
 		"a missing file":        {"file:" + dir + "/missing", "", "no such file"},
 		"a directory":           {"file:" + dir, "", "not a regular file"},
 		"readable by everybody": {"file:" + file("123456789012", 0o604), "", "chmod 600"},
+		"changed by everybody":  {"file:" + file("1234567890123", 0o622), "", "it can be changed by every user of this machine; type: chmod o-w '"},
 		"a huge file":           {"file:" + file(strings.Repeat("1", maxPIN+2), 0o600), "", "longer than"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,9 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,6 +19,7 @@ import (
 
 	"github.com/smallstep/pkcs7"
 
+	"github.com/notation-pkcs11/notation-pkcs11/internal/trustedfile"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 )
 
@@ -55,22 +54,12 @@ func ReadBundle(path string) ([]*x509.Certificate, error) {
 	return certs, nil
 }
 
+// readBounded reads a file that not every user can change.
 func readBounded(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() { // a pipe could block for ever
-		return nil, errors.New("it is not a regular file")
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxBundle+1))
-	if err == nil && len(data) > maxBundle {
-		err = fmt.Errorf("it is longer than %d bytes; it should hold the certificates of this key alone", maxBundle)
+	data, err := trustedfile.Read(path, trustedfile.Public, maxBundle)
+	var refused *trustedfile.Error
+	if errors.As(err, &refused) {
+		return nil, fmt.Errorf("it %w", err)
 	}
 	return data, err
 }

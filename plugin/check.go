@@ -168,7 +168,7 @@ func (c *check) loadModule(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s (%s)", path, strings.Join(strings.Fields(info.Manufacturer+" "+info.Description+" "+info.Version), " ")), nil
+	return fmt.Sprintf("%s (%s)", path, strings.Join(strings.Fields(info.Manufacturer+" "+info.Description+" "+info.Version), " ")), cmp.Or(c.settings.sandboxWarning(), moduleWarning(path))
 }
 
 func (c *check) findToken(ctx context.Context) (string, error) {
@@ -190,7 +190,7 @@ func (c *check) login(ctx context.Context) (string, error) {
 	if !c.report.Token.Has(pkcs11.FlagLoginRequired) {
 		return "the token wants none", nil
 	}
-	return "with " + c.settings.pinFrom, nil
+	return "with " + c.settings.pinFrom, c.settings.pinWarning()
 }
 
 // findKey leaves it to judgeKey to say that the key found can't be used.
@@ -272,7 +272,7 @@ func (c *check) findCertificates(ctx context.Context) (string, error) {
 	if len(problems) > 0 {
 		return found, warning{strings.Join(problems, "; "), strings.Join(advices, ". ")}
 	}
-	return found, nil
+	return found, c.settings.chainWarning()
 }
 
 // checkPayload is what a check signs: nothing that a verifier could take for an

@@ -5,6 +5,8 @@ package plugin
 import (
 	"context"
 	"crypto"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,12 +21,13 @@ import (
 // softProbe goes to a key in memory, and fails at a step if it is told to.
 type softProbe struct {
 	*softToken
+	path  string // of the module
 	flags uint
 	fails map[string]error // by step
 }
 
 func (p *softProbe) Load(context.Context) (string, pkcs11.ModuleInfo, error) {
-	return "/lib/soft.so", pkcs11.ModuleInfo{Manufacturer: "Soft", Description: "Soft \x1b[31mtoken", Version: "1.0"}, p.fails["module"]
+	return p.path, pkcs11.ModuleInfo{Manufacturer: "Soft", Description: "Soft \x1b[31mtoken", Version: "1.0"}, p.fails["module"]
 }
 
 func (p *softProbe) Token(context.Context) (pkcs11.TokenStatus, error) {
@@ -52,7 +55,7 @@ func (k probedKey) Mechanisms(context.Context, crypto.SignerOpts) ([]string, err
 
 func newProbe(t *testing.T, spec contract.KeySpec) *softProbe {
 	t.Helper()
-	return &softProbe{softToken: newToken(t, spec), flags: pkcs11.FlagLoginRequired, fails: map[string]error{}}
+	return &softProbe{softToken: newToken(t, spec), path: "/lib/soft.so", flags: pkcs11.FlagLoginRequired, fails: map[string]error{}}
 }
 
 // checked checks a key with the settings of testKeyID, and PIN from nowhere.
@@ -94,6 +97,37 @@ func TestCheckOfEachTypeOfKeySigns(t *testing.T) {
 				t.Errorf("module: %q", found)
 			}
 		})
+	}
+}
+
+// What a group can change works, but it is said.
+func TestCheckWarnsOfFilesThatAGroupCanChange(t *testing.T) {
+	dir := t.TempDir()
+	module, pin, chain := filepath.Join(dir, "module.so"), filepath.Join(dir, "pin"), filepath.Join(dir, "chain.pem")
+	for _, path := range []string{module, pin, chain} {
+		if err := os.WriteFile(path, testenv.EncodePEM(testPKI().Root), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, 0o660); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := newProbe(t, contract.KeySpecEC256)
+	p.path = module
+	s, err := ParseSettings(testKeyID, map[string]string{"pin_source": "file:" + pin, "cert_chain": chain}, func(string) string { return "" }, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := Check(t.Context(), p, s, time.Now())
+	want := strings.NewReplacer("module:ok", "module:warning", "login:ok", "login:warning", "certificates:ok", "certificates:warning").Replace(allGood)
+	if !report.Usable || outcomes(report) != want {
+		t.Errorf("usable %v: %+v", report.Usable, report.Steps)
+	}
+	logged := strings.Join(s.Warnings(module), "\n")
+	for step, path := range map[int]string{0: module, 2: pin, 6: chain} {
+		if s := report.Steps[step]; !strings.Contains(s.Problem, "can be changed by the users of group") || s.Advice != "To keep them out, type: chmod g-w '"+path+"'" || !strings.Contains(logged, s.Advice) {
+			t.Errorf("%+v, logged %q", s, logged)
+		}
 	}
 }
 

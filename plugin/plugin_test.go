@@ -206,7 +206,7 @@ func TestSettingsReachTheOpener(t *testing.T) {
 	token := newToken(t, contract.KeySpecEC256)
 	p := token.plugin()
 	p.Getenv = func(name string) string {
-		return map[string]string{"NOTATION_PKCS11_LOG": "/tmp/log", "NOTATION_PKCS11_PIN": "1234"}[name]
+		return map[string]string{"NOTATION_PKCS11_LOG": "/tmp/log", "NOTATION_PKCS11_MODULE_LOG": "/tmp/module.log", "NOTATION_PKCS11_PIN": "1234"}[name]
 	}
 	req := request(contract.KeySpecEC256)
 	req.PluginConfig = map[string]string{"module": "/usr/lib/libhsm.so", "init_args": "configdir='sql:/etc/pki/nssdb'"}
@@ -218,7 +218,7 @@ func TestSettingsReachTheOpener(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Module != "/usr/lib/libhsm.so" || s.InitArgs != "configdir='sql:/etc/pki/nssdb'" || s.Log != "/tmp/log" || string(pin.Reveal()) != "1234" || s.Timeout != time.Minute {
+	if s.Module != "/usr/lib/libhsm.so" || s.InitArgs != "configdir='sql:/etc/pki/nssdb'" || s.Log != "/tmp/log" || s.ModuleLog != "/tmp/module.log" || string(pin.Reveal()) != "1234" || s.Timeout != time.Minute {
 		t.Errorf("got %+v", s)
 	}
 }

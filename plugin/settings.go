@@ -5,6 +5,7 @@ package plugin
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
 
+	"github.com/notation-pkcs11/notation-pkcs11/internal/sandbox"
+	"github.com/notation-pkcs11/notation-pkcs11/internal/trustedfile"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 )
 
@@ -37,8 +40,16 @@ type Settings struct {
 	// Timeout limits the whole command. The context of Opener.Open has it
 	// as its deadline already.
 	Timeout time.Duration
+	// Sandbox is what the module may do to the machine. Nil: all that the user may.
+	Sandbox *sandbox.Sandbox
+	// MayGainPrivileges lets programs that the module starts have more rights than
+	// the user, as setuid programs do.
+	MayGainPrivileges bool
 	// Log is a file for debug logs. Empty: none.
 	Log string
+	// ModuleLog is a file for what the module prints, which may be the PIN. Empty:
+	// none.
+	ModuleLog string
 	// SecretEnv names environment variables that hold secrets, which the
 	// module's process must not see.
 	SecretEnv []string
@@ -46,7 +57,9 @@ type Settings struct {
 	// wanted only if the public half of the key can't be read without one.
 	PublicOnly bool
 
-	pinFrom string // where the PIN comes from, for errors
+	pinFrom   string // where the PIN comes from, for errors
+	pinFile   string // the file that it comes from, if it is one
+	chainFile string // that of cert_chain
 }
 
 const (
@@ -73,7 +86,10 @@ var settings = []setting{
 	{"", "timeout", "NOTATION_PKCS11_TIMEOUT", parseTimeout},
 	{"", "init_args", "", parseInitArgs},
 	{"", "user_type", "", parseUserType},
+	{"", "sandbox", "", parseSandbox},
+	{"", "no_new_privs", "", parseNoNewPrivs},
 	{"", "", "NOTATION_PKCS11_LOG", parseLog},
+	{"", "", "NOTATION_PKCS11_MODULE_LOG", parseModuleLog},
 }
 
 // draft is Settings while they are put together.
@@ -206,6 +222,45 @@ func absolute(key, value string) (string, error) {
 	return prefix + path, err
 }
 
+// Warnings returns a sentence for each file of the settings, and for the module at a
+// path, that the users of a group can change, and one for what the kernel lacks for
+// the sandbox.
+func (s Settings) Warnings(module string) []string {
+	var sentences []string
+	for _, err := range []error{s.sandboxWarning(), moduleWarning(module), s.pinWarning(), s.chainWarning()} {
+		var w warning
+		if errors.As(err, &w) {
+			sentences = append(sentences, w.problem+"; "+w.advice)
+		}
+	}
+	return sentences
+}
+
+// sandboxWarning says what the kernel doesn't restrict of what a sandbox should.
+func (s Settings) sandboxWarning() error {
+	if s.Sandbox == nil {
+		return nil
+	}
+	missing, err := sandbox.Missing()
+	if err != nil || missing == "" { // an error comes when the module is loaded
+		return nil
+	}
+	return warning{"in the sandbox " + missing, "Use a newer kernel if that matters"}
+}
+
+func moduleWarning(path string) error  { return fileWarning("the PKCS#11 module", path) }
+func (s Settings) pinWarning() error   { return fileWarning("the PIN file", s.pinFile) }
+func (s Settings) chainWarning() error { return fileWarning("the file of cert_chain", s.chainFile) }
+
+// fileWarning warns of groups that can change a file, if there is one.
+func fileWarning(what, path string) error {
+	problem, keepOut := trustedfile.Warning(path)
+	if problem == "" {
+		return nil
+	}
+	return warning{what + " " + problem, "To keep them out, type: " + keepOut}
+}
+
 // lookUp returns the value that wins, empty if there is none, and where it is from.
 func (s setting) lookUp(uri pkcs11.URI, config map[string]string, getenv func(string) string) (value, origin string) {
 	if value, present := uri.Value(s.attribute); present {
@@ -235,6 +290,7 @@ func parsePINSource(d *draft, value string) (err error) {
 }
 
 func parseCertChain(d *draft, value string) (err error) {
+	d.chainFile = value
 	d.Certificates, err = ReadBundle(value)
 	return err
 }
@@ -278,8 +334,29 @@ func parseUserType(d *draft, value string) error {
 	return nil
 }
 
+func parseSandbox(d *draft, value string) (err error) {
+	d.Sandbox, err = sandbox.Parse(value)
+	return err
+}
+
+func parseNoNewPrivs(d *draft, value string) error {
+	switch value {
+	case "true":
+	case "false":
+		d.MayGainPrivileges = true
+	default:
+		return fmt.Errorf("%s is neither true nor false", quote(value))
+	}
+	return nil
+}
+
 func parseLog(d *draft, value string) error {
 	d.Log = value
+	return nil
+}
+
+func parseModuleLog(d *draft, value string) error {
+	d.ModuleLog = value
 	return nil
 }
 
@@ -289,7 +366,7 @@ func (d *draft) choosePIN(getenv func(string) string, prompt pkcs11.PINFunc) {
 	source := d.source
 	switch {
 	case !source.IsZero():
-		d.pinFrom = "the PIN source " + source.String()
+		d.pinFrom, d.pinFile = "the PIN source "+source.String(), source.File()
 		d.PIN = func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
 			return source.Read(getenv)
 		}

@@ -15,9 +15,12 @@ const module = "github.com/notation-pkcs11/notation-pkcs11/"
 // one way: from the commands down to the token, and from the work to its
 // rendering.
 var arrows = map[string][]string{
-	"pkcs11":                     {},
-	"pkcs11/host":                {"pkcs11"},
-	"plugin":                     {"pkcs11"},
+	"internal/guardedfile":       {},
+	"internal/sandbox":           {},
+	"internal/trustedfile":       {},
+	"pkcs11":                     {"internal/trustedfile"},
+	"pkcs11/host":                {"internal/sandbox", "pkcs11"},
+	"plugin":                     {"internal/sandbox", "internal/trustedfile", "pkcs11"},
 	"action":                     {"action/envelope", "action/publish", "action/registry", "action/report", "action/sign", "action/verify"},
 	"action/registry":            {},
 	"action/publish":             {"action/registry"},
@@ -26,10 +29,9 @@ var arrows = map[string][]string{
 	"action/envelope":            {"action/report"},
 	"action/revocation":          {},
 	"action/report":              {},
-	"internal/guardedfile":       {},
 	"cmd/internal/hosted":        {"pkcs11", "pkcs11/host", "plugin"},
 	"cmd/internal/streams":       {},
-	"cmd/notation-pkcs11":        {"cmd/internal/hosted", "cmd/internal/streams", "pkcs11", "pkcs11/host", "plugin"},
+	"cmd/notation-pkcs11":        {"cmd/internal/hosted", "cmd/internal/streams", "internal/sandbox", "pkcs11", "pkcs11/host", "plugin"},
 	"cmd/notation-pkcs11-action": {"action", "cmd/internal/hosted", "pkcs11", "pkcs11/host", "plugin"},
 	"testenv":                    {},
 	"testenv/faults":             {},

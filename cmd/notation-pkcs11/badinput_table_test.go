@@ -167,6 +167,7 @@ var badSettings = []struct {
 		{"file:DIR/large", denied, "longer than", false},
 		{"file:DIR/open-pin", denied, "chmod 600", false},
 		{"file:DIR/link-to-open-pin", denied, "chmod 600", false},
+		{"file:DIR/world-writable-pin", denied, "chmod o-w", false},
 		{"file:DIR/loop", denied, "symbolic links", false},
 	}},
 	{"cert_chain", "NOTATION_PKCS11_CERT_CHAIN", []badValue{
@@ -358,6 +359,7 @@ func badInputs() []badInput {
 	add(badInput{name: "a PIN in the config", stdin: pin, code: invalid, says: "pin_source=file:/path"}, "describe-key")
 	for _, log := range []string{"DIR", "DIR/missing/log", "DIR/pipe", "/dev/null"} {
 		add(badInput{name: "log " + log, stdin: read(document(nil)), env: []string{"NOTATION_PKCS11_LOG=" + log}, code: invalid, says: "debug log"}, "describe-key")
+		add(badInput{name: "module log " + log, stdin: read(document(nil)), env: []string{"NOTATION_PKCS11_MODULE_LOG=" + log}, code: invalid, says: "module log"}, "describe-key")
 	}
 	wrong := badInput{name: "a wrong PIN", stdin: read(document(nil)), env: []string{"NOTATION_PKCS11_PIN=471147"}, code: denied, says: "CKR_PIN_INCORRECT", login: true}
 	add(wrong, "generate-signature")
@@ -399,7 +401,7 @@ func writeBadFiles(t *testing.T, folder, module string) {
 	for name, content := range map[string][]byte{
 		"empty": nil, "text": []byte("hello"), "line-end": []byte("\r\n"), "large": bytes.Repeat([]byte("x"), 2<<20),
 		"other-machine.so": other, "cut.so": library[:100], "open.so": library, "open/module.so": library, "no-module.so": noModule(t),
-		"pin": []byte("471147"), "open-pin": []byte("471147"),
+		"pin": []byte("471147"), "open-pin": []byte("471147"), "world-writable-pin": []byte("471147"),
 		"root.pem": root, "store.p12": append([]byte{0x30, 0x81, 0x80, 2, 1, 3}, make([]byte, 125)...), "damaged.pem": slices.Concat(root, root[:len(root)/2], []byte("\n"), root), "cut.pem": root[:len(root)/2],
 		"cut-der.pem": block("CERTIFICATE", pki.Root.Raw[:100]), "key.pem": slices.Concat(root, block("EC PRIVATE KEY", []byte{1})),
 		"crl.pem": block("X509 CRL", []byte{1}), "acting.pem": []byte("-----BEGIN \x1b[2J-----\nAAAA\n-----END \x1b[2J-----\n"), "many.pem": bytes.Repeat(root, 101),
@@ -411,7 +413,7 @@ func writeBadFiles(t *testing.T, folder, module string) {
 	}
 	in := func(name string) string { return filepath.Join(folder, name) }
 	err = errors.Join(
-		os.Chmod(in("open-pin"), 0o644), os.Symlink("open-pin", in("link-to-open-pin")), os.Symlink("loop", in("loop")),
+		os.Chmod(in("open-pin"), 0o644), os.Chmod(in("world-writable-pin"), 0o622), os.Symlink("open-pin", in("link-to-open-pin")), os.Symlink("loop", in("loop")),
 		os.Chmod(in("open.so"), 0o666), os.Chmod(in("open"), 0o777), syscall.Mkfifo(in("pipe"), 0o600),
 	)
 	if err != nil {

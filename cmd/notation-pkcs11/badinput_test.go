@@ -62,6 +62,9 @@ func TestBadInputs(t *testing.T) {
 		t.Fatal(err)
 	}
 	files, home := t.TempDir(), t.TempDir()
+	if err := os.Chmod(filepath.Dir(files), 0o755); err != nil { // else it keeps others from all files
+		t.Fatal(err)
+	}
 	writeBadFiles(t, files, hsm.Module)
 	conf, _ := strings.CutPrefix(hsm.Env()[0], "SOFTHSM2_CONF=")
 	store := filepath.Join(filepath.Dir(conf), "tokens")

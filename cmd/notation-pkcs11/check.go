@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"time"
@@ -15,13 +16,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/notation-pkcs11/notation-pkcs11/cmd/internal/hosted"
+	"github.com/notation-pkcs11/notation-pkcs11/internal/sandbox"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11/host"
 	"github.com/notation-pkcs11/notation-pkcs11/plugin"
 )
 
 func checkCommand() *cobra.Command {
-	return tokenCommand(&cobra.Command{
+	learn := false
+	cmd := tokenCommand(&cobra.Command{
 		Use:   "check URI",
 		Short: "Check, up to a real signature, that notation can sign with a key",
 		Long: `Go to a key as notation's signing does, one step after the other: load the module,
@@ -32,11 +35,18 @@ stands the line that gives the key a name in notation.
 
 The exit status is 0 only if a real signature was made and verified, and the
 chain is one that notation accepts. The PIN is tried once. Nothing on the token
-is changed, and the signature is one over a text that means nothing.`,
+is changed, and the signature is one over a text that means nothing.
+
+With --learn-sandbox the module runs under strace, and in the end stands the
+setting of the sandbox in which it can do the same again. The module's process
+can be looked into by others meanwhile.`,
 		Example: `  notation-pkcs11 check 'pkcs11:token=Release;object=signing' --module /usr/lib/softhsm/libsofthsm2.so
-  notation-pkcs11 check 'pkcs11:token=Release;object=signing' --cert-chain chain.pem --output json`,
+  notation-pkcs11 check 'pkcs11:token=Release;object=signing' --cert-chain chain.pem --output json
+  notation-pkcs11 check 'pkcs11:token=Release;object=signing' --learn-sandbox`,
 		Args: oneURI,
-	}, (*invocation).check)
+	}, func(i *invocation, ctx context.Context, args []string) error { return i.check(ctx, args, learn) })
+	cmd.Flags().BoolVar(&learn, "learn-sandbox", false, "learn with strace what the module opens, and print the sandbox for it")
+	return cmd
 }
 
 // checkResult is the JSON of the command check.
@@ -49,25 +59,49 @@ type checkResult struct {
 	// FIPS140 is the version of the Go Cryptographic Module that runs in FIPS
 	// 140-3 mode, or "off". It says nothing of the token.
 	FIPS140 string `json:"fips140"`
+	// Sandbox is what was learned, with --learn-sandbox, and Programs are those that
+	// the module ran, which it can't do there.
+	Sandbox  string   `json:"sandbox,omitempty"`
+	Programs []string `json:"programs,omitempty"`
 }
 
 const fips140Off = "off"
 
-func (i *invocation) check(ctx context.Context, args []string) error {
+func (i *invocation) check(ctx context.Context, args []string, learn bool) error {
 	s, err := i.settings(args[0])
 	if err != nil {
 		return err
 	}
+	if learn && s.Sandbox != nil {
+		return errors.New("--learn-sandbox learns what a module does without --sandbox; give one of them")
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	p := &probe{settings: s}
+	if learn {
+		remove, err := p.traced()
+		if err != nil {
+			return fail(err, s)
+		}
+		defer remove()
+	}
 	defer p.close()
 	result := checkResult{URI: s.URI.String(), Report: plugin.Check(ctx, p, s, time.Now()), FIPS140: fips140Off}
 	if fips140.Enabled() {
 		result.FIPS140 = fips140.Version()
 	}
+	config := i.config()
+	if learn && p.module != nil {
+		p.close() // so that what it does last is seen, too
+		learned, err := p.learned()
+		if err != nil {
+			return fail(err, s)
+		}
+		result.Sandbox, result.Programs = learned.String(), learned.Programs
+		config["sandbox"] = result.Sandbox
+	}
 	if result.Usable {
-		if result.KeyAdd, err = plugin.KeyAddArguments(s.URI, i.config(), os.Getenv); err != nil {
+		if result.KeyAdd, err = plugin.KeyAddArguments(s.URI, config, os.Getenv); err != nil {
 			return fail(err, s)
 		}
 		result.KeyAdd = append(result.KeyAdd, keyName(s.URI))
@@ -108,8 +142,30 @@ func keyName(u pkcs11.URI) string {
 // probe takes the steps in a module host.
 type probe struct {
 	settings plugin.Settings
+	trace    string // where strace writes; "" without it
+	path     string // of the module
 	module   *host.Module
 	proxy    *hosted.Proxy // nil where a module is set
+}
+
+// traced has the module run under strace.
+func (p *probe) traced() (remove func(), err error) {
+	dir, err := os.MkdirTemp("", "notation-pkcs11-")
+	if err != nil {
+		return nil, err
+	}
+	p.trace = filepath.Join(dir, "trace")
+	return func() { os.RemoveAll(dir) }, nil
+}
+
+// learned reads what strace wrote.
+func (p *probe) learned() (sandbox.Learned, error) {
+	f, err := os.Open(p.trace)
+	if err != nil {
+		return sandbox.Learned{}, err
+	}
+	defer f.Close()
+	return sandbox.Learn(f, p.path)
 }
 
 // Load implements plugin.Probe.
@@ -118,6 +174,7 @@ func (p *probe) Load(ctx context.Context) (string, pkcs11.ModuleInfo, error) {
 	if err != nil {
 		return "", pkcs11.ModuleInfo{}, err
 	}
+	config.Trace, p.path = p.trace, config.Module
 	p.proxy = hosted.WatchProxy(ctx, p.settings, &config)
 	var info pkcs11.ModuleInfo
 	p.module, info, err = host.Load(ctx, config)
@@ -150,6 +207,7 @@ func (p *probe) close() {
 	p.proxy.Stop()
 	if p.module != nil {
 		p.module.Close()
+		p.module = nil
 	}
 }
 
@@ -195,6 +253,9 @@ func (s screen) check(result checkResult) error {
 	if err := s.table(rows); err != nil {
 		return err
 	}
+	if err := s.sandbox(result); err != nil {
+		return err
+	}
 	if result.FIPS140 != fips140Off {
 		if _, err := fmt.Fprintf(s, "\nThis program is in FIPS 140-3 mode, with the Go Cryptographic Module %s.\n", result.FIPS140); err != nil {
 			return err
@@ -205,5 +266,20 @@ func (s screen) check(result checkResult) error {
 	}
 	_, err := fmt.Fprintf(s, "\nNotation can sign with this key. Give it a name there:\n\n  %s\n",
 		shellQuote(append([]string{"notation"}, result.KeyAdd...)...))
+	return err
+}
+
+// sandbox prints what was learned.
+func (s screen) sandbox(result checkResult) error {
+	if result.Sandbox == "" {
+		return nil
+	}
+	for _, program := range result.Programs {
+		if _, err := fmt.Fprintf(s, "\nThe module runs %s, which it can't do in a sandbox.\n", visible(program)); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(s, "\nThe module does the same again in this sandbox:\n\n  --plugin-config %s\n\nCheck it:\n\n  %s\n",
+		shellQuote("sandbox="+result.Sandbox), shellQuote("notation-pkcs11", "check", result.URI, "--sandbox", result.Sandbox))
 	return err
 }

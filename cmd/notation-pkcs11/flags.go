@@ -27,6 +27,8 @@ var settingFlags = []struct{ key, usage string }{
 	{"timeout", "how `long` the command may take (NOTATION_PKCS11_TIMEOUT; 60s if it isn't set)"},
 	{"user_type", "log in as this `type` of user: user, or a vendor's number such as 0x80000001"},
 	{"init_args", "`arguments` for the module's C_Initialize (NSS)"},
+	{"sandbox", "what the module may do, such as `read:/etc/softhsm,write:/var/lib/softhsm,connect:2321` (check --learn-sandbox prints it)"},
+	{"no_new_privs", "`true`, or false for a module that starts setuid programs"},
 }
 
 func flagName(key string) string { return strings.ReplaceAll(key, "_", "-") }

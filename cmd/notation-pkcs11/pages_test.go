@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -91,10 +92,15 @@ func runPage(t *testing.T, executable string, blocks []string) {
 	mustRun(t, notation, nil, "plugin", "install", "--file", executable)
 
 	script := strings.Join(blocks, "\n")
+	typed := filepath.Join(t.TempDir(), "typed")
+	if err := os.WriteFile(typed, []byte("123456\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, own := range [][2]string{
 		{"registry.example/app@sha256:…", registry.Host + "/app@" + image.Digest.String()},
 		{"TPM2_PKCS11_TCTI=device:/dev/tpmrm0", tpm.Env()[0]},
 		{"x86_64-linux-gnu", map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH] + "-linux-gnu"},
+		{"read -rs pin", "read -rs pin <" + typed}, // tools read ahead on the terminal
 		{"notation sign --key", "notation sign --force-referrers-tag=false --key"},
 		{"notation-pkcs11 import-cert", "until [ -e chain.pem ]; do sleep 0.05; done\nnotation-pkcs11 import-cert"},
 	} {
@@ -109,6 +115,13 @@ func runPage(t *testing.T, executable string, blocks []string) {
 	cmd.Dir = t.TempDir()
 	cmd.WaitDelay = 5 * time.Second // a server that it started may hold the streams
 	cmd.Env = append(notation.Env(), "PATH="+strings.Join([]string{filepath.Dir(executable), filepath.Dir(notation.Command), os.Getenv("PATH")}, ":"))
+	person, end := newTerminal(t)
+	defer end.Close()
+	// What a person types: both PINs of a new token of SoftHSM's twice.
+	if _, err := io.WriteString(person, "87654321\n87654321\n123456\n123456\n"); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdin = end
 	var authority sync.WaitGroup
 	authority.Go(func() { certify(t, ctx, cmd.Dir) })
 	output, err := cmd.CombinedOutput()

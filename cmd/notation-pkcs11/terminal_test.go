@@ -6,37 +6,24 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"slices"
-	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
 
 // newTerminal makes a terminal and returns where a person would sit, and the end
 // that is for a process.
 func newTerminal(t *testing.T) (person, end *os.File) {
 	t.Helper()
-	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	person, end, err := testenv.NewTerminal()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { person.Close() })
-	if err := unix.IoctlSetPointerInt(int(person.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(person.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	end, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
 	return person, end
 }
 

@@ -9,30 +9,23 @@ import (
 	"regexp"
 	"sync"
 	"time"
-
-	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 )
 
-// capture takes in what a module prints on stdout and stderr. It goes to the
-// log, without the PIN, and nowhere else.
+// capture takes in what a module prints on stdout and stderr. It goes to the module
+// log, where one is asked for, and nowhere else: a module may print the PIN, in any
+// form.
 type capture struct {
 	source *os.File
-	log    *slog.Logger
+	log    *slog.Logger // nil: what is printed is thrown away
 	ended  chan struct{}
 
 	mu     sync.Mutex
-	pins   []pkcs11.PIN
-	muted  bool   // from the Go runtime's report of a crash on
-	signal string // the one that it names
+	signal string // the one that the Go runtime's report of a crash names
 	words  lastWords
 }
 
-// Bounds in bytes: of what is logged of a line, and of what is kept of one that
-// has no end, so that a PIN in it is found in one piece.
-const (
-	maxLine    = 1 << 10
-	maxPending = 64 << 10
-)
+// maxPending bounds, in bytes, what is kept of a line that has no end.
+const maxPending = 64 << 10
 
 // captureOutput reads from source until finish.
 func captureOutput(source *os.File, log *slog.Logger) *capture {
@@ -66,9 +59,7 @@ func (c *capture) read() {
 	}
 }
 
-// take takes one line. Of a report of a crash only what it begins with is logged:
-// it has the registers, and in C_Login those can hold a piece of the PIN. Before
-// it on its line stands what the module printed without a line's end.
+// take takes one line.
 func (c *capture) take(line []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,28 +67,9 @@ func (c *capture) take(line []byte) {
 		c.signal = "signal " + string(name[1])
 	}
 	c.words.take(line)
-	if c.muted {
-		return
+	if c.log != nil {
+		c.log.Debug("module output", "line", string(line))
 	}
-	c.muted = report.Match(line)
-	for _, pin := range c.pins {
-		line = bytes.ReplaceAll(line, pin.Reveal(), []byte("REDACTED"))
-	}
-	if c.muted {
-		begin := report.FindIndex(line)
-		if begin == nil {
-			return // the PIN is a piece of it
-		}
-		line = line[:begin[1]]
-	}
-	c.log.Debug("module output", "line", string(line[:min(len(line), maxLine)]))
-}
-
-// hide keeps a PIN out of the log.
-func (c *capture) hide(pin pkcs11.PIN) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.pins = append(c.pins, pin)
 }
 
 // finish ends the capture once the child is gone. What the module started may
@@ -106,11 +78,6 @@ func (c *capture) finish() {
 	c.source.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 	<-c.ended
 	c.source.Close()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, pin := range c.pins {
-		pin.Wipe()
-	}
 }
 
 // causeOfDeath says how the child ended.
@@ -130,7 +97,3 @@ func (c *capture) causeOfDeath(state *os.ProcessState) string {
 // deadlySignal finds what the Go runtime says of a signal in C code, such as
 // "SIGSEGV: segmentation violation". These are all that it reports so.
 var deadlySignal = regexp.MustCompile(`(SIG(?:ABRT|BUS|EMT|FPE|ILL|QUIT|SEGV|STKFLT|SYS|TRAP)): `)
-
-// report finds what the Go runtime's report of a crash begins with: such a signal,
-// an exception on Windows, an error of its own.
-var report = regexp.MustCompile(deadlySignal.String() + `|Exception 0x|PC=0x|unexpected fault|fatal error:|panic:`)

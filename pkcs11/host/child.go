@@ -18,11 +18,13 @@ import (
 
 // Main is the module host. In the child process that Open starts it serves
 // until the parent closes its pipe, and exits; elsewhere it returns at once. In
-// both it first closes the process to others: no core dumps, no access for other
-// processes, no files that were left open for its children. Call it first in
-// main, before flags are read.
+// both it first closes the process to others: no core dumps, no secrets in the
+// environment that other processes may see, no files that were left open for its
+// children. (On Linux no other process can look into it since before Go started.)
+// Call it first in main, before flags are read.
 func Main() {
 	guard()
+	eraseSecrets()
 	if !isChild() {
 		return
 	}
@@ -43,6 +45,7 @@ type child struct {
 	pins     chan pinAnswer
 	uri      pkcs11.URI
 	options  pkcs11.KeyOptions
+	trace    pkcs11.Trace
 	module   *pkcs11.Module
 	token    *pkcs11.Token
 	session  *pkcs11.Session
@@ -159,12 +162,12 @@ func (c *child) open(p openParameters) (any, error) {
 func (c *child) prepare(p loadParameters) error {
 	c.uri = p.URI
 	c.options = pkcs11.KeyOptions{UserType: p.UserType, PIN: c.askPIN, Sessions: p.Sessions, Certificates: parseCertificates(p.Certificates)}
-	trace := c.record
+	c.trace = c.record
 	if p.Log {
-		trace = c.report
+		c.trace = c.report
 	}
 	var err error
-	c.module, err = pkcs11.Load(p.Module, pkcs11.Options{InitArgs: p.InitArgs, Trace: trace})
+	c.module, err = pkcs11.Load(p.Module, pkcs11.Options{InitArgs: p.InitArgs, Trace: c.trace})
 	return err
 }
 
@@ -238,6 +241,9 @@ func (c *child) askPIN(_ context.Context, token pkcs11.TokenInfo) (pkcs11.PIN, e
 		return pkcs11.PIN{}, err
 	}
 	answer := <-c.pins
+	if err := answer.pin.Lock(); err != nil {
+		c.trace("mlock")(0, err) // into the log, and nothing else
+	}
 	return answer.pin, answer.err
 }
 

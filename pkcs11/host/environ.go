@@ -3,6 +3,7 @@
 package host
 
 import (
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -41,4 +42,14 @@ func environment(environ, secretEnv []string) []string {
 		name, _, _ := strings.Cut(variable, "=")
 		return IsSecret(name) || slices.Contains(secretEnv, name) || name == "GOTRACEBACK"
 	})
+}
+
+// eraseSecrets erases what no other process has a use for. It stays in this one's
+// environment as Go has it, and for programs that it starts.
+func eraseSecrets() {
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); IsSecret(name) {
+			EraseEnv(name)
+		}
+	}
 }

@@ -12,14 +12,13 @@ import (
 )
 
 // guard keeps the PIN in this process and those that it names. The memory is in
-// no core dump, and nobody without the right to trace all processes reads it, nor
-// the environment in /proc. Files that were left open to this process, such as a
-// socket of whoever started it, don't go on to its children.
+// no core dump. Files that were left open to this process, such as a socket of
+// whoever started it, don't go on to its children. On Linux the process was closed
+// to others before (early_linux.c).
 //
 // What can't be had is done without: a system may forbid it, or have no /proc.
 func guard() {
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
-	undumpable()
 	files, err := os.ReadDir("/dev/fd")
 	if err != nil {
 		return

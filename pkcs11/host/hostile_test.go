@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"os/exec"
@@ -222,10 +223,49 @@ func FuzzHostileChild(f *testing.F) {
 		}
 		sent.mu.Lock()
 		defer sent.mu.Unlock()
-		if told := sent.count[framePIN]; told != asked {
+		if told := sent.count[framePIN]; told != asked || told > 1 {
 			t.Errorf("the PIN was told %d times, and asked for %d times", told, asked)
 		}
 	})
+}
+
+// A child can ask for the PIN as often as it likes: it is told once, and then ended.
+func TestPINIsToldOnce(t *testing.T) {
+	sent := &frames{count: map[frameType]int{}}
+	p := newHostileChild(bytes.Repeat(frame(frameAsk, `{}`), 1000), sent)
+	p.listen()
+	if told := sent.count[framePIN]; told != 1 {
+		t.Errorf("the PIN was told %d times", told)
+	}
+	if err := p.handle(frameAsk, []byte(`{}`)); err == nil || !strings.Contains(err.Error(), "a second time") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// What a child sends is bounded before it is taken apart: by its length, and by how
+// many values are in it, of which each takes more memory than it has bytes.
+func TestFramesAreBounded(t *testing.T) {
+	for name, data := range map[string][]byte{
+		"a long question": frame(frameAsk, `{"label":"`+strings.Repeat("b", maxShort)+`"}`),
+		"a long call":     frame(frameCall, `{"call":"`+strings.Repeat("b", maxShort)+`"}`),
+		"a long answer":   frame(frameReply, `{"id":1,"result":"`+strings.Repeat("b", maxFrame)+`"}`),
+		"many values":     frame(frameReply, `{"id":1,"result":[`+strings.Repeat("{},", maxValues/2)+`{}]}`),
+		"many lists":      frame(frameReply, `{"id":1,"result":[`+strings.Repeat("[],", maxValues/2)+`[]]}`),
+	} {
+		p := newHostileChild(data, &frames{count: map[frameType]int{}})
+		if _, _, err := p.receive(); !errors.As(err, new(refusal)) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	p := newHostileChild(frame(frameCall, `{"call":"C_Sign"}`), &frames{count: map[frameType]int{}})
+	p.log = nil
+	typ, body, err := p.receive()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.handle(typ, body); !errors.As(err, new(refusal)) {
+		t.Errorf("a call that nobody asked for: error %v", err)
+	}
 }
 
 // numbered returns the number of the last question.

@@ -9,22 +9,24 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// What the child inherits after stdin, stdout and stderr.
+// What the child inherits after stdin, stdout and stderr. A ruleset may follow.
 const (
 	childIn = 3 + iota
 	childOut
 	childCalls
 )
 
-// marker is the argument by which the child knows what it is.
+// marker is the argument by which the child knows what it is. The walls follow.
 const marker = "module-host"
 
-func isChild() bool { return len(os.Args) == 2 && os.Args[1] == marker }
+func isChild() bool { return len(os.Args) > 1 && os.Args[1] == marker }
 
 // inherited returns the child's ends of the pipes, and the recorder's file.
 func inherited() (in, out, calls *os.File, err error) {
@@ -40,10 +42,12 @@ func inherited() (in, out, calls *os.File, err error) {
 	return os.NewFile(childIn, "requests"), os.NewFile(childOut, "replies"), os.NewFile(childCalls, "calls"), nil
 }
 
-// inherit makes a command that runs this executable as the child with the
-// files. It leads a process group, so that what the module starts can be killed
-// with it, and the terminal's signals reach only the parent.
-func inherit(files ...*os.File) (*exec.Cmd, error) {
+// inherit makes a command that runs this executable as the child with walls and
+// the files; the last one, the ruleset, may be nil. It leads a process group, so
+// that what the module starts can be killed with it, and the terminal's signals
+// reach only the parent.
+func inherit(walls string, files ...*os.File) (*exec.Cmd, error) {
+	files = slices.DeleteFunc(files, func(f *os.File) bool { return f == nil })
 	path := "/proc/self/exe" // this very file, even if another one has taken its name
 	if runtime.GOOS != "linux" {
 		var err error
@@ -53,14 +57,18 @@ func inherit(files ...*os.File) (*exec.Cmd, error) {
 	}
 	return &exec.Cmd{
 		Path:        path,
-		Args:        []string{os.Args[0], marker},
+		Args:        []string{os.Args[0], marker, walls},
 		ExtraFiles:  files,
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
 	}, nil
 }
 
-// exit ends the child, with what the module started: it leads their group.
+// exit ends the child, with what the module started: it leads their group. Where
+// strace does, it has yet to write what it saw.
 func exit() {
+	if strings.Contains(os.Args[len(os.Args)-1], wallTraced) {
+		os.Exit(0)
+	}
 	syscall.Kill(0, syscall.SIGKILL)
 }
 

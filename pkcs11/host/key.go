@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/notation-pkcs11/notation-pkcs11/internal/sandbox"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 )
 
@@ -21,7 +22,7 @@ type Config struct {
 	InitArgs string // as in pkcs11.Options
 	URI      pkcs11.URI
 	UserType uint           // as in pkcs11.KeyOptions
-	PIN      pkcs11.PINFunc // likewise; it is called in this process, and what it returns is wiped in the end
+	PIN      pkcs11.PINFunc // likewise; it is called in this process, once, and what it returns is wiped when it is sent
 	// Certificates and Sessions are as in pkcs11.KeyOptions.
 	Certificates []*x509.Certificate
 	Sessions     int
@@ -31,9 +32,23 @@ type Config struct {
 	// SecretEnv names environment variables that the module must not see,
 	// beside those that are always kept from it.
 	SecretEnv []string
-	// Log gets each PKCS#11 call and what the module prints, at the debug level.
-	// Nil: it is thrown away.
+	// Sandbox is what the module may do. Nil: all that the user may. Linux alone has
+	// one.
+	Sandbox *sandbox.Sandbox
+	// MayGainPrivileges lets programs that the module starts have more rights than
+	// the user, as setuid programs do. Else on Linux they don't (no_new_privs); in a
+	// Sandbox it starts none.
+	MayGainPrivileges bool
+	// Trace is a path at which strace(1) writes what the module opens, for
+	// sandbox.Learn. Empty: none. The process is open to others then, as strace
+	// needs it to be.
+	Trace string
+	// Log gets each PKCS#11 call, at the debug level, and no secret. Nil: no call
+	// is recorded.
 	Log *slog.Logger
+	// ModuleLog gets what the module prints, at the debug level, which may be the
+	// PIN. Nil: it is thrown away.
+	ModuleLog *slog.Logger
 
 	closing closing // of tests; nil: graceUntil
 }
@@ -78,17 +93,12 @@ func Open(ctx context.Context, c Config) (*Key, error) {
 
 // start starts a module host. It is closed by the deadline of ctx, or a little later.
 func (c Config) start(ctx context.Context) (*process, error) {
-	log := c.Log
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	pin := c.PIN
-	if pin == nil {
-		pin = func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+	if c.PIN == nil {
+		c.PIN = func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
 			return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "none is configured"}
 		}
 	}
-	p, err := start(c.Module, pin, c.SecretEnv, log)
+	p, err := start(c)
 	if err != nil {
 		return nil, err
 	}

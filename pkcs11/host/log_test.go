@@ -11,41 +11,55 @@ import (
 	"testing"
 
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
-	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
 
-func TestNoiseGoesToTheLogAlone(t *testing.T) {
+// debugLog makes a log in memory.
+func debugLog(b *bytes.Buffer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// What a module prints may be the PIN. It goes where it is asked for, and not into
+// the log of its calls.
+func TestNoiseGoesToTheModuleLogAlone(t *testing.T) {
 	f := newFixture(t, "load noise", "C_Initialize noise", "C_Login noise", "C_Sign noise", "C_Finalize noise", "unload noise")
-	var log bytes.Buffer
-	c := config(f.Path)
-	c.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	if err := sign(t.Context(), c); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"printed by the module", "function=C_Sign rv=CKR_OK duration=", "function=dlclose"} {
-		if !strings.Contains(log.String(), want) {
-			t.Errorf("the log lacks %q", want)
+	for _, asked := range []bool{false, true} {
+		var calls, printed bytes.Buffer
+		c := config(f.Path)
+		c.Log = debugLog(&calls)
+		if asked {
+			c.ModuleLog = debugLog(&printed)
 		}
-	}
-	if strings.Contains(log.String(), testenv.UserPIN) {
-		t.Error("the log has the PIN")
+		if err := sign(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"function=C_Sign rv=CKR_OK duration=", "function=dlclose"} {
+			if !strings.Contains(calls.String(), want) {
+				t.Errorf("the log of calls lacks %q", want)
+			}
+		}
+		if strings.Contains(calls.String(), "printed by the module") || strings.Contains(calls.String(), "output") {
+			t.Errorf("the log of calls has what the module prints:\n%s", &calls)
+		}
+		if got := strings.Contains(printed.String(), "printed by the module"); got != asked {
+			t.Errorf("the module log has what the module prints: %v, asked for: %v", got, asked)
+		}
 	}
 }
 
 // What the Go runtime says of a crash has registers in it, which may have a piece
-// of the PIN in them, whether or not the module ended its line before.
+// of the PIN in them. The log of calls has none of it, and the error has the signal.
 func TestCrashShowsNoRegisters(t *testing.T) {
 	t.Setenv("GOTRACEBACK", "crash")
 	for _, rules := range [][]string{{"C_Login crash"}, {"C_OpenSession noise", "C_Login crash"}} {
 		f := newFixture(t, rules...)
 		var log bytes.Buffer
 		c := config(f.Path)
-		c.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		c.Log = debugLog(&log)
 		if err := sign(t.Context(), c); !pkcs11.IsKind(err, pkcs11.KindCrash) || !strings.Contains(err.Error(), "SIGSEGV") {
 			t.Errorf("%v: error %v", rules, err)
 		}
-		if _, after, found := strings.Cut(log.String(), "SIGSEGV"); !found || strings.Count(after, "\n") != 1 {
-			t.Errorf("%v: the log has more than the signal:\n%s", rules, log.String())
+		if _, after, found := strings.Cut(log.String(), "function=C_OpenSession"); !found || strings.Count(after, "\n") != 1 {
+			t.Errorf("%v: the log has more than the calls:\n%s", rules, log.String())
 		}
 	}
 }
@@ -55,7 +69,7 @@ func TestLogNamesAnAnswerThatCanNotBe(t *testing.T) {
 	f := newFixture(t, "C_Sign#2 long 8")
 	var log bytes.Buffer
 	c := config(f.Path)
-	c.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	c.Log = debugLog(&log)
 	if err := sign(t.Context(), c); !pkcs11.IsKind(err, pkcs11.KindAnswer) {
 		t.Errorf("error %v", err)
 	}

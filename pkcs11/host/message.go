@@ -29,9 +29,26 @@ const (
 	frameCall  frameType = 'c' // finishedCall, if they are to be logged
 )
 
-// maxFrame bounds a frame in bytes: room for the certificates of any token that
-// is known.
-const maxFrame = 64 << 20
+// Bounds of a frame. A module shares the child's memory and can write into its end
+// of the pipe, so that they bound what it can make the parent hold.
+const (
+	// maxFrame is in bytes: room for some thousand certificates.
+	maxFrame = 16 << 20
+	// maxShort is for those that hold a token's description or a call.
+	maxShort = 64 << 10
+	// maxValues is about how many values a JSON document may have: each can be two
+	// bytes there, and some hundred in memory. It is some six thousand keys.
+	maxValues = 1 << 18
+)
+
+// maxLength is the bound of a type of frame, in bytes.
+func (t frameType) maxLength() uint32 {
+	switch t {
+	case frameAsk, frameCall, framePIN, frameNoPIN:
+		return maxShort
+	}
+	return maxFrame
+}
 
 // operation names what the child is asked to do; operations in child.go has
 // their functions.
@@ -183,22 +200,34 @@ func (p *pipe) write(frame []byte) error {
 	return err
 }
 
+// refusal says what the other end sent that is not taken.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
 func (p *pipe) receive() (frameType, []byte, error) {
 	var head [5]byte
 	if _, err := io.ReadFull(p.in, head[:]); err != nil {
 		return 0, nil, err
 	}
-	length := binary.BigEndian.Uint32(head[:4])
-	if length < 1 || length > maxFrame {
-		return 0, nil, fmt.Errorf("a frame of %d bytes is not of the module host's protocol", length)
+	t, length := frameType(head[4]), binary.BigEndian.Uint32(head[:4])
+	if length < 1 || length > t.maxLength() {
+		return 0, nil, refusal(fmt.Sprintf("it sent a frame of %d bytes, which is not of the protocol", length))
 	}
 	// No more memory is taken than what comes. What is short, as a PIN is, stays
 	// in one place, where it can be wiped.
-	const short = 64 << 10
 	var body bytes.Buffer
-	body.Grow(min(int(length), short) + bytes.MinRead)
+	body.Grow(min(int(length), maxShort) + bytes.MinRead)
 	if _, err := io.CopyN(&body, p.in, int64(length)-1); err != nil {
 		return 0, nil, err
 	}
-	return frameType(head[4]), body.Bytes(), nil
+	if t != framePIN && countValues(body.Bytes()) > maxValues {
+		return 0, nil, refusal(fmt.Sprintf("it sent a frame with more than %d values, which is not of the protocol", maxValues))
+	}
+	return t, body.Bytes(), nil
+}
+
+// countValues returns at least how many values a JSON document has.
+func countValues(document []byte) int {
+	return 1 + bytes.Count(document, []byte(",")) + bytes.Count(document, []byte("[")) + bytes.Count(document, []byte("{"))
 }

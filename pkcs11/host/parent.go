@@ -37,19 +37,28 @@ type process struct {
 	done     chan struct{} // closed when it is reaped and all that it sent is handled
 	inFlight string        // the calls that it had not returned from, then
 
-	asking atomic.Int32   // a PIN
-	asked  sync.WaitGroup // until the answers are there
+	asking atomic.Bool    // for the PIN
+	asked  sync.WaitGroup // until the answer is there
 
 	mu      sync.Mutex
 	lastID  uint64
 	waiting map[uint64]chan reply
 	reaped  bool
+
+	// Of receiveAll, and after done is closed of everybody.
+	toldPIN bool    // the child has asked for the PIN
+	refused refusal // what the child sent that was not taken, which ended it
 }
 
 // start starts a module host.
-func start(module string, pin pkcs11.PINFunc, secretEnv []string, log *slog.Logger) (_ *process, err error) {
-	p := &process{module: module, pin: pin, log: log, done: make(chan struct{}), waiting: map[uint64]chan reply{}}
+func start(c Config) (_ *process, err error) {
+	p := &process{module: c.Module, pin: c.PIN, log: c.Log, done: make(chan struct{}), waiting: map[uint64]chan reply{}}
 	p.gone, p.setGone = context.WithCancel(context.Background())
+	walls, ruleset, err := c.walls()
+	if err != nil {
+		return nil, err
+	}
+	defer ruleset.Close() // which may be none
 	var pipes [3]struct{ read, write *os.File }
 	for i := range pipes {
 		if err == nil {
@@ -65,7 +74,9 @@ func start(module string, pin pkcs11.PINFunc, secretEnv []string, log *slog.Logg
 			for _, f := range []*os.File{requests.write, replies.read, output.read} {
 				f.Close()
 			}
-			err = notStarted(err)
+			if !pkcs11.IsKind(err, pkcs11.KindConfig) {
+				err = notStarted(err)
+			}
 		}
 	}()
 	if err == nil {
@@ -83,16 +94,21 @@ func start(module string, pin pkcs11.PINFunc, secretEnv []string, log *slog.Logg
 			p.removeCalls()
 		}
 	}()
-	if p.command, err = inherit(requests.read, replies.write, p.calls.file); err != nil {
+	if p.command, err = inherit(walls, requests.read, replies.write, p.calls.file, ruleset); err != nil {
 		return nil, err
 	}
+	if c.Trace != "" {
+		if err = underTrace(p.command, c.Trace); err != nil {
+			return nil, err
+		}
+	}
 	p.command.Stdout, p.command.Stderr = output.write, output.write
-	p.command.Env = environment(os.Environ(), secretEnv)
+	p.command.Env = environment(os.Environ(), c.SecretEnv)
 	p.in, p.out, p.replies = replies.read, requests.write, replies.read
 	if err = p.command.Start(); err != nil {
 		return nil, err
 	}
-	p.output = captureOutput(output.read, log)
+	p.output = captureOutput(output.read, c.ModuleLog)
 	go p.reap()
 	go p.receiveAll()
 	return p, nil
@@ -121,7 +137,9 @@ func (p *process) kill() {
 	}
 }
 
-// receiveAll handles what the child sends until it is gone.
+// receiveAll handles what the child sends until it is gone. The module shares the
+// child's memory, and can send what it likes: what is not part of the protocol ends
+// the child.
 func (p *process) receiveAll() {
 	for {
 		t, body, err := p.receive()
@@ -129,7 +147,8 @@ func (p *process) receiveAll() {
 			err = p.handle(t, body)
 		}
 		if err != nil {
-			break // the child's end, or nonsense from it, which ends it
+			errors.As(err, &p.refused)
+			break
 		}
 	}
 	p.kill()
@@ -146,9 +165,12 @@ func (p *process) receiveAll() {
 func (p *process) handle(t frameType, body []byte) error {
 	switch t {
 	case frameCall:
+		if p.log == nil {
+			return refusal("it reported a call without being asked to")
+		}
 		var c finishedCall
 		if err := json.Unmarshal(body, &c); err != nil {
-			return err
+			return malformed(err)
 		}
 		attributes := []any{"function", c.Call, "rv", pkcs11.RVName(c.RV), "duration", time.Duration(c.Nanoseconds)}
 		if c.Wrong != "" {
@@ -156,16 +178,21 @@ func (p *process) handle(t frameType, body []byte) error {
 		}
 		p.log.Debug("call", attributes...)
 	case frameAsk:
+		// There is one token and one login in a child's life.
+		if p.toldPIN {
+			return refusal("it asked for the PIN a second time")
+		}
+		p.toldPIN = true
 		var token pkcs11.TokenInfo
 		if err := json.Unmarshal(body, &token); err != nil {
-			return err
+			return malformed(err)
 		}
-		p.asking.Add(1)
+		p.asking.Store(true)
 		p.asked.Go(func() { p.answerPIN(token) }) // it may wait for a person
 	case frameReply:
 		var r reply
 		if err := json.Unmarshal(body, &r); err != nil {
-			return err
+			return malformed(err)
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -174,25 +201,32 @@ func (p *process) handle(t frameType, body []byte) error {
 			c <- r
 		}
 	default:
-		return fmt.Errorf("the module host sent a frame of the unknown type %q", t)
+		return refusal(fmt.Sprintf("it sent a frame of the unknown type %q", t))
 	}
 	return nil
 }
 
+func malformed(err error) error {
+	return refusal(fmt.Sprintf("it sent a frame that can't be read: %v", err))
+}
+
+// answerPIN sends the PIN and forgets it.
 func (p *process) answerPIN(token pkcs11.TokenInfo) {
 	pin, err := p.pin(p.gone, token)
+	defer pin.Wipe()
 	if p.gone.Err() != nil {
-		pin.Wipe()
 		return // there is nobody to answer
 	}
-	p.asking.Add(-1)
+	p.asking.Store(false)
 	// If sending fails the child is gone, which others notice.
 	if err != nil {
 		p.send(frameNoPIN, asError(err))
 		return
 	}
-	p.output.hide(pin)
 	p.output.words.seal()
+	if err := pin.Lock(); err != nil && p.log != nil {
+		p.log.Debug("the PIN's memory is not locked against swapping", "error", err)
+	}
 	p.sendPIN(pin.Reveal())
 }
 
@@ -259,7 +293,7 @@ func (p *process) where() string {
 }
 
 func (p *process) late(ctx context.Context) error {
-	asking := p.asking.Load() > 0
+	asking := p.asking.Load()
 	p.terminate()
 	if errors.Is(ctx.Err(), context.Canceled) && asking {
 		return fmt.Errorf("interrupted: %w", ctx.Err()) // the module has nothing to do with it
@@ -274,6 +308,13 @@ func (p *process) late(ctx context.Context) error {
 }
 
 func (p *process) died() error {
+	if p.refused != "" {
+		return &pkcs11.Error{Kind: pkcs11.KindCrash, Message: fmt.Sprintf("the process of the PKCS#11 module %q was ended %s: %s",
+			p.module, p.where(), p.refused)}
+	}
+	if p.command.ProcessState.ExitCode() == exitNoWalls && p.inFlight == "" {
+		return wallError("the PKCS#11 module %q was not loaded, since the walls around its process (no_new_privs, sandbox) can't be set", p.module)
+	}
 	if what := p.output.words.want(); what != "" {
 		return &pkcs11.Error{Kind: pkcs11.KindResources, Message: fmt.Sprintf("the process for the PKCS#11 module %q ended, since this machine or a limit on it leaves no more: %s", p.module, what)}
 	}

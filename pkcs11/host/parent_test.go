@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
@@ -36,6 +37,16 @@ func beParent(args []string) {
 			return pkcs11.PIN{}, ctx.Err()
 		}
 	}
+	c.MayGainPrivileges = args[1] == "gain"
+	if args[1] == "unlocked" {
+		c.Log = slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{}); err != nil {
+			fmt.Println("error:", err)
+			return
+		}
+	}
+	c.SecretEnv = []string{"HOST_TEST_PIN"}
+	host.EraseEnv(c.SecretEnv...)
 	if args[1] == "limit" {
 		if err := unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: 14, Max: 14}); err != nil {
 			fmt.Println(err)

@@ -5,11 +5,13 @@
 package host_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +22,10 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/notation-pkcs11/notation-pkcs11/internal/sandbox"
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11/host"
 )
 
 // The host has its pipes and nothing else to be reached by: no socket, not even
@@ -258,5 +264,233 @@ func giveTo(t *testing.T, uid int, dir string) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// closedAtStart is whether the process was closed to others before any Go code ran.
+var closedAtStart = func() bool {
+	dumpable, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+	return err == nil && dumpable == 0
+}()
+
+// Go's runtime takes milliseconds to start, in which others could look.
+func TestProcessIsClosedBeforeGoStarts(t *testing.T) {
+	if !closedAtStart {
+		t.Error("the process is open until Go closes it")
+	}
+}
+
+// Root, and a process that was faster than the guard, see the names of variables
+// that hold secrets, and not the secrets. What else is there stays as it was.
+func TestEnvironmentThatOthersSeeHasNoSecrets(t *testing.T) {
+	const pin = "471147-in-the-environment"
+	f := newFixture(t)
+	for _, name := range []string{"NOTATION_PKCS11_PIN", "INPUT_PIN", "GITHUB_TOKEN", "HOST_TEST_PIN"} {
+		t.Setenv(name, pin)
+	}
+	t.Setenv("HOST_TEST_PINS", "another variable")
+	p := startParent(t, os.Getuid(), f.Path, "hold")
+	p.awaits(t, "open")
+	environ := asRoot(t, "", "cat", fmt.Sprintf("/proc/%d/environ", p.Process.Pid))
+	if strings.Contains(environ, "471147") {
+		t.Errorf("the environment is shown as %q", environ)
+	}
+	for _, want := range []string{"NOTATION_PKCS11_PIN=\x00", "HOST_TEST_PINS=another variable\x00", "SOFTHSM2_CONF=/"} {
+		if !strings.Contains(environ, want) {
+			t.Errorf("the environment lacks %q: %q", want, environ)
+		}
+	}
+}
+
+// Programs that a module starts have no more rights than the user, whichever thread
+// starts them, unless that is allowed.
+func TestModuleGainsNoPrivileges(t *testing.T) {
+	f := newFixture(t)
+	for does, want := range map[string]string{"hold": "1", "gain": "0"} {
+		p := startParent(t, os.Getuid(), f.Path, does)
+		p.awaits(t, "open")
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", p.host(t)))
+		if err != nil || len(tasks) < 2 {
+			t.Fatalf("threads %v, %v", tasks, err)
+		}
+		for _, task := range tasks {
+			status, err := os.ReadFile(task)
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+				continue // the thread ended
+			}
+			if err != nil || !strings.Contains(string(status), "NoNewPrivs:\t"+want+"\n") {
+				t.Errorf("%s: %s: %v\n%s", does, task, err, status)
+			}
+		}
+	}
+}
+
+// trespasser is a module that tries what a sandbox forbids, each in a thread of its
+// own, and prints what came of it.
+const trespasser = `
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int run(const char *name, const char *value)
+{
+	if (strncmp(name, "read", 4) == 0)
+		return open(value, O_RDONLY);
+	if (strncmp(name, "write", 5) == 0)
+		return open(value, O_WRONLY | O_CREAT, 0600);
+	if (strncmp(name, "connect", 7) == 0) {
+		struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(value)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+		return connect(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&address, sizeof(address));
+	}
+	int status = 0;
+	pid_t child = fork();
+	if (child == 0) {
+		execl(value, value, (char *)NULL);
+		_exit(errno);
+	}
+	waitpid(child, &status, 0);
+	errno = WEXITSTATUS(status);
+	return errno == 0 ? 0 : -1;
+}
+
+static void *try(void *argument)
+{
+	char *name = strtok(argument, "="), *value = strtok(NULL, "=");
+	printf("%s: %s\n", name, run(name, value) < 0 ? strerror(errno) : "done");
+	return NULL;
+}
+
+unsigned long C_GetFunctionList(void **list)
+{
+	char *rest = strdup(getenv("TRESPASSES"));
+	for (char *one; (one = strsep(&rest, " ")) != NULL;) {
+		pthread_t thread;
+		pthread_create(&thread, NULL, try, one);
+		pthread_join(thread, NULL);
+	}
+	fflush(stdout);
+	return 5; /* CKR_GENERAL_ERROR */
+}
+`
+
+// In a sandbox a module reads, writes and connects to what the setting names, and
+// runs nothing.
+func TestSandboxKeepsTheModuleIn(t *testing.T) {
+	dir := t.TempDir()
+	source, module := filepath.Join(dir, "trespasser.c"), filepath.Join(dir, "trespasser.so")
+	for _, name := range []string{"secret", "config"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"store", "elsewhere"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(source, []byte(trespasser), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if output, err := exec.Command("gcc", "-shared", "-fPIC", "-o", module, source, "-lpthread").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	var ports [2]string
+	for i := range ports {
+		listener, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		_, ports[i], _ = net.SplitHostPort(listener.Addr().String())
+	}
+	t.Setenv("TRESPASSES", strings.NewReplacer("DIR", dir, "PORT0", ports[0], "PORT1", ports[1]).Replace(
+		"read-config=DIR/config read-secret=DIR/secret read-store=DIR/store write-store=DIR/store/new write-config=DIR/config write-elsewhere=DIR/elsewhere/new "+
+			"connect-0=PORT0 connect-1=PORT1 execute=/bin/true write-null=/dev/null read-random=/dev/urandom"))
+	allowed, err := sandbox.Parse("read:" + dir + "/config,write:" + dir + "/store,connect:" + ports[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, boxed := range []bool{false, true} {
+		var printed bytes.Buffer
+		c := config(module)
+		c.ModuleLog = debugLog(&printed)
+		if boxed {
+			c.Sandbox = allowed
+		}
+		if _, err := host.Open(t.Context(), c); !pkcs11.IsKind(err, pkcs11.KindModule) {
+			t.Fatalf("error %v", err)
+		}
+		for name, forbidden := range map[string]bool{
+			"read-config": false, "read-secret": true, "read-store": false, "write-store": false, "write-config": true, "write-elsewhere": true,
+			"connect-0": false, "connect-1": true, "execute": true, "write-null": false, "read-random": false,
+		} {
+			want := name + ": done"
+			if boxed && forbidden {
+				want = name + ": Permission denied"
+			}
+			if !strings.Contains(printed.String(), want) {
+				t.Errorf("sandbox %v: the module doesn't say %q:\n%s", boxed, want, &printed)
+			}
+		}
+	}
+}
+
+// A module is not loaded without the walls that were asked for.
+func TestNoWallsNoModule(t *testing.T) {
+	command := exec.Command("/proc/self/exe", "module-host", "no-new-privs,sandbox") // without a ruleset
+	output, err := command.CombinedOutput()
+	if command.ProcessState.ExitCode() != 71 || !strings.Contains(string(output), "the sandbox can't be set: ") {
+		t.Errorf("%v\n%s", err, output)
+	}
+	c := config("/nonexistent/module.so")
+	c.Sandbox = &sandbox.Sandbox{Read: []string{"/nonexistent"}}
+	if _, err := host.Open(t.Context(), c); !pkcs11.IsKind(err, pkcs11.KindConfig) || !strings.Contains(err.Error(), "/nonexistent") {
+		t.Errorf("error %v", err)
+	}
+	c.Sandbox, c.MayGainPrivileges = &sandbox.Sandbox{}, true
+	if _, err := host.Open(t.Context(), c); !pkcs11.IsKind(err, pkcs11.KindConfig) || !strings.Contains(err.Error(), "no_new_privs") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// The PIN is not written to swap. Where a limit forbids to lock its memory, that is
+// a line in the log, of the parent and of the host, and nothing fails.
+func TestPINIsLockedInMemory(t *testing.T) {
+	const nobody = 65534
+	f := newFixture(t)
+	p := startParent(t, os.Getuid(), f.Path, "hold")
+	p.awaits(t, "open")
+	for _, pid := range []int{p.Process.Pid, p.host(t)} {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil || !strings.Contains(string(status), "VmLck:\t") || strings.Contains(string(status), "VmLck:\t       0 kB") {
+			t.Errorf("process %d has no locked memory: %v\n%s", pid, err, status)
+		}
+	}
+	uid := os.Getuid()
+	if uid == 0 { // whom no limit binds
+		uid = nobody
+		giveTo(t, nobody, filepath.Dir(os.Getenv("SOFTHSM2_CONF")))
+		giveTo(t, nobody, filepath.Join(filepath.Dir(f.Path), "../.."))
+	}
+	limited := startParent(t, uid, f.Path, "unlocked")
+	var said strings.Builder
+	for !strings.HasSuffix(said.String(), "\nopen\n") {
+		line, err := limited.said.ReadString('\n')
+		if err != nil {
+			t.Fatalf("%v after %s", err, &said)
+		}
+		said.WriteString(line)
+	}
+	for _, want := range []string{"memory is not locked against swapping", "function=mlock rv=CKR_OK"} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("the log lacks %q:\n%s", want, &said)
+		}
 	}
 }

@@ -67,7 +67,7 @@ var channels = []Channel{
 }
 
 // IsHost reports whether it is a module host.
-func (p *Process) IsHost() bool { return len(p.Arguments) == 2 && p.Arguments[1] == HostArgument }
+func (p *Process) IsHost() bool { return len(p.Arguments) == 3 && p.Arguments[1] == HostArgument }
 
 func (p *Process) is(executable string) bool {
 	return len(p.Arguments) > 0 && filepath.Base(p.Arguments[0]) == executable

@@ -4,10 +4,6 @@ package hosted
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
-	"os"
-	"syscall"
 
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11/host"
@@ -36,8 +32,11 @@ func (o Opener) Open(ctx context.Context, s plugin.Settings) (plugin.Key, error)
 	return key, nil
 }
 
-// Config finds the module and opens the log that the settings name.
+// Config finds the module and opens the logs that the settings name. From then on
+// the variables that the settings name as secrets are not in the environment that
+// other processes may see.
 func Config(s plugin.Settings) (host.Config, error) {
+	host.EraseEnv(s.SecretEnv...)
 	module := s.Module
 	if module == "" {
 		name, _ := s.URI.Value(pkcs11.AttrModuleName)
@@ -50,35 +49,27 @@ func Config(s plugin.Settings) (host.Config, error) {
 	if err != nil {
 		return host.Config{}, err
 	}
-	return host.Config{
-		Module:       module,
-		InitArgs:     s.InitArgs,
-		URI:          s.URI,
-		UserType:     s.UserType,
-		PIN:          s.PIN,
-		Certificates: s.Certificates,
-		PublicOnly:   s.PublicOnly,
-		SecretEnv:    s.SecretEnv,
-		Log:          log,
-	}, nil
-}
-
-// openLog opens the debug log, which ends with the process. A pipe could block
-// for ever, and a stream of the protocol would be spoilt.
-func openLog(path string) (*slog.Logger, error) {
-	if path == "" {
-		return nil, nil
+	moduleLog, err := openModuleLog(s.ModuleLog)
+	if err != nil {
+		return host.Config{}, err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK, 0o600)
-	if err == nil {
-		var info os.FileInfo
-		if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() {
-			err = fmt.Errorf("%s is not a regular file", path)
+	if log != nil {
+		for _, warning := range s.Warnings(module) {
+			log.Warn(warning)
 		}
 	}
-	if err != nil {
-		return nil, &pkcs11.Error{Kind: pkcs11.KindConfig, Message: fmt.Sprintf("the debug log can't be opened: %v", err)}
-	}
-	log := slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	return log.With("process", os.Getpid()), nil
+	return host.Config{
+		Module:            module,
+		InitArgs:          s.InitArgs,
+		URI:               s.URI,
+		UserType:          s.UserType,
+		PIN:               s.PIN,
+		Certificates:      s.Certificates,
+		PublicOnly:        s.PublicOnly,
+		SecretEnv:         s.SecretEnv,
+		Sandbox:           s.Sandbox,
+		MayGainPrivileges: s.MayGainPrivileges,
+		Log:               log,
+		ModuleLog:         moduleLog,
+	}, nil
 }
