@@ -4,6 +4,7 @@ package action
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -32,6 +33,7 @@ type preparation struct {
 	folder       string        // the run's own directory, which goes with it
 	trust        *verify.Trust // nil in modes that don't verify
 	timestamping *sign.Timestamping
+	authorities  []*x509.Certificate // roots of timestamping authorities
 	builtIn      BuiltIn
 	key          func(ctx context.Context) (sign.Key, error) // nil in modes that don't sign
 	warnings     []string
@@ -116,11 +118,11 @@ func (p *preparation) prepareTimestamping(context.Context) (err error) {
 	if !p.inputs.mode.signs() || p.inputs.timestampURL == "" {
 		return nil
 	}
-	roots, err := verify.ReadCertificates("timestamp_root_cert", p.inputs.timestampRootCert, truststore.TypeTSA)
+	p.authorities, err = verify.ReadCertificates("timestamp_root_cert", p.inputs.timestampRootCert, truststore.TypeTSA)
 	if err != nil {
 		return err
 	}
-	p.timestamping, err = sign.NewTimestamping(p.inputs.timestampURL, roots, http.DefaultTransport)
+	p.timestamping, err = sign.NewTimestamping(p.inputs.timestampURL, p.authorities, http.DefaultTransport)
 	return err
 }
 
@@ -228,12 +230,17 @@ func (p *preparation) start(ctx context.Context, progress func(stage string, don
 		if err != nil {
 			return nil, err
 		}
+		if r.strict, err = verify.NewStrict(p.authorities, http.DefaultTransport); err != nil {
+			return nil, err
+		}
 		r.signer = &sign.Signer{
 			Key:          key,
 			EnvelopeType: in.envelopeType,
 			UserMetadata: in.userMetadata,
 			Expiry:       in.expiry,
 			Timestamping: p.timestamping,
+			RenewWithin:  in.renewWithin,
+			Validity:     r.strict.Validity,
 		}
 		r.pusher = publish.New(publish.Options{Client: r.registries, Mode: in.referrersTag, Journal: p.action.journalDir(), Limit: p.action.listingLimit})
 	}

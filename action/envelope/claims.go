@@ -17,6 +17,7 @@ import (
 	"github.com/notaryproject/notation-core-go/signature"
 	"github.com/notaryproject/notation-core-go/signature/cose"
 	"github.com/notaryproject/notation-core-go/signature/jws"
+	"github.com/notaryproject/notation-go/plugin/proto"
 	notationverifier "github.com/notaryproject/notation-go/verifier"
 	"github.com/notaryproject/tspclient-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -30,16 +31,6 @@ const (
 	maxMetadata = 64
 	maxChain    = 16
 )
-
-// algorithms names signature algorithms as the envelopes do.
-var algorithms = map[signature.Algorithm]string{
-	signature.AlgorithmPS256: "PS256",
-	signature.AlgorithmPS384: "PS384",
-	signature.AlgorithmPS512: "PS512",
-	signature.AlgorithmES256: "ES256",
-	signature.AlgorithmES384: "ES384",
-	signature.AlgorithmES512: "ES512",
-}
 
 // formats names envelope types as the input signature_format does.
 var formats = map[string]string{
@@ -66,7 +57,9 @@ func ReadClaims(mediaType string, envelope []byte, content *signature.EnvelopeCo
 	}
 	signer := content.SignerInfo
 	c.Scheme = Clip(string(signer.SignedAttributes.SigningScheme))
-	c.Algorithm = algorithms[signer.SignatureAlgorithm]
+	if name, err := proto.EncodeSigningAlgorithm(signer.SignatureAlgorithm); err == nil {
+		c.Algorithm = string(name)
+	}
 	c.SigningTime = timeOrNil(signer.SignedAttributes.SigningTime)
 	c.Expiry = timeOrNil(signer.SignedAttributes.Expiry)
 	c.Agent = Clip(signer.UnsignedAttributes.SigningAgent)

@@ -128,13 +128,7 @@ func (e *evaluation) noTimestamp() string {
 
 // end is when the first certificate of the signer's chain expires.
 func (e *evaluation) end() time.Time {
-	end := e.leaf().NotAfter
-	for _, cert := range e.content.SignerInfo.CertificateChain {
-		if cert.NotAfter.Before(end) {
-			end = cert.NotAfter
-		}
-	}
-	return end
+	return firstToEnd(e.content.SignerInfo.CertificateChain).NotAfter
 }
 
 func (e *evaluation) remedyTimestamp() string {

@@ -60,6 +60,7 @@ type Verifier struct {
 type statementVerifier struct {
 	enforcing notation.Verifier // as the statement says
 	logging   notation.Verifier // the same, nothing enforced
+	stamps    notation.Verifier // of timestamps alone
 }
 
 // New prepares to verify under each statement of the policy.
@@ -104,7 +105,11 @@ func (v *Verifier) newStatementVerifier(policy trustpolicy.TrustPolicy) (stateme
 	if err != nil {
 		return statementVerifier{}, err
 	}
-	return statementVerifier{enforcing, logging}, nil
+	stamps, err := newStampVerifier(policy, v.trust.stores, v.stamps)
+	if err != nil {
+		return statementVerifier{}, err
+	}
+	return statementVerifier{enforcing, logging, stamps}, nil
 }
 
 // signerRevocation returns what checks the revocation of signing certificates.
@@ -296,6 +301,9 @@ func (v *Verifier) judge(ctx context.Context, t registry.Target, s *statement, b
 	}
 	e.lookUp(v.revocation, v.stamps)
 	result.Checks, result.Revocation = e.checks(), e.revocations()
+	if result.Valid {
+		result.Validity = e.validity(func() bool { return holds(ctx, by.stamps, t, blob, mediaType) })
+	}
 	if e.anchor != nil {
 		result.TrustedBy = &report.Anchor{Store: e.store, Certificate: envelope.DescribeCertificate(e.anchor)}
 	}
