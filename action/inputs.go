@@ -288,7 +288,7 @@ var inputTable = []input{
 	},
 	{
 		name: "report", section: sectionRun,
-		text: "Path of the JSON report. Without it, a file in the runner's temporary directory, which the output `report` names.",
+		text: "Path of the JSON report. Without it, a file in the runner's temporary directory, which the output `report` names. Below the workspace, the path has no symbolic links.",
 		set:  text(func(in *inputs) *string { return &in.report }),
 	},
 }

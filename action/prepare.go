@@ -3,6 +3,7 @@
 package action
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -164,7 +165,11 @@ func (p *preparation) preparePluginKey(ctx context.Context, name, id string, con
 	if p.inputs.hasTokenInputs() {
 		return fmt.Errorf("pin, module and cert_chain are for the built-in plugin %s, and this key is one of the plugin %s", builtInPlugin, report.Quote(name))
 	}
-	plugin, err := sign.InstalledPlugin(ctx, p.pluginFolder(), name)
+	folder := p.pluginFolder()
+	if folder == "" {
+		return fmt.Errorf("plugin_name: %w", verify.ErrNoNotationDir)
+	}
+	plugin, err := sign.InstalledPlugin(ctx, folder, name)
 	if err != nil {
 		return err
 	}
@@ -214,11 +219,22 @@ func (p *preparation) setKey(key sign.Key) {
 	p.key = func(context.Context) (sign.Key, error) { return key, nil }
 }
 
+// pluginFolder is where notation's plugins are. It is empty where there is none.
 func (p *preparation) pluginFolder() string {
-	if named := p.action.Getenv("NOTATION_LIBEXEC"); named != "" {
-		return filepath.Join(named, dir.PathPlugins)
+	folder := cmp.Or(p.action.Getenv("NOTATION_LIBEXEC"), p.action.notationDir())
+	if folder == "" {
+		return ""
 	}
-	return filepath.Join(p.action.notationDir(), dir.PathPlugins)
+	return filepath.Join(folder, dir.PathPlugins)
+}
+
+// verificationPlugins are those that signatures may ask for, nil where there are none.
+func (p *preparation) verificationPlugins() pluginmanager.Manager {
+	folder := p.pluginFolder()
+	if folder == "" {
+		return nil
+	}
+	return pluginmanager.NewCLIManager(dir.NewSysFS(folder))
 }
 
 // start makes the run. From here on requests are sent.
@@ -251,7 +267,7 @@ func (p *preparation) start(ctx context.Context, progress func(stage string, don
 			Concurrency:   in.concurrency,
 			UserMetadata:  in.userMetadata,
 			PluginConfig:  in.pluginConfig,
-			Plugins:       pluginmanager.NewCLIManager(dir.NewSysFS(p.pluginFolder())),
+			Plugins:       p.verificationPlugins(),
 			Transport:     http.DefaultTransport,
 		})
 		if err != nil {
