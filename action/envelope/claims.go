@@ -3,6 +3,7 @@
 package envelope
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -98,10 +99,23 @@ func SignedArtifact(content *signature.EnvelopeContent) (ocispec.Descriptor, err
 
 // DescribeCertificate describes a certificate.
 func DescribeCertificate(cert *x509.Certificate) report.Certificate {
+	return describe(cert, nil, "")
+}
+
+// describe describes a certificate, of which the one above it may be known with its
+// subject: to put a name into words takes longer than to compare it.
+func describe(cert, above *x509.Certificate, subjectAbove string) report.Certificate {
 	thumbprint := sha256.Sum256(cert.Raw)
+	subject, issuer := Clip(cert.Subject.String()), subjectAbove
+	switch {
+	case bytes.Equal(cert.RawIssuer, cert.RawSubject):
+		issuer = subject
+	case above == nil || !bytes.Equal(cert.RawIssuer, above.RawSubject):
+		issuer = Clip(cert.Issuer.String())
+	}
 	return report.Certificate{
-		Subject:    Clip(cert.Subject.String()),
-		Issuer:     Clip(cert.Issuer.String()),
+		Subject:    subject,
+		Issuer:     issuer,
 		Serial:     Clip(cert.SerialNumber.Text(16)),
 		Thumbprint: hex.EncodeToString(thumbprint[:]),
 		NotBefore:  report.Time(cert.NotBefore),
@@ -111,9 +125,12 @@ func DescribeCertificate(cert *x509.Certificate) report.Certificate {
 
 // describeChain describes the first certificates of a chain.
 func describeChain(chain []*x509.Certificate) []report.Certificate {
-	list := make([]report.Certificate, 0, min(maxChain, len(chain)))
-	for _, cert := range chain[:cap(list)] {
-		list = append(list, DescribeCertificate(cert))
+	list := make([]report.Certificate, min(maxChain, len(chain)))
+	var above *x509.Certificate
+	subject := ""
+	for i := len(list) - 1; i >= 0; i-- {
+		list[i] = describe(chain[i], above, subject)
+		above, subject = chain[i], list[i].Subject
 	}
 	return list
 }

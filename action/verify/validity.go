@@ -17,6 +17,7 @@ import (
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"github.com/notaryproject/notation-go/verifier/truststore"
 
+	"github.com/notation-pkcs11/notation-pkcs11/action/envelope"
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 	"github.com/notation-pkcs11/notation-pkcs11/action/revocation"
@@ -30,6 +31,8 @@ type dates struct {
 	// It is asked only where that matters, for it may ask servers about the
 	// authority's certificates.
 	stamped func() bool
+	// subjectOf is what to call a certificate.
+	subjectOf func(*x509.Certificate) string
 }
 
 // validity says until when a signature that verifies now goes on to. Revocation
@@ -56,7 +59,7 @@ func (d dates) validity(info *signature.SignerInfo) report.Validity {
 	case d.stamped():
 		lasting = append(lasting, "its certificates count at the time of its timestamp")
 	default:
-		until, end = first.NotAfter, fmt.Sprintf("the certificate of %q expires", subjectOf(first))
+		until, end = first.NotAfter, fmt.Sprintf("the certificate of %q expires", d.subjectOf(first))
 	}
 	if until.IsZero() {
 		return report.Validity{ValidUntilReason: "no date ends it: " + strings.Join(lasting, ", and ")}
@@ -85,6 +88,7 @@ func (e *evaluation) validity(stamped func() bool) report.Validity {
 				return stamped()
 			}
 		},
+		subjectOf: e.subjectOf,
 	}.validity(&e.content.SignerInfo)
 }
 
@@ -144,7 +148,12 @@ func NewStrict(authorities []*x509.Certificate, transport http.RoundTripper) (*S
 
 // Validity says until when a signature of an artifact verifies, if it does now.
 func (s *Strict) Validity(ctx context.Context, t registry.Target, info *signature.SignerInfo, blob []byte, mediaType string) report.Validity {
-	return dates{expiry: true, certificates: true, stamped: func() bool {
-		return s.stamps != nil && len(info.UnsignedAttributes.TimestampSignature) > 0 && holds(ctx, s.stamps, t, blob, mediaType)
-	}}.validity(info)
+	return dates{
+		expiry:       true,
+		certificates: true,
+		stamped: func() bool {
+			return s.stamps != nil && len(info.UnsignedAttributes.TimestampSignature) > 0 && holds(ctx, s.stamps, t, blob, mediaType)
+		},
+		subjectOf: func(cert *x509.Certificate) string { return nameOf(envelope.DescribeCertificate(cert)) },
+	}.validity(info)
 }

@@ -305,6 +305,6 @@ func (v *Verifier) judge(ctx context.Context, t registry.Target, s *statement, b
 		result.Validity = e.validity(func() bool { return holds(ctx, by.stamps, t, blob, mediaType) })
 	}
 	if e.anchor != nil {
-		result.TrustedBy = &report.Anchor{Store: e.store, Certificate: envelope.DescribeCertificate(e.anchor)}
+		result.TrustedBy = &report.Anchor{Store: e.store, Certificate: e.describe(e.anchor)}
 	}
 }
