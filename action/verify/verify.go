@@ -266,7 +266,8 @@ func (v *Verifier) evaluate(ctx context.Context, t registry.Target, s *statement
 		v.judge(ctx, t, s, blob, mediaType, &result)
 	})
 	if err != nil {
-		result.unread, result.err = true, err
+		var oversized *registry.OversizedError
+		result.unread, result.err = !errors.As(err, &oversized), err
 	}
 	return result
 }
