@@ -61,6 +61,7 @@ type inputs struct {
 	trustedIdentities   []string
 	verificationLevel   string
 	maxSignatures       int
+	crlFiles            []string
 
 	registryUsername   string
 	registryPassword   registry.Secret
@@ -246,6 +247,12 @@ var inputTable = []input{
 		name: "max_signatures", section: sectionTrust, fallback: "100",
 		text: "How many signatures of an artifact are looked at.",
 		set:  number(func(in *inputs) *int { return &in.maxSignatures }, 1, 10_000),
+	},
+	{
+		name: "crl_files", section: sectionTrust, list: true,
+		text:    "CRLs at hand, paths of files with one CRL in PEM or DER each. They answer in place of the URLs in certificates until their next update, so that revocation can be checked offline. Other CRLs are fetched.",
+		example: "ca.crl",
+		set:     lines(func(in *inputs) *[]string { return &in.crlFiles }),
 	},
 
 	{

@@ -21,6 +21,7 @@ import (
 	"github.com/notation-pkcs11/notation-pkcs11/action/publish"
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
+	"github.com/notation-pkcs11/notation-pkcs11/action/revocation"
 	"github.com/notation-pkcs11/notation-pkcs11/action/sign"
 	"github.com/notation-pkcs11/notation-pkcs11/action/verify"
 )
@@ -35,6 +36,7 @@ type preparation struct {
 	trust        *verify.Trust // nil in modes that don't verify
 	timestamping *sign.Timestamping
 	authorities  []*x509.Certificate // roots of timestamping authorities
+	lists        revocation.Lists    // CRLs at hand
 	builtIn      BuiltIn
 	key          func(ctx context.Context) (sign.Key, error) // nil in modes that don't sign
 	warnings     []string
@@ -53,7 +55,7 @@ func (a *Action) prepare(ctx context.Context, in inputs, key chosenKey, builtIn 
 		return nil, fmt.Errorf("the run's own directory: %w", err)
 	}
 	var faults []error
-	for _, check := range []func(context.Context) error{p.prepareRegistries, p.prepareTrust, p.prepareTimestamping, p.prepareKey} {
+	for _, check := range []func(context.Context) error{p.prepareRegistries, p.prepareTrust, p.prepareLists, p.prepareTimestamping, p.prepareKey} {
 		if err := check(ctx); err != nil {
 			faults = append(faults, err)
 		}
@@ -113,6 +115,13 @@ func (p *preparation) prepareTrust(context.Context) (err error) {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+func (p *preparation) prepareLists(context.Context) error {
+	lists, warnings, err := verify.ReadLists(p.inputs.crlFiles)
+	p.lists = lists
+	p.warnings = append(p.warnings, warnings...)
+	return err
 }
 
 func (p *preparation) prepareTimestamping(context.Context) (err error) {
@@ -246,7 +255,7 @@ func (p *preparation) start(ctx context.Context, progress func(stage string, don
 		if err != nil {
 			return nil, err
 		}
-		if r.strict, err = verify.NewStrict(p.authorities, http.DefaultTransport); err != nil {
+		if r.strict, err = verify.NewStrict(p.authorities, http.DefaultTransport, p.lists); err != nil {
 			return nil, err
 		}
 		r.signer = &sign.Signer{
@@ -269,6 +278,7 @@ func (p *preparation) start(ctx context.Context, progress func(stage string, don
 			PluginConfig:  in.pluginConfig,
 			Plugins:       p.verificationPlugins(),
 			Transport:     http.DefaultTransport,
+			Lists:         p.lists,
 		})
 		if err != nil {
 			return nil, err

@@ -18,7 +18,7 @@ var arrows = map[string][]string{
 	"pkcs11":                     {},
 	"pkcs11/host":                {"pkcs11"},
 	"plugin":                     {"pkcs11"},
-	"action":                     {"action/envelope", "action/publish", "action/registry", "action/report", "action/sign", "action/verify"},
+	"action":                     {"action/envelope", "action/publish", "action/registry", "action/report", "action/revocation", "action/sign", "action/verify"},
 	"action/registry":            {},
 	"action/publish":             {"action/registry"},
 	"action/sign":                {"action/envelope", "action/registry", "action/report", "action/revocation", "internal/guardedfile"},

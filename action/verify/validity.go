@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/notaryproject/notation-core-go/revocation/result"
 	"github.com/notaryproject/notation-core-go/signature"
 	"github.com/notaryproject/notation-go"
 	notationverifier "github.com/notaryproject/notation-go/verifier"
@@ -33,6 +34,8 @@ type dates struct {
 	stamped func() bool
 	// subjectOf is what to call a certificate.
 	subjectOf func(*x509.Certificate) string
+	// lists is when a CRL that is at hand is due for its next update; zero: none counts.
+	lists time.Time
 }
 
 // validity says until when a signature that verifies now goes on to. Revocation
@@ -61,6 +64,9 @@ func (d dates) validity(info *signature.SignerInfo) report.Validity {
 	default:
 		until, end = first.NotAfter, fmt.Sprintf("the certificate of %q expires", d.subjectOf(first))
 	}
+	if !d.lists.IsZero() && (until.IsZero() || d.lists.Before(until)) {
+		until, end = d.lists, "a CRL of crl_files is due for its next update"
+	}
 	if until.IsZero() {
 		return report.Validity{ValidUntilReason: "no date ends it: " + strings.Join(lasting, ", and ")}
 	}
@@ -74,7 +80,7 @@ func firstToEnd(chain []*x509.Certificate) *x509.Certificate {
 }
 
 // validity says until when a valid signature verifies under the statement.
-func (e *evaluation) validity(stamped func() bool) report.Validity {
+func (e *evaluation) validity(stamped func() bool, lists revocation.Lists) report.Validity {
 	return dates{
 		expiry:       e.statement.enforces(trustpolicy.TypeExpiry),
 		certificates: e.statement.enforces(trustpolicy.TypeAuthenticTimestamp),
@@ -89,7 +95,19 @@ func (e *evaluation) validity(stamped func() bool) report.Validity {
 			}
 		},
 		subjectOf: e.subjectOf,
+		lists:     e.listsDue(lists),
 	}.validity(&e.content.SignerInfo)
+}
+
+// listsDue says when a list is due that a certificate's check of revocation hangs on,
+// if the statement enforces it.
+func (e *evaluation) listsDue(lists revocation.Lists) time.Time {
+	if len(lists) == 0 || !e.statement.enforces(trustpolicy.TypeRevocation) {
+		return time.Time{}
+	}
+	return lists.NextUpdate(e.content.SignerInfo.CertificateChain, func(i int) bool {
+		return i < len(e.revocation) && e.revocation[i].RevocationMethod != result.RevocationMethodOCSP
+	})
 }
 
 // newStampVerifier returns what judges timestamps as notation does once the
@@ -121,14 +139,15 @@ func holds(ctx context.Context, stamps notation.Verifier, t registry.Target, blo
 // the policies of those who verify.
 type Strict struct {
 	stamps notation.Verifier // nil: timestamps don't count
+	lists  revocation.Lists
 }
 
 // NewStrict makes no request.
-func NewStrict(authorities []*x509.Certificate, transport http.RoundTripper) (*Strict, error) {
+func NewStrict(authorities []*x509.Certificate, transport http.RoundTripper, lists revocation.Lists) (*Strict, error) {
 	if len(authorities) == 0 {
-		return &Strict{}, nil
+		return &Strict{lists: lists}, nil
 	}
-	_, stamps, err := revocation.New(transport)
+	_, stamps, err := revocation.New(transport, lists)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +162,7 @@ func NewStrict(authorities []*x509.Certificate, transport http.RoundTripper) (*S
 	if err != nil {
 		return nil, err
 	}
-	return &Strict{verifier}, nil
+	return &Strict{verifier, lists}, nil
 }
 
 // Validity says until when a signature of an artifact verifies, if it does now.
@@ -155,5 +174,8 @@ func (s *Strict) Validity(ctx context.Context, t registry.Target, info *signatur
 			return s.stamps != nil && len(info.UnsignedAttributes.TimestampSignature) > 0 && holds(ctx, s.stamps, t, blob, mediaType)
 		},
 		subjectOf: func(cert *x509.Certificate) string { return nameOf(envelope.DescribeCertificate(cert)) },
+		lists: s.lists.NextUpdate(info.CertificateChain, func(i int) bool {
+			return len(info.CertificateChain[i].OCSPServer) == 0 // which would be asked first
+		}),
 	}.validity(info)
 }

@@ -170,7 +170,7 @@ func TestValidityForAStrictPolicy(t *testing.T) {
 		"another authority's own": {signed.How{Stamp: &other}, roots, end, certificateEnds},
 	} {
 		t.Run(name, func(t *testing.T) {
-			strict, err := NewStrict(c.roots, http.DefaultTransport)
+			strict, err := NewStrict(c.roots, http.DefaultTransport, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -38,6 +38,8 @@ type Options struct {
 	// Transport is for OCSP and CRLs. It should not retry: what they may take is
 	// short. Nil is http.DefaultTransport.
 	Transport http.RoundTripper
+	// Lists are CRLs that are at hand.
+	Lists revocation.Lists
 }
 
 // Verifier evaluates a trust policy. It is safe for concurrent use.
@@ -74,7 +76,7 @@ func New(t *Trust, source registry.SignatureSource, o Options) (*Verifier, error
 		o.Transport = http.DefaultTransport
 	}
 	var err error
-	if v.revocation, v.stamps, err = revocation.New(o.Transport); err != nil {
+	if v.revocation, v.stamps, err = revocation.New(o.Transport, o.Lists); err != nil {
 		return nil, err
 	}
 	for _, policy := range t.policy.TrustPolicies {
@@ -303,7 +305,7 @@ func (v *Verifier) judge(ctx context.Context, t registry.Target, s *statement, b
 	e.lookUp(v.revocation, v.stamps)
 	result.Checks, result.Revocation = e.checks(), e.revocations()
 	if result.Valid {
-		result.Validity = e.validity(func() bool { return holds(ctx, by.stamps, t, blob, mediaType) })
+		result.Validity = e.validity(func() bool { return holds(ctx, by.stamps, t, blob, mediaType) }, v.options.Lists)
 	}
 	if e.anchor != nil {
 		result.TrustedBy = &report.Anchor{Store: e.store, Certificate: e.describe(e.anchor)}
