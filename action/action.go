@@ -139,7 +139,7 @@ func (a *Action) run(ctx context.Context, in inputs) (code int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	file, err := report.OpenFile(in.report, a.Getenv("RUNNER_TEMP"), Name)
+	file, err := report.OpenFile(in.report, a.Getenv("GITHUB_WORKSPACE"), a.Getenv("RUNNER_TEMP"), Name)
 	if err != nil {
 		return 0, errors.Join(err, p.close())
 	}
@@ -186,7 +186,8 @@ func (a *Action) console() *report.Console {
 }
 
 // notationDir is notation's configuration directory. Its plugins are in there
-// too.
+// too. It is empty where there is none: notation looks into the current directory
+// then, where a checkout could say whom to trust.
 func (a *Action) notationDir() string {
 	if a.NotationDir != "" {
 		return a.NotationDir
@@ -196,7 +197,7 @@ func (a *Action) notationDir() string {
 	}
 	config, err := os.UserConfigDir()
 	if err != nil {
-		return ".notation" // as notation does
+		return ""
 	}
 	return filepath.Join(config, "notation")
 }

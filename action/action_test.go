@@ -61,6 +61,7 @@ func (w *runWorld) environment() map[string]string {
 		"INPUT_KEY_ID":               "soft",
 		"INPUT_TRUSTED_CERTIFICATES": string(testenv.EncodePEM(w.root.Cert)),
 		"INPUT_TRUSTED_IDENTITIES":   "*",
+		"INPUT_WARN_WITHIN":          "0", // the signer's certificate ends tomorrow
 	}
 }
 

@@ -169,6 +169,7 @@ func badInputs(notation []badInput) []badInput {
 			badInput{inputs: map[string]string{"trusted_certificates": "DIR/" + name, "mode": "verify"}, says: says},
 			badInput{inputs: map[string]string{"timestamp_url": "http://tsa.example", "timestamp_root_cert": "DIR/" + name}, says: "timestamp_root_cert"},
 			badInput{inputs: map[string]string{"timestamp_root_cert": "DIR/" + name, "mode": "verify"}, says: says},
+			badInput{inputs: map[string]string{"crl_files": "DIR/" + name}, says: "crl_files: "},
 		)
 	}
 	for name, says := range badPolicies {

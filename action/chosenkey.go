@@ -3,11 +3,13 @@
 package action
 
 import (
+	"fmt"
 	"maps"
 
 	"github.com/notaryproject/notation-go/config"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/sign"
+	"github.com/notation-pkcs11/notation-pkcs11/action/verify"
 )
 
 // chosenKey is the key that the inputs mean: one of a plugin, or one in files.
@@ -34,7 +36,11 @@ func (a *Action) chooseKey(in inputs) chosenKey {
 	if in.keyName == "" {
 		return chosenKey{plugin: in.pluginName, id: in.keyID, config: in.pluginConfig}
 	}
-	entry, err := sign.NamedKey(a.notationDir(), in.keyName)
+	folder := a.notationDir()
+	if folder == "" {
+		return chosenKey{err: fmt.Errorf("key_name: %w", verify.ErrNoNotationDir)}
+	}
+	entry, err := sign.NamedKey(folder, in.keyName)
 	if err != nil {
 		return chosenKey{err: err}
 	}

@@ -66,13 +66,14 @@ func exampleReport() *report.Report {
 					Verdict: report.Verified, Statement: statement,
 					Signatures: []report.Signature{{
 						Digest: signature, Valid: true,
+						Validity: report.Validity{ValidUntil: &chain[0].NotAfter, ValidUntilReason: `the certificate of "CN=release,O=Example,ST=Berlin,C=DE" expires`},
 						Claims: report.Claims{
-							Format: "cose", Algorithm: "ES256", Scheme: "notary.x509", Agent: "notation-go/1.3.2 pkcs11/1.0.0",
+							Format: "cose", Algorithm: "ECDSA-SHA-256", Scheme: "notary.x509", Agent: "notation-go/1.3.2 pkcs11/1.0.0",
 							SigningTime: &signingTime, UserMetadata: map[string]string{"commit": "4f1c9e2"}, Certificates: chain,
 						},
 						TrustedBy: &report.Anchor{Store: "ca:trusted_certificates", Certificate: chain[1]},
 						Checks: []report.Check{
-							check("integrity", `the ES256 signature is that of the key of "CN=release,O=Example,ST=Berlin,C=DE"`),
+							check("integrity", `the ECDSA-SHA-256 signature is that of the key of "CN=release,O=Example,ST=Berlin,C=DE"`),
 							check("authenticity", `"CN=Example Root,O=Example,ST=Berlin,C=DE" is in trust store ca:trusted_certificates, and "CN=release,O=Example,ST=Berlin,C=DE" is a trusted identity`),
 							check("expiry", "the signature does not expire"),
 							check("authenticTimestamp", "the certificates are valid now, until Fri, 01 Jan 2027 00:00:00 UTC; timestamps don't count, for the statement names no trust store of type tsa"),

@@ -89,7 +89,7 @@ func hostileArtifacts(w *signed.World, image ocispec.Descriptor) []hostileArtifa
 		{name: "manifest that is no JSON", manifest: func(ocispec.Descriptor) string { return acting }},
 		{name: "manifest that is null", manifest: func(ocispec.Descriptor) string { return "null" }},
 		{name: "manifest that is deep", manifest: layers(`"later":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `,"layers":[ENVELOPE]`)},
-		{name: "manifest that is too large", manifest: layers(`"later":"` + strings.Repeat("x", 256<<10) + `","layers":[ENVELOPE]`)},
+		{name: "manifest that is too large", manifest: layers(`"later":"` + strings.Repeat("x", 4<<20) + `","layers":[ENVELOPE]`)},
 		{name: "listed with another media type", list: func(d *ocispec.Descriptor) { d.MediaType = acting }},
 		{name: "listed with another size", list: func(d *ocispec.Descriptor) { d.Size++ }},
 		{name: "listed with a size below zero", list: func(d *ocispec.Descriptor) { d.Size = -1 }},

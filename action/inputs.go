@@ -52,6 +52,7 @@ type inputs struct {
 	timestampURL      string
 	timestampRootCert string // a path, or PEM
 	skipSigned        bool
+	renewWithin       time.Duration // zero: never
 	recursive         bool
 
 	trustPolicy         string // a path, or JSON
@@ -60,6 +61,7 @@ type inputs struct {
 	trustedIdentities   []string
 	verificationLevel   string
 	maxSignatures       int
+	crlFiles            []string
 
 	registryUsername   string
 	registryPassword   registry.Secret
@@ -68,6 +70,7 @@ type inputs struct {
 
 	concurrency int
 	timeout     time.Duration
+	warnWithin  time.Duration // zero: never
 	report      string
 }
 
@@ -207,6 +210,12 @@ var inputTable = []input{
 		text: "`true`: an artifact that has a good signature by this key already, with the same `user_metadata`, gets no other. Which certificate is the key's shows in a signature, so a run may make one that it does not push.",
 		set:  boolean(func(in *inputs) *bool { return &in.skipSigned }),
 	},
+	{
+		name: "renew_within", section: sectionSigning,
+		text:    "With `skip_signed`: an artifact gets another signature if the last of those ends within this duration, and the new one ends later. If the new one would end no later, a warning names the certificate to renew. Must be less than `expiry`.",
+		example: "1080h",
+		set:     duration(func(in *inputs) *time.Duration { return &in.renewWithin }, time.Second, 100*365*24*time.Hour),
+	},
 
 	{
 		name: "trusted_certificates", section: sectionTrust,
@@ -238,6 +247,12 @@ var inputTable = []input{
 		name: "max_signatures", section: sectionTrust, fallback: "100",
 		text: "How many signatures of an artifact are looked at.",
 		set:  number(func(in *inputs) *int { return &in.maxSignatures }, 1, 10_000),
+	},
+	{
+		name: "crl_files", section: sectionTrust, list: true,
+		text:    "CRLs at hand, paths of files with one CRL in PEM or DER each. They answer in place of the URLs in certificates until their next update, so that revocation can be checked offline. Other CRLs are fetched.",
+		example: "ca.crl",
+		set:     lines(func(in *inputs) *[]string { return &in.crlFiles }),
 	},
 
 	{
@@ -274,8 +289,13 @@ var inputTable = []input{
 		set:  duration(func(in *inputs) *time.Duration { return &in.timeout }, time.Second, 24*time.Hour),
 	},
 	{
+		name: "warn_within", section: sectionRun, fallback: "720h",
+		text: "A warning names each artifact that stops verifying within this duration, because its last signature or a certificate expires. `0`: never. In mode `sign`, the signature counts as a verifier with `verification_level: strict` sees it.",
+		set:  duration(func(in *inputs) *time.Duration { return &in.warnWithin }, 0, 100*365*24*time.Hour),
+	},
+	{
 		name: "report", section: sectionRun,
-		text: "Path of the JSON report. Without it, a file in the runner's temporary directory, which the output `report` names.",
+		text: "Path of the JSON report. Without it, a file in the runner's temporary directory, which the output `report` names. Below the workspace, the path has no symbolic links.",
 		set:  text(func(in *inputs) *string { return &in.report }),
 	},
 }
@@ -377,6 +397,14 @@ var inputRules = []struct {
 			return in.mode == modeSign && in.timestampURL == "" && in.timestampRootCert != ""
 		},
 		"timestamp_root_cert is set and timestamp_url is not; set both or none",
+	},
+	{
+		func(in *inputs) bool { return in.mode.signs() && in.renewWithin > 0 && !in.skipSigned },
+		"renew_within is set and skip_signed is not; without skip_signed each run makes a signature",
+	},
+	{
+		func(in *inputs) bool { return in.mode.signs() && in.expiry > 0 && in.expiry <= in.renewWithin },
+		"expiry is not longer than renew_within, so each run would sign again; set a longer expiry or a shorter renew_within",
 	},
 	{
 		func(in *inputs) bool { return (in.registryUsername == "") != in.registryPassword.Empty() },

@@ -35,7 +35,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if in.mode != modeSignAndVerify || in.pluginName != "pkcs11" || in.envelopeType != cose.MediaTypeEnvelope ||
-		in.maxSignatures != 100 || in.referrersTag != "auto" || in.concurrency != 24 || in.timeout != 5*time.Minute || in.recursive || in.skipSigned {
+		in.maxSignatures != 100 || in.referrersTag != "auto" || in.concurrency != 24 || in.timeout != 5*time.Minute || in.warnWithin != 720*time.Hour || in.renewWithin != 0 || in.recursive || in.skipSigned {
 		t.Errorf("%+v", in)
 	}
 }
@@ -82,6 +82,8 @@ var wrongValues = map[string][]string{
 	"user_metadata":             {"io.cncf.notary.x=1", "commit"},
 	"expiry":                    {"0s", "-1h", "1500ms", "tomorrow"},
 	"skip_signed":               {"maybe"},
+	"renew_within":              {"0", "month"},
+	"warn_within":               {"-1h", "1500ms", "30 days"},
 	"verification_level":        {"skip", "Strict"},
 	"max_signatures":            {"0", "-1", "many", "1e9"},
 	"insecure_registries":       {"http://registry", "registry/path", "user@registry", "registry:port", "r\u0435gistry"},
@@ -107,6 +109,8 @@ var contradictions = []struct {
 	{map[string]string{"plugin_url": "https://example.com/plugin", "plugin_checksum": strings.Repeat("a", 64)}, "pkcs11 is built in"},
 	{map[string]string{"timestamp_url": "http://tsa.example.com"}, "timestamp_root_cert"},
 	{map[string]string{"timestamp_root_cert": "tsa.pem", "mode": "sign"}, "timestamp_url"},
+	{map[string]string{"renew_within": "24h"}, "skip_signed is not"},
+	{map[string]string{"skip_signed": "true", "renew_within": "24h", "expiry": "24h"}, "renew_within"},
 	{map[string]string{"registry_username": "me"}, "registry_password"},
 }
 
@@ -193,6 +197,8 @@ func FuzzInputs(f *testing.F) {
 			"plugin_url":          in.pluginURL != "" && (sign.CheckPluginURL(in.pluginURL) != nil || len(in.pluginChecksum) != 64 || in.pluginName == builtInPlugin),
 			"signature_format":    in.envelopeType != cose.MediaTypeEnvelope && in.envelopeType != jws.MediaTypeEnvelope,
 			"expiry":              in.expiry < 0 || in.expiry%time.Second != 0,
+			"renew_within":        in.mode.signs() && in.renewWithin > 0 && (!in.skipSigned || in.expiry > 0 && in.expiry <= in.renewWithin),
+			"warn_within":         in.warnWithin < 0 || in.warnWithin%time.Second != 0,
 			"verification_level":  !slices.Contains([]string{"", "strict", "permissive", "audit"}, in.verificationLevel),
 			"max_signatures":      in.maxSignatures < 1 || in.maxSignatures > 10_000,
 			"concurrency":         in.concurrency < 1 || in.concurrency > 256,

@@ -3,7 +3,9 @@
 package action
 
 import (
+	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -19,6 +21,7 @@ import (
 	"github.com/notation-pkcs11/notation-pkcs11/action/publish"
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
+	"github.com/notation-pkcs11/notation-pkcs11/action/revocation"
 	"github.com/notation-pkcs11/notation-pkcs11/action/sign"
 	"github.com/notation-pkcs11/notation-pkcs11/action/verify"
 )
@@ -32,6 +35,8 @@ type preparation struct {
 	folder       string        // the run's own directory, which goes with it
 	trust        *verify.Trust // nil in modes that don't verify
 	timestamping *sign.Timestamping
+	authorities  []*x509.Certificate // roots of timestamping authorities
+	lists        revocation.Lists    // CRLs at hand
 	builtIn      BuiltIn
 	key          func(ctx context.Context) (sign.Key, error) // nil in modes that don't sign
 	warnings     []string
@@ -50,7 +55,7 @@ func (a *Action) prepare(ctx context.Context, in inputs, key chosenKey, builtIn 
 		return nil, fmt.Errorf("the run's own directory: %w", err)
 	}
 	var faults []error
-	for _, check := range []func(context.Context) error{p.prepareRegistries, p.prepareTrust, p.prepareTimestamping, p.prepareKey} {
+	for _, check := range []func(context.Context) error{p.prepareRegistries, p.prepareTrust, p.prepareLists, p.prepareTimestamping, p.prepareKey} {
 		if err := check(ctx); err != nil {
 			faults = append(faults, err)
 		}
@@ -112,15 +117,22 @@ func (p *preparation) prepareTrust(context.Context) (err error) {
 	return errors.Join(faults...)
 }
 
+func (p *preparation) prepareLists(context.Context) error {
+	lists, warnings, err := verify.ReadLists(p.inputs.crlFiles)
+	p.lists = lists
+	p.warnings = append(p.warnings, warnings...)
+	return err
+}
+
 func (p *preparation) prepareTimestamping(context.Context) (err error) {
 	if !p.inputs.mode.signs() || p.inputs.timestampURL == "" {
 		return nil
 	}
-	roots, err := verify.ReadCertificates("timestamp_root_cert", p.inputs.timestampRootCert, truststore.TypeTSA)
+	p.authorities, err = verify.ReadCertificates("timestamp_root_cert", p.inputs.timestampRootCert, truststore.TypeTSA)
 	if err != nil {
 		return err
 	}
-	p.timestamping, err = sign.NewTimestamping(p.inputs.timestampURL, roots, http.DefaultTransport)
+	p.timestamping, err = sign.NewTimestamping(p.inputs.timestampURL, p.authorities, http.DefaultTransport)
 	return err
 }
 
@@ -162,7 +174,11 @@ func (p *preparation) preparePluginKey(ctx context.Context, name, id string, con
 	if p.inputs.hasTokenInputs() {
 		return fmt.Errorf("pin, module and cert_chain are for the built-in plugin %s, and this key is one of the plugin %s", builtInPlugin, report.Quote(name))
 	}
-	plugin, err := sign.InstalledPlugin(ctx, p.pluginFolder(), name)
+	folder := p.pluginFolder()
+	if folder == "" {
+		return fmt.Errorf("plugin_name: %w", verify.ErrNoNotationDir)
+	}
+	plugin, err := sign.InstalledPlugin(ctx, folder, name)
 	if err != nil {
 		return err
 	}
@@ -212,11 +228,22 @@ func (p *preparation) setKey(key sign.Key) {
 	p.key = func(context.Context) (sign.Key, error) { return key, nil }
 }
 
+// pluginFolder is where notation's plugins are. It is empty where there is none.
 func (p *preparation) pluginFolder() string {
-	if named := p.action.Getenv("NOTATION_LIBEXEC"); named != "" {
-		return filepath.Join(named, dir.PathPlugins)
+	folder := cmp.Or(p.action.Getenv("NOTATION_LIBEXEC"), p.action.notationDir())
+	if folder == "" {
+		return ""
 	}
-	return filepath.Join(p.action.notationDir(), dir.PathPlugins)
+	return filepath.Join(folder, dir.PathPlugins)
+}
+
+// verificationPlugins are those that signatures may ask for, nil where there are none.
+func (p *preparation) verificationPlugins() pluginmanager.Manager {
+	folder := p.pluginFolder()
+	if folder == "" {
+		return nil
+	}
+	return pluginmanager.NewCLIManager(dir.NewSysFS(folder))
 }
 
 // start makes the run. From here on requests are sent.
@@ -228,12 +255,17 @@ func (p *preparation) start(ctx context.Context, progress func(stage string, don
 		if err != nil {
 			return nil, err
 		}
+		if r.strict, err = verify.NewStrict(p.authorities, http.DefaultTransport, p.lists); err != nil {
+			return nil, err
+		}
 		r.signer = &sign.Signer{
 			Key:          key,
 			EnvelopeType: in.envelopeType,
 			UserMetadata: in.userMetadata,
 			Expiry:       in.expiry,
 			Timestamping: p.timestamping,
+			RenewWithin:  in.renewWithin,
+			Validity:     r.strict.Validity,
 		}
 		r.pusher = publish.New(publish.Options{Client: r.registries, Mode: in.referrersTag, Journal: p.action.journalDir(), Limit: p.action.listingLimit})
 	}
@@ -244,8 +276,9 @@ func (p *preparation) start(ctx context.Context, progress func(stage string, don
 			Concurrency:   in.concurrency,
 			UserMetadata:  in.userMetadata,
 			PluginConfig:  in.pluginConfig,
-			Plugins:       pluginmanager.NewCLIManager(dir.NewSysFS(p.pluginFolder())),
+			Plugins:       p.verificationPlugins(),
 			Transport:     http.DefaultTransport,
+			Lists:         p.lists,
 		})
 		if err != nil {
 			return nil, err

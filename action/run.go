@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/notaryproject/notation-core-go/signature"
 	"github.com/opencontainers/go-digest"
@@ -27,6 +28,7 @@ type run struct {
 	registries *registry.Client
 	signer     *sign.Signer // nil in modes that don't sign
 	pusher     signaturePusher
+	strict     *verify.Strict   // nil likewise
 	verifier   *verify.Verifier // nil in modes that don't verify
 	progress   func(stage string, done, all int)
 }
@@ -45,6 +47,8 @@ type artifact struct {
 	report.Artifact
 	target registry.Target
 	err    error // the first thing that failed; nothing more is done then
+	// renew is set if a warning says already that the certificate must be renewed.
+	renew bool
 }
 
 // resolved takes over what was found out about the manifest.
@@ -199,12 +203,12 @@ func distinct(roots []*artifact, below [][]*artifact) []*artifact {
 // sign signs an artifact and pushes the signature.
 func (r *run) sign(ctx context.Context, a *artifact) error {
 	if r.inputs.skipSigned {
-		manifest, found, err := r.signer.SignedBefore(ctx, r.registries, a.target, r.inputs.maxSignatures)
+		before, err := r.signer.SignedBefore(ctx, r.registries, a.target, r.inputs.maxSignatures)
 		if err != nil {
 			return fmt.Errorf("look for a signature by this key: %w", err)
 		}
-		if found {
-			a.AlreadySigned = manifest.Digest.String()
+		if before != nil {
+			r.signedBefore(a, before)
 			return nil
 		}
 	}
@@ -229,7 +233,32 @@ func (r *run) sign(ctx context.Context, a *artifact) error {
 		Certificates: claims.Certificates,
 		Timestamp:    claims.Timestamp,
 	}
+	if r.inputs.mode == modeSign { // else the policy has its own word
+		a.Signed.Validity = r.strict.Validity(ctx, a.target, made.Info, made.Envelope, r.signer.EnvelopeType)
+		r.warnOfEnd(a, a.Signed.Validity)
+	}
 	return nil
+}
+
+// signedBefore notes the signature because of which none is made.
+func (r *run) signedBefore(a *artifact, before *sign.Before) {
+	a.AlreadySigned = before.Manifest.Digest.String()
+	switch {
+	case before.MustRenew != "":
+		a.renew = true
+		a.warn("%s", before.MustRenew)
+	case r.inputs.mode == modeSign:
+		r.warnOfEnd(a, before.Validity)
+	}
+}
+
+// warnOfEnd warns of an artifact that stops verifying soon.
+func (r *run) warnOfEnd(a *artifact, last report.Validity) {
+	if a.renew || last.ValidUntil == nil || time.Until(*last.ValidUntil) >= r.inputs.warnWithin {
+		return
+	}
+	a.warn("verifies until %s and not longer: %s; sign it again before that, with a certificate and an expiry that end later",
+		last.ValidUntil.Format(time.RFC3339), last.ValidUntilReason)
 }
 
 // settle has the last look at what was pushed. A signature that is not listed for
@@ -264,6 +293,9 @@ func (r *run) settle(ctx context.Context, artifacts []*artifact) error {
 func (r *run) verify(ctx context.Context, a *artifact) error {
 	v, err := r.verifier.Verify(ctx, a.target)
 	a.Verification = &v
+	if last := v.Lasting(); last != nil && err == nil {
+		r.warnOfEnd(a, last.Validity)
+	}
 	if err != nil || a.Signed == nil || v.Verdict == report.Skipped {
 		return err
 	}

@@ -21,7 +21,7 @@ var arrows = map[string][]string{
 	"pkcs11":                     {"internal/trustedfile"},
 	"pkcs11/host":                {"internal/sandbox", "pkcs11"},
 	"plugin":                     {"internal/sandbox", "internal/trustedfile", "pkcs11"},
-	"action":                     {"action/envelope", "action/publish", "action/registry", "action/report", "action/sign", "action/verify"},
+	"action":                     {"action/envelope", "action/publish", "action/registry", "action/report", "action/revocation", "action/sign", "action/verify"},
 	"action/registry":            {},
 	"action/publish":             {"action/registry"},
 	"action/sign":                {"action/envelope", "action/registry", "action/report", "action/revocation", "internal/guardedfile"},

@@ -3,6 +3,7 @@
 package envelope
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -17,6 +18,7 @@ import (
 	"github.com/notaryproject/notation-core-go/signature"
 	"github.com/notaryproject/notation-core-go/signature/cose"
 	"github.com/notaryproject/notation-core-go/signature/jws"
+	"github.com/notaryproject/notation-go/plugin/proto"
 	notationverifier "github.com/notaryproject/notation-go/verifier"
 	"github.com/notaryproject/tspclient-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -30,16 +32,6 @@ const (
 	maxMetadata = 64
 	maxChain    = 16
 )
-
-// algorithms names signature algorithms as the envelopes do.
-var algorithms = map[signature.Algorithm]string{
-	signature.AlgorithmPS256: "PS256",
-	signature.AlgorithmPS384: "PS384",
-	signature.AlgorithmPS512: "PS512",
-	signature.AlgorithmES256: "ES256",
-	signature.AlgorithmES384: "ES384",
-	signature.AlgorithmES512: "ES512",
-}
 
 // formats names envelope types as the input signature_format does.
 var formats = map[string]string{
@@ -66,7 +58,9 @@ func ReadClaims(mediaType string, envelope []byte, content *signature.EnvelopeCo
 	}
 	signer := content.SignerInfo
 	c.Scheme = Clip(string(signer.SignedAttributes.SigningScheme))
-	c.Algorithm = algorithms[signer.SignatureAlgorithm]
+	if name, err := proto.EncodeSigningAlgorithm(signer.SignatureAlgorithm); err == nil {
+		c.Algorithm = string(name)
+	}
 	c.SigningTime = timeOrNil(signer.SignedAttributes.SigningTime)
 	c.Expiry = timeOrNil(signer.SignedAttributes.Expiry)
 	c.Agent = Clip(signer.UnsignedAttributes.SigningAgent)
@@ -105,10 +99,23 @@ func SignedArtifact(content *signature.EnvelopeContent) (ocispec.Descriptor, err
 
 // DescribeCertificate describes a certificate.
 func DescribeCertificate(cert *x509.Certificate) report.Certificate {
+	return describe(cert, nil, "")
+}
+
+// describe describes a certificate, of which the one above it may be known with its
+// subject: to put a name into words takes longer than to compare it.
+func describe(cert, above *x509.Certificate, subjectAbove string) report.Certificate {
 	thumbprint := sha256.Sum256(cert.Raw)
+	subject, issuer := Clip(cert.Subject.String()), subjectAbove
+	switch {
+	case bytes.Equal(cert.RawIssuer, cert.RawSubject):
+		issuer = subject
+	case above == nil || !bytes.Equal(cert.RawIssuer, above.RawSubject):
+		issuer = Clip(cert.Issuer.String())
+	}
 	return report.Certificate{
-		Subject:    Clip(cert.Subject.String()),
-		Issuer:     Clip(cert.Issuer.String()),
+		Subject:    subject,
+		Issuer:     issuer,
 		Serial:     Clip(cert.SerialNumber.Text(16)),
 		Thumbprint: hex.EncodeToString(thumbprint[:]),
 		NotBefore:  report.Time(cert.NotBefore),
@@ -118,9 +125,12 @@ func DescribeCertificate(cert *x509.Certificate) report.Certificate {
 
 // describeChain describes the first certificates of a chain.
 func describeChain(chain []*x509.Certificate) []report.Certificate {
-	list := make([]report.Certificate, 0, min(maxChain, len(chain)))
-	for _, cert := range chain[:cap(list)] {
-		list = append(list, DescribeCertificate(cert))
+	list := make([]report.Certificate, min(maxChain, len(chain)))
+	var above *x509.Certificate
+	subject := ""
+	for i := len(list) - 1; i >= 0; i-- {
+		list[i] = describe(chain[i], above, subject)
+		above, subject = chain[i], list[i].Subject
 	}
 	return list
 }

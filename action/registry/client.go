@@ -19,11 +19,11 @@ import (
 
 // What a registry may make us read.
 const (
-	maxManifestBytes          = 4 << 20   // a manifest, an index, a page of referrers; notation's limit too
-	maxSignatureManifestBytes = 256 << 10 // notation's limit is that of any manifest; what is in use is below 2 KiB
-	maxEnvelopeBytes          = 1 << 20   // a signature envelope; notation's limit is 32 MiB, what is in use is below 32 KiB
-	maxOpenEnvelopeBytes      = 2 << 20   // the envelopes that are parsed at one time, which take many times the memory
-	maxReferrerPages          = 100
+	maxManifestBytes     = 4 << 20  // a manifest, an index, a page of referrers; notation's limit too
+	maxEnvelopeBytes     = 32 << 20 // a signature envelope; notation's limit too
+	maxOpenEnvelope      = 1 << 20  // one that is opened; what is in use is below 32 KiB
+	maxOpenEnvelopeBytes = 2 << 20  // what is parsed at one time, which takes many times the memory
+	maxReferrerPages     = 100
 )
 
 // Options are what a run says about registries.
@@ -59,7 +59,7 @@ type Client struct {
 	options Options
 	client  *auth.Client
 	store   func() (*credentials.DynamicStore, error)
-	open    *semaphore.Weighted // bytes of envelopes that are parsed
+	open    *semaphore.Weighted // bytes of envelopes and their manifests that are parsed
 	sent    sentSecrets
 
 	mu           sync.Mutex

@@ -12,6 +12,24 @@ import (
 	"oras.land/oras-go/v2/content"
 )
 
+// check reads what a descriptor describes, keeps nothing of it, and checks that it
+// is that.
+func check(ctx context.Context, from content.Fetcher, desc ocispec.Descriptor) (err error) {
+	body, err := from.Fetch(ctx, desc)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, body.Close()) }()
+	verified := content.NewVerifyReader(body, desc)
+	if _, err := io.Copy(io.Discard, verified); err != nil {
+		return fmt.Errorf("read %s: %w", desc.Digest, err)
+	}
+	if err := verified.Verify(); err != nil {
+		return fmt.Errorf("%s: the registry sent something else: %w", desc.Digest, err)
+	}
+	return nil
+}
+
 // fetch reads what a descriptor describes and checks that it is that. It takes no
 // more memory than what really comes.
 func fetch(ctx context.Context, from content.Fetcher, desc ocispec.Descriptor, limit int64) (_ []byte, err error) {

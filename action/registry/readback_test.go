@@ -3,6 +3,8 @@
 package registry
 
 import (
+	"bytes"
+	"errors"
 	"net/http"
 	"os"
 	"strings"
@@ -27,8 +29,8 @@ func TestEnvelopesInUseShareABudget(t *testing.T) {
 		return manifest
 	}
 	r = New(Options{CredentialsFile: os.DevNull})
-	err := r.Envelope(t.Context(), app, push(maxEnvelopeBytes), func([]byte, string) {
-		if r.open.TryAcquire(maxOpenEnvelopeBytes - maxEnvelopeBytes + 1) {
+	err := r.Envelope(t.Context(), app, push(maxOpenEnvelope), func([]byte, string) {
+		if r.open.TryAcquire(maxOpenEnvelopeBytes - maxOpenEnvelope + 1) {
 			t.Error("the envelope in use counts for nothing")
 		}
 	})
@@ -39,8 +41,39 @@ func TestEnvelopesInUseShareABudget(t *testing.T) {
 		t.Error("the envelope that was used still counts")
 	}
 	r.open.Release(maxOpenEnvelopeBytes)
-	if _, _, err := ReadBack(t, r, app, push(maxEnvelopeBytes+1)); err == nil || !strings.Contains(err.Error(), "limit") {
-		t.Errorf("an envelope beyond the limit: %v", err)
+}
+
+// An envelope that is too large to be opened is not one that can't be read: it is
+// fetched and checked, and kept nowhere.
+func TestLargeEnvelopeIsCheckedAndNotOpened(t *testing.T) {
+	registry := testenv.Start(t, testenv.NewRegistry)
+	var path string // of a blob that is another
+	host := testenv.Front(t, registry, func(w http.ResponseWriter, r *http.Request) bool {
+		if path == "" || r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, path) {
+			return false
+		}
+		w.Write(make([]byte, maxOpenEnvelope+1))
+		return true
+	})
+	r, app := pushedImage(t, host, "v1", registry.PushImage)
+	for _, c := range []struct {
+		size int
+		says string // empty: it is opened
+	}{
+		{maxOpenEnvelope, ""}, {maxOpenEnvelope + 1, "exception to notation's rules"}, {maxEnvelopeBytes, "exception to notation's rules"}, {maxEnvelopeBytes + 1, "limit"},
+	} {
+		_, manifest := pushSignature(t, app, bytes.Repeat([]byte{1}, c.size))
+		blob, _, err := ReadBack(t, r, app, manifest)
+		var oversized *OversizedError
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) || errors.As(err, &oversized) != strings.Contains(c.says, "exception") {
+			t.Errorf("%d bytes: %d bytes are opened, %v", c.size, len(blob), err)
+		}
+	}
+	envelope, manifest := pushSignature(t, app, bytes.Repeat([]byte{2}, maxOpenEnvelope+1))
+	path = envelope.Digest.String()
+	var oversized *OversizedError
+	if _, _, err := ReadBack(t, r, app, manifest); errors.As(err, &oversized) || err == nil || !strings.Contains(err.Error(), "something else") {
+		t.Errorf("another envelope: %v", err)
 	}
 }
 

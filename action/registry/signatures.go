@@ -47,13 +47,29 @@ func (r *Client) Signatures(ctx context.Context, t Target, max int) ([]ocispec.D
 	return found, err
 }
 
+// OversizedError says that an envelope is there, and is so large that it is not
+// opened. That is the one difference to notation, by which a verdict can differ: a
+// signature that is valid but for its size is not valid.
+type OversizedError struct{ Size int64 }
+
+// Error implements error.
+func (e *OversizedError) Error() string {
+	return fmt.Sprintf("its envelope has %d bytes, and of more than %d none is opened, so the signature counts as not valid; "+
+		"this is an exception to notation's rules, by which an envelope may have %d bytes", e.Size, maxOpenEnvelope, maxEnvelopeBytes)
+}
+
 // Envelope fetches the signature of a signature manifest and hands it to use.
 // Sizes are bounded and digests are checked; what is in the envelope is not looked
 // at. An envelope that was made to be large in memory must not take it all, so a
-// run's uses share a budget. After an error, use was not called.
+// run's uses share a budget, and one that is too large for it is an *OversizedError.
+// After an error, use was not called.
 func (r *Client) Envelope(ctx context.Context, t Target, manifest ocispec.Descriptor, use func(blob []byte, mediaType string)) error {
 	blob, mediaType, err := r.fetchEnvelope(ctx, t, manifest)
 	size := int64(len(blob))
+	var oversized *OversizedError
+	if errors.As(err, &oversized) {
+		return oversized
+	}
 	if err == nil {
 		err = r.open.Acquire(ctx, size)
 	}
@@ -69,13 +85,24 @@ func (r *Client) fetchEnvelope(ctx context.Context, t Target, desc ocispec.Descr
 	if desc.MediaType != ocispec.MediaTypeImageManifest && desc.MediaType != mediaTypeArtifactManifest {
 		return nil, "", fmt.Errorf("it is a %q, and a signature manifest is a %q", desc.MediaType, ocispec.MediaTypeImageManifest)
 	}
-	body, err := fetch(ctx, t.Repo.Manifests(), desc, maxSignatureManifestBytes)
+	body, err := fetch(ctx, t.Repo.Manifests(), desc, maxManifestBytes)
 	if err != nil {
 		return nil, "", err
 	}
+	size := min(int64(len(body)), maxOpenEnvelopeBytes)
+	if err := r.open.Acquire(ctx, size); err != nil {
+		return nil, "", err
+	}
 	envelope, err := envelopeOf(desc.MediaType, body)
+	r.open.Release(size)
 	if err != nil {
 		return nil, "", fmt.Errorf("its manifest: %w", err)
+	}
+	if envelope.Size > maxOpenEnvelope && envelope.Size <= maxEnvelopeBytes {
+		if err := check(ctx, t.Repo.Blobs(), envelope); err != nil {
+			return nil, "", err
+		}
+		return nil, "", &OversizedError{envelope.Size}
 	}
 	blob, err := fetch(ctx, t.Repo.Blobs(), envelope, maxEnvelopeBytes)
 	return blob, envelope.MediaType, err

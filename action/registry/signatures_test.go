@@ -46,12 +46,12 @@ func TestSignatureManifestHasOneLayer(t *testing.T) {
 }
 
 func TestManyLayersTakeNoMemory(t *testing.T) {
-	body := []byte(`{"layers":[` + strings.Repeat("{},", maxSignatureManifestBytes/3) + `{}]}`)
+	body := []byte(`{"layers":[` + strings.Repeat("{},", maxManifestBytes/3) + `{}]}`)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	_, err := envelopeOf(ocispec.MediaTypeImageManifest, body)
 	runtime.ReadMemStats(&after)
-	if took := after.TotalAlloc - before.TotalAlloc; err == nil || took > maxSignatureManifestBytes {
+	if took := after.TotalAlloc - before.TotalAlloc; err == nil || took > maxManifestBytes {
 		t.Errorf("%d bytes for a manifest of %d: %v", took, len(body), err)
 	}
 }

@@ -109,6 +109,10 @@ func (c *Console) Show(r *Report) {
 	for i := range r.Artifacts {
 		a := &r.Artifacts[i]
 		c.block(c.style.Headline(a), c.style.Details(a))
+		// Without a runner nothing can be folded up.
+		if title, lines := c.style.Others(a); title != "" && (c.runner != nil || !a.Succeeded) {
+			c.block(title, lines)
+		}
 	}
 	if c.runner != nil {
 		for _, annotation := range r.Annotations() {

@@ -12,7 +12,8 @@ import (
 
 // What follows are the escapers, one for each place that a foreign text is shown
 // in. All bound the text, and show what can't be seen (line breaks, control and
-// format characters, bidirectional ones too) as an escape instead of doing it.
+// format characters, bidirectional ones too, letters without a glyph) as an escape
+// instead of doing it.
 
 // How long a text is shown, in characters.
 const (
@@ -91,15 +92,31 @@ func visible(s string, limit int) string {
 		switch {
 		case r == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD"):
 			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case unicode.IsPrint(r):
+		case unicode.IsPrint(r) && !blank(r):
 			b.WriteRune(r)
 		case r < utf8.RuneSelf:
 			fmt.Fprintf(&b, `\x%02x`, r)
+		case r > 0xffff:
+			fmt.Fprintf(&b, `\U%08x`, r)
 		default:
 			fmt.Fprintf(&b, `\u%04x`, r)
 		}
 	}
 	return b.String()
+}
+
+// blank says whether a letter, mark or symbol shows nothing where it stands: those
+// that Unicode has renderers ignore (Default_Ignorable_Code_Point, of which the rest
+// are format characters), and those whose glyph is empty. Two texts that differ in
+// them alone look the same.
+func blank(r rune) bool {
+	switch r {
+	case '\u2800', // a Braille pattern without dots
+		'\U00016fe4', // a filler of Khitan
+		'\U0001d159': // a note without a head
+		return true
+	}
+	return unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
 // How long a text of somebody else is in an error, in bytes.

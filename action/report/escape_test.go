@@ -25,6 +25,7 @@ var hostile = []string{
 	"\"]:::x click a0 href \"http://evil.example\" --> b;",
 	"\xff\xfe\x00\x7f",
 	"_GitHubActionsFileCommandDelimeter_",
+	"a\u3164b\u115fc\u1160d\uffa0e\u2800f\u034fg\ufe0fh\U000e0100i\u180bj\u180fk\u17b4l\U0001d159m\U000e01efn",
 	strings.Repeat("ä", 100_000),
 }
 
@@ -71,8 +72,34 @@ func TestMermaidIsText(t *testing.T) {
 	}
 }
 
+// Two texts that differ look different: no character shows nothing. Unicode's own
+// list of those that may is Default_Ignorable_Code_Point in DerivedCoreProperties.txt.
+func TestWhatCannotBeSeenIsShown(t *testing.T) {
+	ignorable := &unicode.RangeTable{
+		R16: []unicode.Range16{
+			{0x00ad, 0x00ad, 1}, {0x034f, 0x034f, 1}, {0x061c, 0x061c, 1}, {0x115f, 0x1160, 1}, {0x17b4, 0x17b5, 1}, {0x180b, 0x180f, 1}, {0x200b, 0x200f, 1},
+			{0x202a, 0x202e, 1}, {0x2060, 0x206f, 1}, {0x2800, 0x2800, 1}, {0x3164, 0x3164, 1}, {0xfe00, 0xfe0f, 1}, {0xfeff, 0xfeff, 1}, {0xffa0, 0xffa0, 1}, {0xfff0, 0xfff8, 1},
+		},
+		R32: []unicode.Range32{{0x1bca0, 0x1bca3, 1}, {0x1d173, 0x1d17a, 1}, {0xe0000, 0xe0fff, 1}},
+	}
+	seen := map[string]rune{}
+	for r := rune(0x80); r <= unicode.MaxRune; r++ {
+		if !unicode.Is(ignorable, r) {
+			continue
+		}
+		shown := Terminal(string(r))
+		if !strings.HasPrefix(shown, `\`) || strings.ContainsFunc(shown, func(r rune) bool { return r > unicode.MaxASCII }) {
+			t.Errorf("%U is shown as %q", r, shown)
+		}
+		if other, taken := seen[shown]; taken {
+			t.Errorf("%U and %U are both shown as %q", r, other, shown)
+		}
+		seen[shown] = r
+	}
+}
+
 func TestPlainTextStaysPlain(t *testing.T) {
-	const text = "CN=release, O=Straße 7/8 (Berlin)"
+	const text = "CN=release, O=Straße 7/8 (Berlin), 東京,서울, Ελλάδα"
 	for name, got := range map[string]string{"terminal": Terminal(text), "markdown": markdown(text, maxCell)} {
 		if got != text {
 			t.Errorf("%s: %q", name, got)

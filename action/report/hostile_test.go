@@ -29,10 +29,12 @@ var grammar = regexp.MustCompile("^(?:" + strings.Join([]string{
 	"\\|(?: --- \\|)+",
 	"\\| (?:(?:<code>" + foreign + "</code>|✅ (?:before, )?<code>" + foreign + "</code>|" + foreign + ") \\| ?)+",
 	"✅ passed · ❌ failed · ⚠️ failed, which the policy only logs · ➖ skipped or not evaluated",
+	regexp.QuoteMeta(untilLegend),
 	"And [0-9]+ artifacts? more, of which [0-9]+ failed\\.",
 	"And the same for [0-9]+ artifacts? more\\.",
 	"### Added to the registry",
 	"<details><summary>(?:✅|❌) <code>" + foreign + "</code>(?: <code>" + foreign + "</code>)?: [a-z0-9, ]+</summary>",
+	"<details><summary>[0-9]+ (?:older|more): [0-9]+ (?:valid|not valid|valid, [0-9]+ not)</summary>",
 	"</details>",
 	"(?:  ){0,2}- " + begun,
 	"The rest does not fit; it is in the report\\.",
@@ -106,7 +108,8 @@ func FuzzReport(f *testing.F) {
 		for _, style := range []Style{{}, {Colour: true}} {
 			shown := style.Close(&r)
 			for i := range r.Artifacts {
-				shown = append(append(shown, style.Headline(&r.Artifacts[i])), style.Details(&r.Artifacts[i])...)
+				title, others := style.Others(&r.Artifacts[i])
+				shown = append(append(shown, style.Headline(&r.Artifacts[i]), title), append(style.Details(&r.Artifacts[i]), others...)...)
 			}
 			for _, text := range shown {
 				checkShown(t, colours.ReplaceAllString(text, ""))

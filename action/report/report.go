@@ -21,7 +21,7 @@ import (
 // FormatVersion is the version of the JSON format. Its first number changes
 // when a reader of the former format would misread the new one; new members
 // alone change the second.
-const FormatVersion = "1.0"
+const FormatVersion = "1.1"
 
 // Report is what a run did. Its JSON form is described in docs/report.md.
 type Report struct {
@@ -71,6 +71,14 @@ type Signed struct {
 	Annotations  map[string]string `json:"annotations"`         // of the signature manifest
 	Certificates []Certificate     `json:"certificates"`        // the signing key's first, the root last
 	Timestamp    *Timestamp        `json:"timestamp,omitempty"` // what the authority says
+	Validity                       // for a strict policy; of the mode sign alone
+}
+
+// Validity is until when a signature verifies that does now. That a certificate
+// will be revoked can't be foreseen.
+type Validity struct {
+	ValidUntil       *time.Time `json:"validUntil,omitempty"`       // nil: no date ends it
+	ValidUntilReason string     `json:"validUntilReason,omitempty"` // what ends it, or why no date does
 }
 
 // Verdict is what verifying an artifact comes to.
@@ -120,9 +128,10 @@ type Inspection struct {
 // Signature is a signature that was found. What it says of itself is worth as
 // much as its checks say.
 type Signature struct {
-	Digest string `json:"digest"` // of the signature manifest
-	Valid  bool   `json:"valid"`
-	Error  string `json:"error,omitempty"` // why it is not valid
+	Digest   string `json:"digest"` // of the signature manifest
+	Valid    bool   `json:"valid"`
+	Error    string `json:"error,omitempty"` // why it is not valid
+	Validity        // under this policy; empty if it is not valid
 	Claims
 	TrustedBy  *Anchor      `json:"trustedBy,omitempty"`
 	Checks     []Check      `json:"checks,omitempty"`
@@ -133,8 +142,8 @@ type Signature struct {
 // the checks of the signature say: anybody can write an envelope. What can't be
 // read is empty.
 type Claims struct {
-	Format       string            `json:"format,omitempty"` // cose, jws, or the media type
-	Algorithm    string            `json:"algorithm,omitempty"`
+	Format       string            `json:"format,omitempty"`    // cose, jws, or the media type
+	Algorithm    string            `json:"algorithm,omitempty"` // such as ECDSA-SHA-256
 	Scheme       string            `json:"signingScheme,omitempty"`
 	Agent        string            `json:"signingAgent,omitempty"` // the program that signed
 	Plugin       string            `json:"verificationPlugin,omitempty"`

@@ -4,6 +4,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -125,6 +126,9 @@ func (w *summary) table(r *Report, rows []*Artifact) {
 		header = append(header, tableChecks...)
 		header = append(header, "verified")
 	}
+	if signing || verifying {
+		header = append(header, "until")
+	}
 	if !signing && !verifying {
 		header = append(header, "signatures")
 	}
@@ -143,11 +147,17 @@ func (w *summary) table(r *Report, rows []*Artifact) {
 		w.line("%s", strings.Join(legend, " · "))
 		w.line("")
 	}
+	if slices.ContainsFunc(rows, func(a *Artifact) bool { return a.untilCell() != "" }) {
+		w.line("%s", untilLegend)
+		w.line("")
+	}
 	if hidden := len(r.Artifacts) - len(rows); hidden > 0 {
 		w.line("And %s more, of which %d failed.", count(hidden, "artifact"), max(n.Failed-maxRows, 0))
 		w.line("")
 	}
 }
+
+const untilLegend = "until: the day on which the last valid signature ends, by its own expiry or that of a certificate. No date foretells a revocation."
 
 func (w *summary) row(cells []string) { w.line("| %s |", strings.Join(cells, " | ")) }
 
@@ -162,10 +172,40 @@ func (a *Artifact) cells(signing, verifying bool) []string {
 	if verifying {
 		cells = append(cells, a.checkCells()...)
 	}
-	if !signing && !verifying {
+	if signing || verifying {
+		cells = append(cells, a.untilCell())
+	} else {
 		cells = append(cells, a.inspectionCell())
 	}
+	if command := a.verifyCommand(); command != "" && a.Error == "" && len(command) <= maxCommand {
+		return append(cells, "<code>"+markdown(command, maxCommand)+"</code>")
+	}
 	return append(cells, markdown(a.Error, maxCell))
+}
+
+// maxCommand is how long a command in a cell can be; one that is longer is not cut,
+// it is left out.
+const maxCommand = 600
+
+// untilCell is when the artifact stops verifying.
+func (a *Artifact) untilCell() string {
+	var last Validity
+	if a.Signed != nil {
+		last = a.Signed.Validity
+	}
+	if a.verdict() == Verified {
+		if s := a.Verification.Lasting(); s != nil {
+			last = s.Validity
+		}
+	}
+	switch {
+	case last.ValidUntil != nil:
+		return day(*last.ValidUntil)
+	case last.ValidUntilReason != "":
+		return "no date"
+	default:
+		return ""
+	}
 }
 
 func (a *Artifact) signedCell() string {
@@ -197,9 +237,9 @@ func (a *Artifact) checkCells() []string {
 	if v == nil {
 		return append(cells, symbolNotMade.emoji)
 	}
-	if s := v.decisive(); s != nil {
+	if lead := a.leading(); lead >= 0 {
 		for i, name := range tableChecks {
-			if check := s.check(name); check != nil {
+			if check := v.Signatures[lead].check(name); check != nil {
 				cells[i] = check.symbol().emoji
 			}
 		}
@@ -239,10 +279,22 @@ func (w *summary) details(a *Artifact) {
 	}
 	w.line("<details><summary>%s %s: %s</summary>", emoji(a.Succeeded), title, a.fate())
 	w.line("")
+	w.items(items)
+	w.line("")
+	if _, words := a.others(); words != "" {
+		w.line("<details><summary>%s</summary>", words)
+		w.line("")
+		w.items(Style{}.others(a))
+		w.line("")
+		w.line("</details>")
+		w.line("")
+	}
+	w.line("</details>")
+	w.line("")
+}
+
+func (w *summary) items(items []item) {
 	for _, item := range items {
 		w.line("%s- %s", strings.Repeat("  ", item.depth), markdownLine(item.text, maxText))
 	}
-	w.line("")
-	w.line("</details>")
-	w.line("")
 }

@@ -4,6 +4,7 @@ package report
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -28,9 +29,16 @@ func (s Style) paint(code, text string) string {
 
 func (s Style) mark(ok bool) string {
 	if ok {
-		return s.paint(green, "✓")
+		return s.paint(green, mark(ok))
 	}
-	return s.paint(red, "✗")
+	return s.paint(red, mark(ok))
+}
+
+func mark(ok bool) string {
+	if ok {
+		return symbolPassed.text
+	}
+	return symbolFailed.text
 }
 
 // Headline says in a line what became of the artifact.
@@ -69,10 +77,41 @@ func (a *Artifact) fate() string {
 	return strings.Join(words, ", ")
 }
 
-// Details says in lines what the headline leaves out.
+// Details says in lines what the headline leaves out. Of several signatures of an
+// artifact that was verified, only one is there: Others has the rest.
 func (s Style) Details(a *Artifact) []string {
 	return lines(s.details(a))
 }
+
+// Others has a title and lines of the signatures that Details leaves out. The title
+// is empty if there are none.
+func (s Style) Others(a *Artifact) (title string, _ []string) {
+	if _, words := a.others(); words != "" {
+		title = line(fmt.Sprintf("%s: %s", Terminal(a.Reference), words))
+	}
+	return title, lines(s.others(a))
+}
+
+func (s Style) others(a *Artifact) []item {
+	w := &itemWriter{style: s}
+	list, _ := a.others()
+	for i := range list {
+		w.signature(&list[i], s.paint(faint, mark(list[i].Valid)))
+	}
+	return w.items
+}
+
+// verifyCommand is what to paste to verify an artifact that has a signature; else it
+// is empty. So it is if the reference is more than words that a shell takes as they
+// are.
+func (a *Artifact) verifyCommand() string {
+	if a.Signed == nil && a.AlreadySigned == "" && a.verdict() != Verified || !plainReference.MatchString(a.Resolved) {
+		return ""
+	}
+	return "notation verify " + a.Resolved
+}
+
+var plainReference = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]*@[a-z0-9]+:[0-9a-f]+$`)
 
 func (s Style) details(a *Artifact) []item {
 	w := &itemWriter{style: s}
@@ -94,11 +133,17 @@ func (s Style) details(a *Artifact) []item {
 	if a.AlreadySigned != "" {
 		w.add(0, "has the signature %s by this key", Terminal(a.AlreadySigned))
 	}
-	if a.Verification != nil {
-		w.verification(a.Verification)
+	if command := a.verifyCommand(); command != "" {
+		w.add(0, "to verify: %s", Terminal(command))
 	}
-	if a.Inspection != nil {
-		w.signatures(a.Inspection.Signatures, a.Inspection.More)
+	if a.Verification != nil {
+		w.verification(a)
+	}
+	if i := a.Inspection; i != nil {
+		for j := range i.Signatures {
+			w.signature(&i.Signatures[j], s.mark(i.Signatures[j].Valid))
+		}
+		w.more(i.More)
 	}
 	return w.items
 }
@@ -177,6 +222,25 @@ func (w *itemWriter) signed(s *Signed) {
 	if s.Timestamp != nil {
 		w.add(1, "timestamp %s", Terminal(s.Timestamp.text()))
 	}
+	w.validity(s.Validity)
+}
+
+func (w *itemWriter) validity(v Validity) {
+	if text := v.text(); text != "" {
+		w.add(1, "%s", Terminal(text))
+	}
+}
+
+// text is empty if nothing is known.
+func (v Validity) text() string {
+	switch {
+	case v.ValidUntil != nil:
+		return fmt.Sprintf("verifies until %s: %s", instant(v.ValidUntil), v.ValidUntilReason)
+	case v.ValidUntilReason != "":
+		return "verifies on: " + v.ValidUntilReason
+	default:
+		return ""
+	}
 }
 
 func (w *itemWriter) certificates(depth int, chain []Certificate) {
@@ -193,27 +257,33 @@ func (w *itemWriter) certificates(depth int, chain []Certificate) {
 
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
-func (w *itemWriter) verification(v *Verification) {
+// verification shows how an artifact was judged, by its leading signature.
+func (w *itemWriter) verification(a *Artifact) {
+	v := a.Verification
 	if st := v.Statement; st != nil {
 		w.add(0, "trust policy statement %s (level %s) applies: %s", Terminal(st.Name), Terminal(st.Level), Terminal(st.Reason))
 	}
 	for _, scope := range v.Unmatched {
 		w.add(0, "scope %s of the statement %s %s", Terminal(scope.Scope), Terminal(scope.Statement), Terminal(scope.Reason))
 	}
-	w.signatures(v.Signatures, v.More)
+	if lead := a.leading(); lead >= 0 {
+		w.signature(&v.Signatures[lead], w.style.mark(v.Signatures[lead].Valid))
+	}
+	if _, words := a.others(); words != "" {
+		w.add(0, "%s", words)
+	}
+	w.more(v.More)
 }
 
-func (w *itemWriter) signatures(list []Signature, more bool) {
-	for i := range list {
-		w.signature(&list[i])
-	}
+func (w *itemWriter) more(more bool) {
 	if more {
 		w.add(0, "there are more signatures than max_signatures; they were not looked at")
 	}
 }
 
-func (w *itemWriter) signature(s *Signature) {
-	w.add(0, "%s signature %s", w.style.mark(s.Valid), Terminal(s.Digest))
+func (w *itemWriter) signature(s *Signature, mark string) {
+	w.add(0, "%s signature %s", mark, Terminal(s.Digest))
+	w.validity(s.Validity)
 	if s.Error != "" && len(s.Checks) == 0 {
 		w.add(1, "%s", Terminal(s.Error)) // else the checks say so
 	}

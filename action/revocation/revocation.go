@@ -29,9 +29,9 @@ const (
 // which its certificates can name any number.
 const revocationTimeout = 30 * time.Second
 
-// New returns what asks OCSP responders and fetches CRLs, for each
-// certificate chain once. The answers are for one run.
-func New(transport http.RoundTripper) (codeSigning, timestamping *Memory, err error) {
+// New returns what asks OCSP responders and fetches CRLs that are not at hand, for
+// each certificate chain once. The answers are for one run.
+func New(transport http.RoundTripper, atHand Lists) (codeSigning, timestamping *Memory, err error) {
 	lists, err := crl.NewHTTPFetcher(&http.Client{Transport: transport, Timeout: crlTimeout})
 	if err != nil {
 		return nil, nil, fmt.Errorf("fetch CRLs: %w", err)
@@ -41,7 +41,7 @@ func New(transport http.RoundTripper) (codeSigning, timestamping *Memory, err er
 	remember := func(p purpose.Purpose) (*Memory, error) {
 		validator, err := revocation.NewWithOptions(revocation.Options{
 			OCSPHTTPClient:   &http.Client{Transport: transport, Timeout: ocspTimeout},
-			CRLFetcher:       lists,
+			CRLFetcher:       listsFirst{atHand, lists},
 			CertChainPurpose: p,
 		})
 		if err != nil {
@@ -153,7 +153,7 @@ func (m *Memory) ask(ctx context.Context, opts revocation.ValidateContextOptions
 			answer.results, answer.err = nil, fmt.Errorf("check revocation: %v", p)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, revocationTimeout)
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, askedChain{}, opts.CertChain), revocationTimeout)
 	defer cancel()
 	answer.results, answer.err = m.validator.ValidateContext(ctx, opts)
 	age := answerAge

@@ -26,7 +26,7 @@ func TestRevocationIsAskedOnceInARun(t *testing.T) {
 	byOCSP := pki.New(t, "by OCSP", w.Intermediate, pki.WithOCSP(w.Servers.URL+"/ocsp", pki.AsSigner))
 	byCRL := pki.New(t, "by CRL", w.Intermediate, pki.WithCRL(w.Servers.URL+"/crl/acme%20intermediate", pki.AsSigner))
 	alsoByCRL := pki.New(t, "also by CRL", w.Intermediate, pki.WithCRL(w.Servers.URL+"/crl/acme%20intermediate", pki.AsSigner))
-	codeSigning, _, err := New(http.DefaultTransport)
+	codeSigning, _, err := New(http.DefaultTransport, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestOneCallersEndIsNotTheOthers(t *testing.T) {
 	}))
 	defer slow.Close()
 	signer := pki.New(t, "signer", w.Intermediate, pki.WithOCSP(slow.URL+"/ocsp", pki.AsSigner))
-	codeSigning, _, err := New(http.DefaultTransport)
+	codeSigning, _, err := New(http.DefaultTransport, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

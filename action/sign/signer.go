@@ -21,6 +21,7 @@ import (
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/envelope"
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
+	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
 // annotationThumbprints is the annotation of a signature manifest with the
@@ -35,8 +36,14 @@ type Signer struct {
 	Expiry       time.Duration
 	Timestamping *Timestamping // nil: none
 
-	mu   sync.Mutex // one probe at a time
-	leaf *x509.Certificate
+	// RenewWithin is how long a signature that is there must go on to verify so that
+	// no other is made.
+	RenewWithin time.Duration
+	// Validity says until when a signature verifies. Nil: nobody knows, and none ends.
+	Validity func(ctx context.Context, t registry.Target, info *signature.SignerInfo, blob []byte, mediaType string) report.Validity
+
+	mu    sync.Mutex // one probe at a time
+	chain []*x509.Certificate
 }
 
 // made is a signature that is not in a registry yet.
@@ -105,62 +112,81 @@ func manifestAnnotations(info *signature.SignerInfo, extra map[string]string) (m
 	return annotations, nil
 }
 
-// certificate returns the key's certificate. A plugin shows it with a signature
-// and not before, so if there is none yet, it makes one for the artifact, which
-// is thrown away.
-func (s *Signer) certificate(ctx context.Context, artifact ocispec.Descriptor) (*x509.Certificate, error) {
+// certificates returns the key's certificate chain. A plugin shows it with a
+// signature and not before, so if there is none yet, it makes one for the artifact,
+// which is thrown away.
+func (s *Signer) certificates(ctx context.Context, artifact ocispec.Descriptor) ([]*x509.Certificate, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.leaf == nil {
+	if s.chain == nil {
 		probe, err := s.make(ctx, artifact, nil)
 		if err != nil {
 			return nil, err
 		}
-		s.leaf = probe.Info.CertificateChain[0]
+		s.chain = probe.Info.CertificateChain
 	}
-	return s.leaf, nil
+	return s.chain, nil
 }
 
 // SignedBefore returns which of an artifact's signatures is as good as one that
 // this signer would make now: intact, by the key's certificate, of this
-// artifact, with the same user metadata, and not expired.
-func (s *Signer) SignedBefore(ctx context.Context, from registry.SignatureSource, t registry.Target, limit int) (ocispec.Descriptor, bool, error) {
+// artifact, with the same user metadata, and not expired. Nil: none is, or all such
+// end within RenewWithin and a new one would last longer.
+func (s *Signer) SignedBefore(ctx context.Context, from registry.SignatureSource, t registry.Target, limit int) (*Before, error) {
 	manifests, err := from.Signatures(ctx, t, limit)
 	var tooMany *registry.TooManySignaturesError
 	if err != nil && !errors.As(err, &tooMany) {
-		return ocispec.Descriptor{}, false, err
+		return nil, err
 	}
 	if len(manifests) == 0 {
-		return ocispec.Descriptor{}, false, nil
+		return nil, nil
 	}
-	leaf, err := s.certificate(ctx, t.Desc)
+	chain, err := s.certificates(ctx, t.Desc)
 	if err != nil {
-		return ocispec.Descriptor{}, false, err
+		return nil, err
 	}
+	var last *Before // that lasts longest
 	for _, manifest := range manifests {
-		same := false
-		err := from.Envelope(ctx, t, manifest, func(blob []byte, mediaType string) {
-			same = s.wouldMake(leaf, t.Desc, mediaType, blob)
-		})
-		if err == nil && same { // one that can't be read is no reason not to sign
-			return manifest, true, nil
+		_ = from.Envelope(ctx, t, manifest, func(blob []byte, mediaType string) {
+			info := s.wouldMake(chain[0], t.Desc, mediaType, blob)
+			if info == nil {
+				return
+			}
+			found := &Before{Manifest: manifest}
+			if s.Validity != nil {
+				found.Validity = s.Validity(ctx, t, info, blob, mediaType)
+			}
+			if last == nil || found.Outlasts(last.Validity) {
+				last = found
+			}
+		}) // one that can't be read is no reason not to sign
+		if last != nil && !endsWithin(last.Validity, s.RenewWithin, time.Now()) {
+			return last, nil
 		}
 	}
-	return ocispec.Descriptor{}, false, nil
+	if last == nil || s.renew(last, chain, time.Now()) {
+		return nil, nil
+	}
+	return last, nil
 }
 
-func (s *Signer) wouldMake(leaf *x509.Certificate, artifact ocispec.Descriptor, mediaType string, blob []byte) bool {
+// wouldMake returns who made a signature if it is one that this signer would make,
+// else nil.
+func (s *Signer) wouldMake(leaf *x509.Certificate, artifact ocispec.Descriptor, mediaType string, blob []byte) *signature.SignerInfo {
 	content, err := envelope.Open(mediaType, blob)
 	if err != nil {
-		return false
+		return nil
 	}
 	signed, err := envelope.SignedArtifact(content)
 	if err != nil {
-		return false
+		return nil
 	}
 	expiry, now := content.SignerInfo.SignedAttributes.Expiry, time.Now()
-	return content.SignerInfo.CertificateChain[0].Equal(leaf) && now.Before(leaf.NotAfter) &&
+	if content.SignerInfo.CertificateChain[0].Equal(leaf) && now.Before(leaf.NotAfter) &&
 		signed.Digest == artifact.Digest && signed.Size == artifact.Size && signed.MediaType == artifact.MediaType &&
 		maps.Equal(signed.Annotations, s.UserMetadata) &&
-		(expiry.IsZero() || now.Before(expiry))
+		(expiry.IsZero() || now.Before(expiry)) {
+		return &content.SignerInfo
+	}
+	return nil
 }

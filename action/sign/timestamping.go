@@ -38,7 +38,7 @@ func NewTimestamping(endpoint string, roots []*x509.Certificate, transport http.
 	if err != nil {
 		return nil, fmt.Errorf("timestamp_url: %w", err)
 	}
-	_, validator, err := revocation.New(transport)
+	_, validator, err := revocation.New(transport, nil)
 	if err != nil {
 		return nil, err
 	}

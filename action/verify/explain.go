@@ -46,7 +46,7 @@ func (e *evaluation) top() *x509.Certificate {
 }
 
 func (e *evaluation) foundIntegrity() string {
-	return fmt.Sprintf("the %s signature is that of the key of %q", e.claims.Algorithm, subjectOf(e.leaf()))
+	return fmt.Sprintf("the %s signature is that of the key of %q", e.claims.Algorithm, e.subjectOf(e.leaf()))
 }
 
 func (e *evaluation) remedyIntegrity() string {
@@ -54,14 +54,14 @@ func (e *evaluation) remedyIntegrity() string {
 }
 
 func (e *evaluation) foundAuthenticity() string {
-	found := fmt.Sprintf("%q is in trust store %s", subjectOf(e.anchor), e.store)
+	found := fmt.Sprintf("%q is in trust store %s", e.subjectOf(e.anchor), e.store)
 	switch {
 	case slices.Contains(e.statement.policy.TrustedIdentities, "*"):
 		return found + `, and the trusted identity "*" is every signer`
 	case e.claims.Plugin != "":
 		return fmt.Sprintf("%s; the verification plugin %q may have a say in whose signatures count", found, e.claims.Plugin)
 	default:
-		return fmt.Sprintf("%s, and %q is a trusted identity", found, subjectOf(e.leaf()))
+		return fmt.Sprintf("%s, and %q is a trusted identity", found, e.subjectOf(e.leaf()))
 	}
 }
 
@@ -77,10 +77,10 @@ func (e *evaluation) remedyAuthenticity() string {
 		return fmt.Sprintf("statement %q names no trust store of type %s, which this signature needs", e.statement.policy.Name, e.storeKind())
 	case e.anchor == nil:
 		return fmt.Sprintf("if this signer is to be trusted, put the certificate of %q, SHA-256 %s, into %s",
-			subjectOf(e.top()), envelope.DescribeCertificate(e.top()).Thumbprint, strings.Join(stores, " or "))
+			e.subjectOf(e.top()), e.describe(e.top()).Thumbprint, strings.Join(stores, " or "))
 	default:
 		return fmt.Sprintf("if this signer is to be trusted, add %q to the trusted identities of statement %q",
-			"x509.subject: "+subjectOf(e.leaf()), e.statement.policy.Name)
+			"x509.subject: "+e.subjectOf(e.leaf()), e.statement.policy.Name)
 	}
 }
 
@@ -128,13 +128,7 @@ func (e *evaluation) noTimestamp() string {
 
 // end is when the first certificate of the signer's chain expires.
 func (e *evaluation) end() time.Time {
-	end := e.leaf().NotAfter
-	for _, cert := range e.content.SignerInfo.CertificateChain {
-		if cert.NotAfter.Before(end) {
-			end = cert.NotAfter
-		}
-	}
-	return end
+	return firstToEnd(e.content.SignerInfo.CertificateChain).NotAfter
 }
 
 func (e *evaluation) remedyTimestamp() string {
@@ -200,7 +194,7 @@ func (e *evaluation) revocations() []report.Revocation {
 	var all []report.Revocation
 	for i, r := range e.revocation {
 		c := report.Revocation{
-			Subject: envelope.Clip(subjectOf(e.content.SignerInfo.CertificateChain[i])), Result: r.Result.String(), Method: r.RevocationMethod.String(),
+			Subject: e.subjectOf(e.content.SignerInfo.CertificateChain[i]), Result: r.Result.String(), Method: r.RevocationMethod.String(),
 		}
 		for _, server := range r.ServerResults {
 			if server.Server != "" {
@@ -214,10 +208,22 @@ func (e *evaluation) revocations() []report.Revocation {
 	return all
 }
 
-// subjectOf is what to call a certificate.
-func subjectOf(cert *x509.Certificate) string {
-	if len(strings.TrimSpace(cert.Subject.String())) == 0 {
-		return "serial number " + cert.SerialNumber.Text(16)
+// describe describes a certificate, as the claims do if it is in the chain.
+func (e *evaluation) describe(cert *x509.Certificate) report.Certificate {
+	for i := range e.claims.Certificates {
+		if e.content.SignerInfo.CertificateChain[i].Equal(cert) {
+			return e.claims.Certificates[i]
+		}
 	}
-	return envelope.Clip(cert.Subject.String())
+	return envelope.DescribeCertificate(cert)
+}
+
+// subjectOf is what to call a certificate.
+func (e *evaluation) subjectOf(cert *x509.Certificate) string { return nameOf(e.describe(cert)) }
+
+func nameOf(cert report.Certificate) string {
+	if strings.TrimSpace(cert.Subject) == "" {
+		return "serial number " + cert.Serial
+	}
+	return cert.Subject
 }

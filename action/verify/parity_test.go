@@ -156,6 +156,17 @@ func parityArtifacts(w *verifyWorld) []string {
 		w.Attach(image, blob, jws.MediaTypeEnvelope)
 	}
 	signings["garbage"] = func(tag string) { w.Attach(w.Image(tag), []byte("garbage"), jws.MediaTypeEnvelope) }
+	// Larger than what is opened, and not than what notation reads.
+	signings["large-garbage-then-good"] = func(tag string) {
+		image := w.Image(tag)
+		w.Attach(image, bytes.Repeat([]byte("garbage "), 1<<18), jws.MediaTypeEnvelope)
+		w.Sign(w.Good, image, signed.How{})
+	}
+	signings["large-manifest"] = func(tag string) {
+		image := w.Image(tag)
+		blob, mediaType := w.Envelope(w.Good, image, signed.How{})
+		w.AttachAnnotated(image, blob, mediaType, map[string]string{"large": strings.Repeat("x", 3<<20)})
+	}
 	signings["one-good-of-many"] = func(tag string) {
 		image := w.Image(tag)
 		w.Sign(stranger, image, signed.How{})

@@ -33,8 +33,15 @@ type TrustOptions struct {
 	Level         string   // verification_level; empty means strict
 	TimestampRoot string   // timestamp_root_cert: PEM, or paths one a line; of the second way alone
 
-	NotationDir string // notation's own configuration directory; it is only read
+	// NotationDir is notation's own configuration directory, which is only read.
+	// Empty: there is none.
+	NotationDir string
 }
+
+// ErrNoNotationDir says that notation's configuration directory is not known. The
+// current directory is no stand-in for it.
+var ErrNoNotationDir = errors.New("notation's configuration directory is not known, for HOME is not set " +
+	"(or XDG_CONFIG_HOME is relative); set it, or NOTATION_CONFIG")
 
 // Trust is whom to trust: a valid trust policy, with the certificates of all
 // trust stores that it names. It is complete before the first request and never
@@ -146,6 +153,9 @@ func readPolicy(o TrustOptions) (source string, content []byte, err error) {
 	}
 	path := o.Policy
 	lookUp := os.Stat
+	if path == "" && o.NotationDir == "" {
+		return "", nil, fmt.Errorf("trust_policy is not set: %w", ErrNoNotationDir)
+	}
 	if path == "" {
 		path = filepath.Join(o.NotationDir, dir.PathTrustPolicy)
 		lookUp = os.Lstat // notation refuses a symbolic link there

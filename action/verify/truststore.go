@@ -93,12 +93,15 @@ func loadStores(folder dir.SysFS, policy *trustpolicy.Document) certificateStore
 // is not there is for later; that trust_store is no trust store at all is said
 // now.
 func storeFolder(o TrustOptions, policy *trustpolicy.Document) (dir.SysFS, error) {
+	named := slices.ContainsFunc(policy.TrustPolicies, func(s trustpolicy.TrustPolicy) bool { return len(s.TrustStores) > 0 })
 	if o.Store == "" {
+		if named && o.NotationDir == "" {
+			return nil, fmt.Errorf("trust_store is not set: %w", ErrNoNotationDir)
+		}
 		return dir.NewSysFS(o.NotationDir), nil
 	}
-	named := func(s trustpolicy.TrustPolicy) bool { return len(s.TrustStores) > 0 }
 	info, err := os.Stat(filepath.Join(o.Store, "x509"))
-	if slices.ContainsFunc(policy.TrustPolicies, named) && (err != nil || !info.IsDir()) {
+	if named && (err != nil || !info.IsDir()) {
 		return nil, fmt.Errorf("trust_store %s: there is no directory x509 in it; its certificates are files such as %s",
 			o.Store, filepath.Join(o.Store, "x509", "ca", "STORE", "root.pem"))
 	}

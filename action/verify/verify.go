@@ -38,6 +38,8 @@ type Options struct {
 	// Transport is for OCSP and CRLs. It should not retry: what they may take is
 	// short. Nil is http.DefaultTransport.
 	Transport http.RoundTripper
+	// Lists are CRLs that are at hand.
+	Lists revocation.Lists
 }
 
 // Verifier evaluates a trust policy. It is safe for concurrent use.
@@ -60,6 +62,7 @@ type Verifier struct {
 type statementVerifier struct {
 	enforcing notation.Verifier // as the statement says
 	logging   notation.Verifier // the same, nothing enforced
+	stamps    notation.Verifier // of timestamps alone
 }
 
 // New prepares to verify under each statement of the policy.
@@ -73,7 +76,7 @@ func New(t *Trust, source registry.SignatureSource, o Options) (*Verifier, error
 		o.Transport = http.DefaultTransport
 	}
 	var err error
-	if v.revocation, v.stamps, err = revocation.New(o.Transport); err != nil {
+	if v.revocation, v.stamps, err = revocation.New(o.Transport, o.Lists); err != nil {
 		return nil, err
 	}
 	for _, policy := range t.policy.TrustPolicies {
@@ -104,7 +107,11 @@ func (v *Verifier) newStatementVerifier(policy trustpolicy.TrustPolicy) (stateme
 	if err != nil {
 		return statementVerifier{}, err
 	}
-	return statementVerifier{enforcing, logging}, nil
+	stamps, err := newStampVerifier(policy, v.trust.stores, v.stamps)
+	if err != nil {
+		return statementVerifier{}, err
+	}
+	return statementVerifier{enforcing, logging, stamps}, nil
 }
 
 // signerRevocation returns what checks the revocation of signing certificates.
@@ -261,7 +268,8 @@ func (v *Verifier) evaluate(ctx context.Context, t registry.Target, s *statement
 		v.judge(ctx, t, s, blob, mediaType, &result)
 	})
 	if err != nil {
-		result.unread, result.err = true, err
+		var oversized *registry.OversizedError
+		result.unread, result.err = !errors.As(err, &oversized), err
 	}
 	return result
 }
@@ -296,7 +304,10 @@ func (v *Verifier) judge(ctx context.Context, t registry.Target, s *statement, b
 	}
 	e.lookUp(v.revocation, v.stamps)
 	result.Checks, result.Revocation = e.checks(), e.revocations()
+	if result.Valid {
+		result.Validity = e.validity(func() bool { return holds(ctx, by.stamps, t, blob, mediaType) }, v.options.Lists)
+	}
 	if e.anchor != nil {
-		result.TrustedBy = &report.Anchor{Store: e.store, Certificate: envelope.DescribeCertificate(e.anchor)}
+		result.TrustedBy = &report.Anchor{Store: e.store, Certificate: e.describe(e.anchor)}
 	}
 }

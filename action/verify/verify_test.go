@@ -185,7 +185,7 @@ func TestGoodSignatureSaysWhatWasFound(t *testing.T) {
 	}
 	s := v.Signatures[0]
 	for name, want := range map[string]string{
-		checkIntegrity:    "ES256",
+		checkIntegrity:    "ECDSA-SHA-256",
 		checkAuthenticity: "ca:acme",
 		checkExpiry:       "expires on",
 		checkTimestamp:    "CN=stamps",
@@ -203,7 +203,7 @@ func TestGoodSignatureSaysWhatWasFound(t *testing.T) {
 	if len(s.Revocation) != 3 || len(s.Revocation[0].Servers) != 1 || s.Revocation[0].Servers[0].Error != "" {
 		t.Errorf("revocation %+v", s.Revocation)
 	}
-	if s.Format != "cose" || s.Algorithm != "ES256" || len(s.Certificates) != 3 || s.UserMetadata["commit"] != "abc" ||
+	if s.Format != "cose" || s.Algorithm != "ECDSA-SHA-256" || len(s.Certificates) != 3 || s.UserMetadata["commit"] != "abc" ||
 		s.Timestamp == nil || s.Timestamp.Error != "" || s.Expiry == nil || s.SigningTime == nil {
 		t.Errorf("claims %+v", s.Claims)
 	}

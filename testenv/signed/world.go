@@ -161,7 +161,13 @@ func Envelope(tb testing.TB, by *pki.Certificate, artifact ocispec.Descriptor, s
 // Attach pushes an envelope as the signature of an artifact.
 func (w *World) Attach(artifact ocispec.Descriptor, blob []byte, mediaType string) ocispec.Descriptor {
 	w.TB.Helper()
-	_, manifest, err := notationregistry.NewRepository(w.Repository).PushSignature(w.TB.Context(), mediaType, blob, artifact, nil)
+	return w.AttachAnnotated(artifact, blob, mediaType, nil)
+}
+
+// AttachAnnotated is Attach, with annotations for the signature manifest.
+func (w *World) AttachAnnotated(artifact ocispec.Descriptor, blob []byte, mediaType string, annotations map[string]string) ocispec.Descriptor {
+	w.TB.Helper()
+	_, manifest, err := notationregistry.NewRepository(w.Repository).PushSignature(w.TB.Context(), mediaType, blob, artifact, annotations)
 	if err != nil {
 		w.TB.Fatal(err)
 	}
