@@ -106,7 +106,10 @@ func (x *referrersIndex) with(more []ocispec.Descriptor) ([]byte, error) {
 		}
 		next.Manifests = append(next.Manifests, entry)
 	}
-	return marshal(next)
+	text, err := marshal(next)
+	// Some registries that keep the list themselves keep it as such a manifest. With
+	// the same digest, the one would become the other.
+	return append(text, '\n'), err
 }
 
 // marshal is json.Marshal that writes <, > and & as they are: what others wrote stays
@@ -140,20 +143,25 @@ type indexTag interface {
 type registryTag struct {
 	repo    *remote.Repository
 	subject digest.Digest
+	tag     string
 
 	unconditional bool           // the registry can't do conditional requests properly
 	refused       *digest.Digest // the version on which the last condition failed
 	insists       bool           // the last write was asked for twice: for a token, or elsewhere
+	written       bool           // the registry took an index
 }
+
+// errSubjectInstead says that a registry keeps no referrers index.
+var errSubjectInstead = errors.New("the registry takes a referrers index under this tag and answers with the artifact itself, so no signature is found there: use a registry that keeps such tags, or has the Referrers API")
 
 // errTwice says that a write did not get through as it was, and that the index may
 // be old by the time that it could.
 var errTwice = errors.New("the registry wants the referrers index to be sent a second time, with a new token or to another address")
 
 func (t *registryTag) read(ctx context.Context) (indexVersion, error) {
-	answer, err := registry.GetManifest(ctx, t.repo, registry.ReferrersTag(t.subject), registry.AnyManifest)
+	answer, err := registry.GetManifest(ctx, t.repo, t.tag, registry.AnyManifest)
 	if errors.Is(err, registry.ErrUnconfirmed404) { // if it is not true, the index that is there would be written over
-		answer, err = registry.GetManifest(ctx, t.repo, registry.ReferrersTag(t.subject), registry.AnyManifest)
+		answer, err = registry.GetManifest(ctx, t.repo, t.tag, registry.AnyManifest)
 	}
 	if errors.Is(err, errdef.ErrNotFound) {
 		return indexVersion{}, nil
@@ -162,17 +170,20 @@ func (t *registryTag) read(ctx context.Context) (indexVersion, error) {
 		return indexVersion{}, err
 	}
 	version := indexVersion{digest: digest.FromBytes(answer.Body), etag: answer.ETag}
-	if version.digest == t.subject {
+	if t.subject.Algorithm().FromBytes(answer.Body) == t.subject {
+		if t.written {
+			return indexVersion{}, fmt.Errorf("%s: %w", t.tag, errSubjectInstead)
+		}
 		return indexVersion{}, nil // some registries answer with the subject where a tag is missing
 	}
 	if answer.MediaType != ocispec.MediaTypeImageIndex {
-		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but names a %q: move that away", registry.ReferrersTag(t.subject), t.repo.Reference, answer.MediaType)
+		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but names a %q: move that away", t.tag, t.repo.Reference, answer.MediaType)
 	}
 	if err := json.Unmarshal(answer.Body, &version.index); err != nil {
-		return indexVersion{}, fmt.Errorf("read referrers index %s of %s: %w: mend or delete it, or, if a proxy sent this, run again", registry.ReferrersTag(t.subject), t.repo.Reference, err)
+		return indexVersion{}, fmt.Errorf("read referrers index %s of %s: %w: mend or delete it, or, if a proxy sent this, run again", t.tag, t.repo.Reference, err)
 	}
 	if version.index.SchemaVersion != 2 { // whatever that is, it would be lost
-		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but what it names is none (schemaVersion %d): move that away, or, if a proxy sent this, run again", registry.ReferrersTag(t.subject), t.repo.Reference, version.index.SchemaVersion)
+		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but what it names is none (schemaVersion %d): move that away, or, if a proxy sent this, run again", t.tag, t.repo.Reference, version.index.SchemaVersion)
 	}
 	return version, nil
 }
@@ -206,7 +217,7 @@ func (t *registryTag) write(ctx context.Context, content []byte, over indexVersi
 // which is of what is read then. A registry that asks for a second request even so
 // asks each time, and gets it.
 func (t *registryTag) put(ctx context.Context, content []byte, condition http.Header) error {
-	req, err := registry.NewManifestRequest(registry.WithoutRetry(ctx), http.MethodPut, t.repo, registry.ReferrersTag(t.subject), content)
+	req, err := registry.NewManifestRequest(registry.WithoutRetry(ctx), http.MethodPut, t.repo, t.tag, content)
 	if err != nil {
 		return err
 	}
@@ -220,5 +231,6 @@ func (t *registryTag) put(ctx context.Context, content []byte, condition http.He
 		return body()
 	}
 	_, err = registry.SendManifest(t.repo, req, ocispec.MediaTypeImageIndex, condition)
+	t.written = t.written || err == nil
 	return err
 }

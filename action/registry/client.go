@@ -64,6 +64,7 @@ type Client struct {
 
 	mu           sync.Mutex
 	repositories map[string]*remote.Repository // by registry/repository
+	unlearned    map[string]*remote.Repository // likewise, for Afresh
 	logins       map[string]*login             // by host
 }
 
@@ -74,6 +75,7 @@ func New(options Options) *Client {
 		options:      options,
 		open:         semaphore.NewWeighted(maxOpenEnvelopeBytes),
 		repositories: map[string]*remote.Repository{},
+		unlearned:    map[string]*remote.Repository{},
 		logins:       map[string]*login{},
 	}
 	r.store = sync.OnceValues(r.openStore)
@@ -133,7 +135,28 @@ func (r *Client) repository(ref registry.Reference) (*remote.Repository, error) 
 			}
 		}
 	}
-	repository := &remote.Repository{
+	repository := r.newRepository(ref)
+	r.repositories[ref.String()] = repository
+	return repository, nil
+}
+
+// Afresh returns a target of which nothing is known yet but its descriptor: whether
+// the registry has the Referrers API is found out anew, once for each repository. What
+// a run verifies after signing it must find as a verifier does that comes along next.
+func (r *Client) Afresh(t Target) Target {
+	ref := t.Ref
+	ref.Reference = ""
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.unlearned[ref.String()] == nil {
+		r.unlearned[ref.String()] = r.newRepository(ref)
+	}
+	t.Repo = r.unlearned[ref.String()]
+	return t
+}
+
+func (r *Client) newRepository(ref registry.Reference) *remote.Repository {
+	return &remote.Repository{
 		Client:               r.client,
 		Reference:            ref,
 		PlainHTTP:            r.plain(ref.Host()),
@@ -141,8 +164,6 @@ func (r *Client) repository(ref registry.Reference) (*remote.Repository, error) 
 		ReferrerListMaxPages: maxReferrerPages,
 		SkipReferrersGC:      true, // see docs/guarantees.md
 	}
-	r.repositories[ref.String()] = repository
-	return repository, nil
 }
 
 // plain reports whether a host is spoken to over plain HTTP.

@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -18,9 +17,6 @@ import (
 	"github.com/notaryproject/notation-go"
 	notationsigner "github.com/notaryproject/notation-go/signer"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
-	"github.com/notation-pkcs11/notation-pkcs11/action/envelope"
-	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 )
 
 // annotationThumbprints is the annotation of a signature manifest with the
@@ -35,8 +31,8 @@ type Signer struct {
 	Expiry       time.Duration
 	Timestamping *Timestamping // nil: none
 
-	mu   sync.Mutex // one probe at a time
-	leaf *x509.Certificate
+	mu    sync.Mutex // one probe at a time
+	chain []*x509.Certificate
 }
 
 // made is a signature that is not in a registry yet.
@@ -87,12 +83,7 @@ func (s *Signer) make(ctx context.Context, artifact ocispec.Descriptor, stamp *T
 // manifestAnnotations are those of notation v1.3, with the plugin's own below
 // them.
 func manifestAnnotations(info *signature.SignerInfo, extra map[string]string) (map[string]string, error) {
-	var thumbprints []string
-	for _, cert := range info.CertificateChain {
-		sum := sha256.Sum256(cert.Raw)
-		thumbprints = append(thumbprints, hex.EncodeToString(sum[:]))
-	}
-	list, err := json.Marshal(thumbprints)
+	list, err := thumbprints(info.CertificateChain)
 	if err != nil {
 		return nil, fmt.Errorf("annotations of the signature manifest: %w", err)
 	}
@@ -100,67 +91,34 @@ func manifestAnnotations(info *signature.SignerInfo, extra map[string]string) (m
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
-	annotations[annotationThumbprints] = string(list)
+	annotations[annotationThumbprints] = list
 	annotations[ocispec.AnnotationCreated] = info.SignedAttributes.SigningTime.UTC().Format(time.RFC3339)
 	return annotations, nil
 }
 
-// certificate returns the key's certificate. A plugin shows it with a signature
+// thumbprints is the value of annotationThumbprints for a chain.
+func thumbprints(chain []*x509.Certificate) (string, error) {
+	var list []string
+	for _, cert := range chain {
+		sum := sha256.Sum256(cert.Raw)
+		list = append(list, hex.EncodeToString(sum[:]))
+	}
+	text, err := json.Marshal(list)
+	return string(text), err
+}
+
+// certificates returns the key's certificate chain. A plugin shows it with a signature
 // and not before, so if there is none yet, it makes one for the artifact, which
 // is thrown away.
-func (s *Signer) certificate(ctx context.Context, artifact ocispec.Descriptor) (*x509.Certificate, error) {
+func (s *Signer) certificates(ctx context.Context, artifact ocispec.Descriptor) ([]*x509.Certificate, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.leaf == nil {
+	if s.chain == nil {
 		probe, err := s.make(ctx, artifact, nil)
 		if err != nil {
 			return nil, err
 		}
-		s.leaf = probe.Info.CertificateChain[0]
+		s.chain = probe.Info.CertificateChain
 	}
-	return s.leaf, nil
-}
-
-// SignedBefore returns which of an artifact's signatures is as good as one that
-// this signer would make now: intact, by the key's certificate, of this
-// artifact, with the same user metadata, and not expired.
-func (s *Signer) SignedBefore(ctx context.Context, from registry.SignatureSource, t registry.Target, limit int) (ocispec.Descriptor, bool, error) {
-	manifests, err := from.Signatures(ctx, t, limit)
-	var tooMany *registry.TooManySignaturesError
-	if err != nil && !errors.As(err, &tooMany) {
-		return ocispec.Descriptor{}, false, err
-	}
-	if len(manifests) == 0 {
-		return ocispec.Descriptor{}, false, nil
-	}
-	leaf, err := s.certificate(ctx, t.Desc)
-	if err != nil {
-		return ocispec.Descriptor{}, false, err
-	}
-	for _, manifest := range manifests {
-		same := false
-		err := from.Envelope(ctx, t, manifest, func(blob []byte, mediaType string) {
-			same = s.wouldMake(leaf, t.Desc, mediaType, blob)
-		})
-		if err == nil && same { // one that can't be read is no reason not to sign
-			return manifest, true, nil
-		}
-	}
-	return ocispec.Descriptor{}, false, nil
-}
-
-func (s *Signer) wouldMake(leaf *x509.Certificate, artifact ocispec.Descriptor, mediaType string, blob []byte) bool {
-	content, err := envelope.Open(mediaType, blob)
-	if err != nil {
-		return false
-	}
-	signed, err := envelope.SignedArtifact(content)
-	if err != nil {
-		return false
-	}
-	expiry, now := content.SignerInfo.SignedAttributes.Expiry, time.Now()
-	return content.SignerInfo.CertificateChain[0].Equal(leaf) && now.Before(leaf.NotAfter) &&
-		signed.Digest == artifact.Digest && signed.Size == artifact.Size && signed.MediaType == artifact.MediaType &&
-		maps.Equal(signed.Annotations, s.UserMetadata) &&
-		(expiry.IsZero() || now.Before(expiry))
+	return s.chain, nil
 }
