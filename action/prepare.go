@@ -69,12 +69,13 @@ func (p *preparation) close() error {
 
 func (p *preparation) registryOptions() registry.Options {
 	return registry.Options{
-		Username:    p.inputs.registryUsername,
-		Password:    p.inputs.registryPassword,
-		Insecure:    p.inputs.insecureRegistries,
-		Connections: p.inputs.concurrency,
-		Signing:     p.inputs.mode.signs(),
-		UserAgent:   Name + "/" + p.action.Version,
+		Username:     p.inputs.registryUsername,
+		Password:     p.inputs.registryPassword,
+		Insecure:     p.inputs.insecureRegistries,
+		TokenServers: p.inputs.tokenServers,
+		Connections:  p.inputs.concurrency,
+		Signing:      p.inputs.mode.signs(),
+		UserAgent:    Name + "/" + p.action.Version,
 	}
 }
 

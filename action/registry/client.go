@@ -38,8 +38,13 @@ type Options struct {
 	CredentialsFile string
 
 	// Insecure are hosts, such as "registry.internal:5000", that are spoken to
-	// over plain HTTP. Those on loopback are in any case.
+	// over plain HTTP; without a port, on all ports. Those on loopback are in any
+	// case.
 	Insecure []string
+
+	// TokenServers are hosts that give out tokens for registries of other domains,
+	// written likewise. They get the password.
+	TokenServers []string
 
 	// Connections is how many connections to a host are kept open for the next
 	// request. Zero: two.
@@ -168,13 +173,9 @@ func (r *Client) newRepository(ref registry.Reference) *remote.Repository {
 
 // plain reports whether a host is spoken to over plain HTTP.
 func (r *Client) plain(host string) bool {
-	if slices.Contains(r.options.Insecure, host) {
+	if hostList(r.options.Insecure).has(host) {
 		return true
 	}
-	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
-	}
-	ip := net.ParseIP(strings.Trim(name, "[]"))
-	return name == "localhost" || ip.IsLoopback()
+	name := hostname(host)
+	return strings.EqualFold(name, "localhost") || net.ParseIP(name).IsLoopback()
 }

@@ -77,7 +77,7 @@ func newTransport(options Options, plain func(host string) bool, sent *sentSecre
 	for from := range gate.redirected {
 		gate.redirected[from] = pool()
 	}
-	return &transport{withoutRetry: secretRecorder{gate, sent}}
+	return &transport{withoutRetry: tokenServerGuard{secretRecorder{gate, sent}, options.TokenServers}}
 }
 
 // RoundTrip implements [http.RoundTripper].
