@@ -102,10 +102,10 @@ func (e *accessError) Error() string {
 
 func (e *accessError) Unwrap() error { return e.Err }
 
-// Explain takes secrets out of a registry's error, and adds what to do, and to a
-// refusal where the credentials came from.
+// Explain adds to a registry's error what to do, and to a refusal where the credentials
+// came from. What the registry repeats of secrets is taken out by Redact, before
+// anything is shown.
 func (r *Client) Explain(ctx context.Context, repository registry.Reference, pushing bool, err error) error {
-	err = r.sent.redact(err)
 	status := http.StatusUnauthorized
 	var response *errcode.ErrorResponse
 	var explained *accessError
