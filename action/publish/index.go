@@ -149,10 +149,54 @@ type registryTag struct {
 	refused       *digest.Digest // the version on which the last condition failed
 	insists       bool           // the last write was asked for twice: for a token, or elsewhere
 	written       bool           // the registry took an index
+	isSubject     bool           // the last read found the subject under the tag
+	conflicts     conflicts      // that the last writes met
 }
 
+// conflicts are refusals of writes over one version of an index.
+type conflicts struct {
+	over  digest.Digest
+	times int
+}
+
+// Refusals with 409 after which a tag counts as immutable, where nobody has written it
+// in between. It may be another writer's before.
+const manyConflicts = 3
+
+// unwritable returns what a refused write comes to where the tag can't be written at
+// all: one that has an index of ours or another client, and can't get the next. Registries
+// have three ways to say that.
+func (t *registryTag) unwritable(over digest.Digest, conditional bool, err error) error {
+	var response *errcode.ErrorResponse
+	if !errors.As(err, &response) {
+		return err
+	}
+	status := response.StatusCode
+	if t.isSubject && status < 500 && status != http.StatusConflict {
+		return fmt.Errorf("%w: %w", errSubjectInstead, err)
+	}
+	if status == http.StatusConflict {
+		if t.conflicts.over != over {
+			t.conflicts = conflicts{over: over}
+		}
+		t.conflicts.times++
+	}
+	switch {
+	case over == "":
+	case status == http.StatusConflict && t.conflicts.times >= manyConflicts,
+		!conditional && (status == http.StatusBadRequest || status == http.StatusPreconditionFailed):
+		return &registry.AdvisedError{Advice: fmt.Sprintf("the tag %s of %s is immutable, and the referrers index under it has to grow: exempt tags sha256-* from that, or use a registry with the Referrers API", t.tag, t.repo.Reference), Err: final{err}}
+	}
+	return err
+}
+
+// final is an error after which no other try is worth it.
+type final struct{ err error }
+
+func (e final) Error() string { return e.err.Error() }
+
 // errSubjectInstead says that a registry keeps no referrers index.
-var errSubjectInstead = errors.New("the registry takes a referrers index under this tag and answers with the artifact itself, so no signature is found there: use a registry that keeps such tags, or has the Referrers API")
+var errSubjectInstead error = &registry.AdvisedError{Advice: "the registry answers with the artifact itself where a referrers index is asked for, so no signature is found there: use a registry that keeps such tags, or has the Referrers API"}
 
 // errTwice says that a write did not get through as it was, and that the index may
 // be old by the time that it could.
@@ -169,8 +213,10 @@ func (t *registryTag) read(ctx context.Context) (indexVersion, error) {
 	if err != nil {
 		return indexVersion{}, err
 	}
+	t.isSubject = false
 	version := indexVersion{digest: digest.FromBytes(answer.Body), etag: answer.ETag}
 	if t.subject.Algorithm().FromBytes(answer.Body) == t.subject {
+		t.isSubject = true
 		if t.written {
 			return indexVersion{}, fmt.Errorf("%s: %w", t.tag, errSubjectInstead)
 		}
@@ -209,7 +255,7 @@ func (t *registryTag) write(ctx context.Context, content []byte, over indexVersi
 		t.unconditional = true // perhaps that was it
 		return &registry.BusyError{Err: err}
 	}
-	return err
+	return t.unwritable(over.digest, len(condition) > 0, err)
 }
 
 // put sends the index, once: the client would fetch a token after a 401, which can

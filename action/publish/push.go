@@ -103,19 +103,19 @@ func (e *UnlistedError) Error() string {
 	for i, d := range e.Signatures {
 		names[i] = d.String()
 	}
-	return fmt.Sprintf("signature %s of %s is in the registry, but not in the list of the artifact's referrers, so verification won't find it; %s: %v", strings.Join(names, " and "), e.Artifact, e.advice(), e.Err)
+	return fmt.Sprintf("signature %s of %s is in the registry, but not in the list of the artifact's referrers, so verification won't find it%s: %v", strings.Join(names, " and "), e.Artifact, e.advice(), e.Err)
 }
 
 func (e *UnlistedError) advice() string {
-	if errors.Is(e.Err, errListsNothing) {
-		return "repair the registry or the proxy before it, or use another one"
+	if errors.As(e.Err, new(*registry.AdvisedError)) {
+		return ""
 	}
-	return "sign again"
+	return "; sign again"
 }
 
 // errListsNothing is of a registry where no verifier finds a signature: it answers
 // as one does that keeps the list, so verifiers don't look under the referrers tag.
-var errListsNothing = errors.New("the registry's Referrers API answers, and doesn't list a signature that it took")
+var errListsNothing error = &registry.AdvisedError{Advice: "the registry's Referrers API answers, and doesn't list a signature that it took: repair the registry or the proxy before it, or use another one"}
 
 // lookPace is how often and how long the list is looked at until it has the first
 // signature in a repository.
@@ -437,6 +437,10 @@ func (s *signatureStore) storeConfig(ctx context.Context, repo *remote.Repositor
 		return nil
 	}
 	exists, err := repo.Blobs().Exists(ctx, registry.SignatureConfig)
+	var response *errcode.ErrorResponse
+	if errors.As(err, &response) && response.URL.Host != repo.Reference.Host() {
+		exists, err = false, nil // the registry has it; the store that it redirects to takes no HEAD, and to push it again does no harm
+	}
 	if err == nil && !exists {
 		err = pushBlob(ctx, repo, registry.SignatureConfig, ocispec.DescriptorEmptyJSON.Data)
 	}

@@ -35,9 +35,28 @@ var advice = []struct {
 
 const (
 	notTaken    = "this registry does not take such manifests, or not such requests"
+	plainOnly   = "the registry speaks plain HTTP, and nothing but https was tried; if plain HTTP is meant, name the registry in insecure_registries"
 	untrusted   = "the registry's certificate is not trusted here; make sure that the name is right, and this machine trusts its authority"
 	unreachable = "the registry gave no good answer; run again, and make sure that it can be reached"
 )
+
+// AdvisedError is an error of a registry of which the cause is known. What its status
+// usually means says less.
+type AdvisedError struct {
+	Advice string // the cause, and what to do
+	Err    error  // perhaps nil
+}
+
+// Error implements error.
+func (e *AdvisedError) Error() string {
+	if e.Err == nil {
+		return e.Advice
+	}
+	return fmt.Sprintf("%s: %v", e.Advice, e.Err)
+}
+
+// Unwrap returns the registry's answer.
+func (e *AdvisedError) Unwrap() error { return e.Err }
 
 // advise adds what to do to a registry's error. Other errors are left alone: they
 // say themselves what is wrong.
@@ -48,6 +67,9 @@ func advise(ctx context.Context, err error) error {
 	var busy *BusyError
 	text := ""
 	switch {
+	case errors.As(err, new(*AdvisedError)):
+	case errors.Is(err, http.ErrSchemeMismatch):
+		text = plainOnly
 	case errors.As(err, &response):
 		text = adviceOn(response.StatusCode)
 	case errors.Is(err, errdef.ErrNotFound):

@@ -70,6 +70,7 @@ type Client struct {
 	mu           sync.Mutex
 	repositories map[string]*remote.Repository // by registry/repository
 	unlearned    map[string]*remote.Repository // likewise, for Afresh
+	secure       map[string]bool               // hosts that speak TLS, although plain HTTP would be allowed
 	logins       map[string]*login             // by host
 }
 
@@ -81,6 +82,7 @@ func New(options Options) *Client {
 		open:         semaphore.NewWeighted(maxOpenEnvelopeBytes),
 		repositories: map[string]*remote.Repository{},
 		unlearned:    map[string]*remote.Repository{},
+		secure:       map[string]bool{},
 		logins:       map[string]*login{},
 	}
 	r.store = sync.OnceValues(r.openStore)
@@ -129,7 +131,8 @@ func (r *Client) repository(ref registry.Reference) (*remote.Repository, error) 
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if known, ok := r.repositories[ref.String()]; ok {
+	plain := r.plain(ref.Host()) && !r.secure[ref.Host()]
+	if known, ok := r.repositories[ref.String()]; ok && known.PlainHTTP == plain {
 		return known, nil
 	}
 	if r.options.Username != "" {
@@ -160,18 +163,19 @@ func (r *Client) Afresh(t Target) Target {
 	return t
 }
 
+// newRepository is called with mu held.
 func (r *Client) newRepository(ref registry.Reference) *remote.Repository {
 	return &remote.Repository{
 		Client:               r.client,
 		Reference:            ref,
-		PlainHTTP:            r.plain(ref.Host()),
+		PlainHTTP:            r.plain(ref.Host()) && !r.secure[ref.Host()],
 		MaxMetadataBytes:     maxManifestBytes,
 		ReferrerListMaxPages: maxReferrerPages,
 		SkipReferrersGC:      true, // see docs/guarantees.md
 	}
 }
 
-// plain reports whether a host is spoken to over plain HTTP.
+// plain reports whether a host may be spoken to over plain HTTP.
 func (r *Client) plain(host string) bool {
 	if hostList(r.options.Insecure).has(host) {
 		return true

@@ -25,7 +25,9 @@ const (
 // Nothing that the run learned before counts: the answer is that which a verifier
 // gets who comes along next, one that takes media types literally too.
 func (r *Client) Look(ctx context.Context, t Target, manifest digest.Digest) (Listing, error) {
+	r.mu.Lock()
 	stranger := r.newRepository(t.Repo.Reference)
+	r.mu.Unlock()
 	stranger.SetReferrersCapability(true) // so that the API alone is asked; it can't fail on a new one
 	ctx = context.WithValue(ctx, literalTypesKey, true)
 	errSeen := errors.New("seen")

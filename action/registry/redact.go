@@ -39,6 +39,7 @@ func (s *sentSecrets) add(secrets ...string) {
 // have written. It is decoded, so that it doesn't matter which escapes a server used.
 // Digests stay as they are, since a short password can be in one by chance.
 func (r *Client) Redact(text string) string {
+	text = queries.ReplaceAllStringFunc(text, withoutValues)
 	secrets := r.sent.spelled()
 	var pairs []string
 	for _, secret := range secrets {
@@ -60,6 +61,25 @@ func (r *Client) Redact(text string) string {
 }
 
 const redacted = "REDACTED"
+
+var (
+	// queries are those of URLs. Where a registry redirects to a store, they have what
+	// gives access.
+	queries = regexp.MustCompile(`https?://[^\s"'?]+\?[^\s"']+`)
+	values  = regexp.MustCompile(`([?&])([^=&]*)=([^&]*)`)
+	// shownValues are the parameters of requests that this program makes.
+	shownValues = []string{"artifactType", "digest", "service", "scope", "n", "last"}
+)
+
+func withoutValues(address string) string {
+	return values.ReplaceAllStringFunc(address, func(pair string) string {
+		parts := values.FindStringSubmatch(pair)
+		if slices.Contains(shownValues, parts[2]) {
+			return pair
+		}
+		return parts[1] + parts[2] + "=" + redacted
+	})
+}
 
 // digests are those of manifests and blobs, also as tags, and thumbprints.
 var digests = regexp.MustCompile(`\b(?:sha(?:256|384|512)[:-])?[0-9a-f]{64,128}\b`)
