@@ -33,6 +33,7 @@ type preparation struct {
 	trust        *verify.Trust // nil in modes that don't verify
 	timestamping *sign.Timestamping
 	builtIn      BuiltIn
+	pinSource    string                                      // where the PIN comes from, where this program knows
 	key          func(ctx context.Context) (sign.Key, error) // nil in modes that don't sign
 	warnings     []string
 }
@@ -223,7 +224,7 @@ func (p *preparation) pluginFolder() string {
 // start makes the run. From here on requests are sent.
 func (p *preparation) start(ctx context.Context, progress func(stage string, done, all int)) (*run, error) {
 	in := p.inputs
-	r := &run{inputs: in, registries: registry.New(p.registryOptions()), progress: progress}
+	r := &run{inputs: in, registries: registry.New(p.registryOptions()), trust: p.trust, pinSource: p.pinSource, progress: progress}
 	if in.mode.signs() {
 		key, err := p.key(ctx)
 		if err != nil {

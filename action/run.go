@@ -26,8 +26,10 @@ type run struct {
 	inputs     inputs
 	registries *registry.Client
 	signer     *sign.Signer // nil in modes that don't sign
+	pinSource  string       // of the signer's key, where it is known
 	pusher     signaturePusher
-	verifier   *verify.Verifier // nil in modes that don't verify
+	trust      *verify.Trust    // nil in modes that don't verify
+	verifier   *verify.Verifier // likewise
 	progress   func(stage string, done, all int)
 }
 
@@ -218,7 +220,15 @@ func (r *run) sign(ctx context.Context, a *artifact) error {
 	}
 	made, err := r.signer.Sign(ctx, a.target.Desc)
 	if err != nil {
+		if r.signer.Denied() && r.pinSource != "" {
+			err = fmt.Errorf("%w; the PIN comes from %s", err, r.pinSource)
+		}
 		return fmt.Errorf("sign %s: %w", a.target, err)
+	}
+	if r.trust != nil {
+		if err := r.trust.CheckSigner(a.target.Ref, made.Info.CertificateChain[0]); err != nil {
+			return fmt.Errorf("%s was not signed: %w", a.target, err)
+		}
 	}
 	pushed, err := r.pusher.Push(ctx, a.target, made.Envelope, r.signer.EnvelopeType, made.Annotations)
 	a.Warnings = append(a.Warnings, pushed.Warnings...)

@@ -278,6 +278,7 @@ func (v *Verifier) judge(ctx context.Context, t registry.Target, s *statement, b
 	}
 	by := v.statements[s.policy.Name]
 	outcome, err := by.enforcing.Verify(ctx, t.Desc, blob, options)
+	err = v.trust.inOwnWords(s.policy, err)
 	result.Valid, result.err = err == nil, envelope.ClipError(err)
 	if outcome == nil {
 		return
