@@ -184,6 +184,7 @@ func (p *preparation) execute(ctx context.Context, console *report.Console, r *r
 		r.Errors = append(r.Errors, report.Message(err))
 		return
 	}
+	defer run.registries.Close()
 	defer func() { r.ChangeForeign(run.registries.Redact) }() // before anything is shown
 	artifacts, err := run.do(ctx)
 	if err != nil {

@@ -12,10 +12,10 @@ import (
 	"path/filepath"
 
 	"github.com/notaryproject/notation-go/dir"
-	pluginmanager "github.com/notaryproject/notation-go/plugin"
 	"github.com/notaryproject/notation-go/verifier/truststore"
 	orasregistry "oras.land/oras-go/v2/registry"
 
+	"github.com/notation-pkcs11/notation-pkcs11/action/pluginprogram"
 	"github.com/notation-pkcs11/notation-pkcs11/action/publish"
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
@@ -246,7 +246,7 @@ func (p *preparation) start(ctx context.Context, progress func(stage string, don
 			Concurrency:   in.concurrency,
 			UserMetadata:  in.userMetadata,
 			PluginConfig:  in.pluginConfig,
-			Plugins:       pluginmanager.NewCLIManager(dir.NewSysFS(p.pluginFolder())),
+			Plugins:       pluginprogram.Installed(p.pluginFolder()),
 			Transport:     http.DefaultTransport,
 		})
 		if err != nil {

@@ -142,11 +142,9 @@ func (r *Client) Explain(ctx context.Context, repository registry.Reference, pus
 	}
 	repository.Reference = ""
 	l := r.login(repository.Host())
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	source := "none, the registry did not ask for any"
-	if l.known {
-		source = l.source
+	source, anonymous := "none, the registry did not ask for any", true
+	if l.lookedUp() {
+		source, anonymous = l.source, l.credential == auth.EmptyCredential
 	}
-	return &accessError{status, repository, pushing, l.credential == auth.EmptyCredential, source, err}
+	return &accessError{status, repository, pushing, anonymous, source, err}
 }

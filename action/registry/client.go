@@ -3,6 +3,7 @@
 package registry
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -67,6 +68,10 @@ type Client struct {
 	open    *semaphore.Weighted // bytes of envelopes that are parsed
 	sent    sentSecrets
 
+	ended   context.Context // of the run; what credential helpers live in
+	end     context.CancelFunc
+	lookUps sync.WaitGroup
+
 	mu           sync.Mutex
 	repositories map[string]*remote.Repository // by registry/repository
 	unlearned    map[string]*remote.Repository // likewise, for Afresh
@@ -75,7 +80,7 @@ type Client struct {
 }
 
 // New returns a client. It sends no request, and asks for credentials when the first
-// registry does.
+// registry does. Close it at the end of the run.
 func New(options Options) *Client {
 	r := &Client{
 		options:      options,
@@ -85,6 +90,7 @@ func New(options Options) *Client {
 		secure:       map[string]bool{},
 		logins:       map[string]*login{},
 	}
+	r.ended, r.end = context.WithCancel(context.Background())
 	r.store = sync.OnceValues(r.openStore)
 	r.client = &auth.Client{
 		Client:     &http.Client{Transport: newTransport(options, r.plain, &r.sent)},
@@ -96,6 +102,12 @@ func New(options Options) *Client {
 		r.client.SetUserAgent(options.UserAgent)
 	}
 	return r
+}
+
+// Close ends the credential helpers that the client has started.
+func (r *Client) Close() {
+	r.end()
+	r.lookUps.Wait()
 }
 
 // Check finds, before the first request, what is wrong with the options for the
