@@ -42,6 +42,7 @@ func newHostileChild(data []byte, sent *frames) *process {
 		done:    make(chan struct{}),
 		waiting: map[uint64]chan reply{},
 		reaped:  true,
+		closing: graceUntil,
 	}
 	p.gone, p.setGone = context.WithCancel(context.Background())
 	return p
