@@ -5,6 +5,7 @@ package action
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -100,7 +101,7 @@ Exit status: 0 all good, 1 something failed to sign or verify, 2 wrong inputs.`,
       --key-id 'pkcs11:token=release;object=signing' \
       --trusted-certificates root.pem`,
 		Version:       a.Version,
-		Args:          cobra.NoArgs,
+		Args:          noArguments,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -126,6 +127,14 @@ Exit status: 0 all good, 1 something failed to sign or verify, 2 wrong inputs.`,
 	return command
 }
 
+// noArguments refuses arguments: all is given by flags.
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%s is no flag: write --name=value, or of a flag that is true or false just --name", report.Quote(args[0]))
+	}
+	return nil
+}
+
 // run does a run and delivers its report. The error is a mistake in the inputs.
 func (a *Action) run(ctx context.Context, in inputs) (code int, err error) {
 	console := a.console()
@@ -138,6 +147,9 @@ func (a *Action) run(ctx context.Context, in inputs) (code int, err error) {
 	p, err := a.prepare(ctx, in, key, builtIn)
 	if err != nil {
 		return 0, err
+	}
+	if key.plugin == builtInPlugin && !has(key.config, "pin_source") {
+		p.pinSource = pins.source(in)
 	}
 	file, err := report.OpenFile(in.report, a.Getenv("GITHUB_WORKSPACE"), a.Getenv("RUNNER_TEMP"), Name)
 	if err != nil {
@@ -172,6 +184,8 @@ func (p *preparation) execute(ctx context.Context, console *report.Console, r *r
 		r.Errors = append(r.Errors, report.Message(err))
 		return
 	}
+	defer run.registries.Close()
+	defer func() { r.ChangeForeign(run.registries.Redact) }() // before anything is shown
 	artifacts, err := run.do(ctx)
 	if err != nil {
 		r.Errors = append(r.Errors, report.Message(err))

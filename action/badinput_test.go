@@ -75,6 +75,12 @@ func TestBadInputs(t *testing.T) {
 			if n := w.plugin.Described.Load() + w.plugin.Signed.Load() - asked; n > 0 || len(r.requests) > 0 {
 				t.Errorf("%d requests to the plugin, %v to the registry", n, r.requests)
 			}
+			if !strings.Contains(r.summary, "Wrong inputs") || strings.Contains(r.summary, hush) || strings.ContainsAny(r.summary, "\x1b\u202e") {
+				t.Errorf("summary %q", r.summary)
+			}
+			if err := os.RemoveAll(w.path("summary")); err != nil {
+				t.Fatal(err)
+			}
 			if !maps.Equal(before, tree(t, w.dir)) || !maps.Equal(filesBefore, tree(t, files)) {
 				t.Error("files have changed")
 			}

@@ -11,6 +11,7 @@
 // stage is a room of its own, and this package only wires them:
 //
 //   - registry: repositories, what is in them, and how they are spoken to
+//   - pluginprogram: plugins that are programs
 //   - sign: envelopes with one key, in a plugin or in files
 //   - publish: writing that loses nothing
 //   - verify: the trust policy, and what it comes to

@@ -66,6 +66,7 @@ type inputs struct {
 	registryUsername   string
 	registryPassword   registry.Secret
 	insecureRegistries []string
+	tokenServers       []string
 	referrersTag       string // auto, true or false
 
 	concurrency int
@@ -268,9 +269,15 @@ var inputTable = []input{
 	},
 	{
 		name: "insecure_registries", section: sectionRegistry, list: true,
-		text:    "Registries, `host` or `host:port` one a line, to speak plain HTTP with. `localhost` needs no mention.",
+		text:    "Registries to speak plain HTTP with, `host:port` per line; `host` stands for all its ports. `localhost` needs no mention.",
 		example: "registry.internal:5000",
 		set:     hosts(func(in *inputs) *[]string { return &in.insecureRegistries }),
+	},
+	{
+		name: "token_servers", section: sectionRegistry, list: true,
+		text:    "Servers, `host` or `host:port` per line, from which a registry of another domain may have tokens fetched. They get the password. A server of the registry's own domain needs no mention.",
+		example: "auth.example.net",
+		set:     hosts(func(in *inputs) *[]string { return &in.tokenServers }),
 	},
 	{
 		name: "force_referrers_tag", section: sectionRegistry, fallback: "auto",

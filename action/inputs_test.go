@@ -72,7 +72,7 @@ func TestValues(t *testing.T) {
 // wrongValues are refused, by the names of their inputs.
 var wrongValues = map[string][]string{
 	"mode":                      {"Sign", "attest"},
-	"target_artifact_reference": {"app:v1", "ghcr.io/me/app", "ghcr.io/ME/app:v1", "https://ghcr.io/me/app:v1", "ghcr\u202e.io/me/app:v1", "me@ghcr.io/me/app:v1", "\xff/app:v1", "ghcr.io:x/app:v1"},
+	"target_artifact_reference": {"app:v1", "ghcr.io/me/app", "ghcr.io/ME/app:v1", "https://ghcr.io/me/app:v1", "oci://ghcr.io/me/app:v1", "ghcr\u202e.io/me/app:v1", "me@ghcr.io/me/app:v1", "\xff/app:v1", "ghcr.io:x/app:v1"},
 	"recursive":                 {"yes", "1"},
 	"plugin_name":               {"../evil", "a/b", ".", "-x"},
 	"plugin_url":                {"http://example.com/plugin", "ftp://example.com/plugin", "plugin.tar.gz", "http://127.0.0.1.example.com/x"},
@@ -86,6 +86,7 @@ var wrongValues = map[string][]string{
 	"warn_within":               {"-1h", "1500ms", "30 days"},
 	"verification_level":        {"skip", "Strict"},
 	"max_signatures":            {"0", "-1", "many", "1e9"},
+	"token_servers":             {"https://auth.example.net", "auth/token"},
 	"insecure_registries":       {"http://registry", "registry/path", "user@registry", "registry:port", "r\u0435gistry"},
 	"force_referrers_tag":       {"never"},
 	"concurrency":               {"0", "1000"},

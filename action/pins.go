@@ -35,6 +35,20 @@ func (a *Action) holdPINs(in inputs, key chosenKey) (BuiltIn, heldPINs, error) {
 	return builtIn, held, errors.Join(errs...)
 }
 
+// source says where the key's PIN comes from, as errors have it. Of a variable that a
+// key's own pin_source names, the plugin's errors say it.
+func (h heldPINs) source(in inputs) string {
+	switch _, variable := h[variablePIN]; {
+	case !in.pin.Empty():
+		return "the input pin"
+	case variable:
+		return "the environment variable " + variablePIN
+	case len(h) == 0:
+		return "nowhere: the input pin and " + variablePIN + " are empty or not set (a secret that the job can't see is empty)"
+	}
+	return ""
+}
+
 // getenv is the environment as the built-in plugin sees it.
 func (h heldPINs) getenv(environment func(string) string) func(string) string {
 	return func(name string) string {

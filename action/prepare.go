@@ -18,6 +18,7 @@ import (
 	"github.com/notaryproject/notation-go/verifier/truststore"
 	orasregistry "oras.land/oras-go/v2/registry"
 
+	"github.com/notation-pkcs11/notation-pkcs11/action/pluginprogram"
 	"github.com/notation-pkcs11/notation-pkcs11/action/publish"
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
@@ -38,6 +39,7 @@ type preparation struct {
 	authorities  []*x509.Certificate // roots of timestamping authorities
 	lists        revocation.Lists    // CRLs at hand
 	builtIn      BuiltIn
+	pinSource    string                                      // where the PIN comes from, where this program knows
 	key          func(ctx context.Context) (sign.Key, error) // nil in modes that don't sign
 	warnings     []string
 }
@@ -74,12 +76,13 @@ func (p *preparation) close() error {
 
 func (p *preparation) registryOptions() registry.Options {
 	return registry.Options{
-		Username:    p.inputs.registryUsername,
-		Password:    p.inputs.registryPassword,
-		Insecure:    p.inputs.insecureRegistries,
-		Connections: p.inputs.concurrency,
-		Signing:     p.inputs.mode.signs(),
-		UserAgent:   Name + "/" + p.action.Version,
+		Username:     p.inputs.registryUsername,
+		Password:     p.inputs.registryPassword,
+		Insecure:     p.inputs.insecureRegistries,
+		TokenServers: p.inputs.tokenServers,
+		Connections:  p.inputs.concurrency,
+		Signing:      p.inputs.mode.signs(),
+		UserAgent:    Name + "/" + p.action.Version,
 	}
 }
 
@@ -243,13 +246,13 @@ func (p *preparation) verificationPlugins() pluginmanager.Manager {
 	if folder == "" {
 		return nil
 	}
-	return pluginmanager.NewCLIManager(dir.NewSysFS(folder))
+	return pluginprogram.Installed(folder)
 }
 
 // start makes the run. From here on requests are sent.
 func (p *preparation) start(ctx context.Context, progress func(stage string, done, all int)) (*run, error) {
 	in := p.inputs
-	r := &run{inputs: in, registries: registry.New(p.registryOptions()), progress: progress}
+	r := &run{inputs: in, registries: registry.New(p.registryOptions()), trust: p.trust, pinSource: p.pinSource, progress: progress}
 	if in.mode.signs() {
 		key, err := p.key(ctx)
 		if err != nil {

@@ -27,14 +27,18 @@ type run struct {
 	inputs     inputs
 	registries *registry.Client
 	signer     *sign.Signer // nil in modes that don't sign
+	pinSource  string       // of the signer's key, where it is known
 	pusher     signaturePusher
 	strict     *verify.Strict   // nil likewise
-	verifier   *verify.Verifier // nil in modes that don't verify
+	trust      *verify.Trust    // nil in modes that don't verify
+	verifier   *verify.Verifier // likewise
 	progress   func(stage string, done, all int)
 }
 
 // signaturePusher stores signatures so that they are found: package publish.
 type signaturePusher interface {
+	// Listable says, before a signature is made, whether it could be found.
+	Listable(ctx context.Context, t registry.Target) error
 	Push(ctx context.Context, t registry.Target, envelope []byte, mediaType string, annotations map[string]string) (publish.Pushed, error)
 	// Settle has the last look. It must be called when all are pushed, with a
 	// context that ends with the run.
@@ -202,19 +206,33 @@ func distinct(roots []*artifact, below [][]*artifact) []*artifact {
 
 // sign signs an artifact and pushes the signature.
 func (r *run) sign(ctx context.Context, a *artifact) error {
+	if err := r.pusher.Listable(ctx, a.target); err != nil {
+		return err
+	}
 	if r.inputs.skipSigned {
 		before, err := r.signer.SignedBefore(ctx, r.registries, a.target, r.inputs.maxSignatures)
 		if err != nil {
 			return fmt.Errorf("look for a signature by this key: %w", err)
 		}
-		if before != nil {
+		if before.Found {
 			r.signedBefore(a, before)
 			return nil
+		}
+		if before.Unread > 0 {
+			a.warn("it is signed although there may be a signature by this key: max_signatures is %d, and %d more signatures were not looked at", r.inputs.maxSignatures, before.Unread)
 		}
 	}
 	made, err := r.signer.Sign(ctx, a.target.Desc)
 	if err != nil {
+		if r.signer.Denied() && r.pinSource != "" {
+			err = fmt.Errorf("%w; the PIN comes from %s", err, r.pinSource)
+		}
 		return fmt.Errorf("sign %s: %w", a.target, err)
+	}
+	if r.trust != nil {
+		if err := r.trust.CheckSigner(a.target.Ref, made.Info.CertificateChain[0]); err != nil {
+			return fmt.Errorf("%s was not signed: %w", a.target, err)
+		}
 	}
 	pushed, err := r.pusher.Push(ctx, a.target, made.Envelope, r.signer.EnvelopeType, made.Annotations)
 	a.Warnings = append(a.Warnings, pushed.Warnings...)
@@ -241,7 +259,7 @@ func (r *run) sign(ctx context.Context, a *artifact) error {
 }
 
 // signedBefore notes the signature because of which none is made.
-func (r *run) signedBefore(a *artifact, before *sign.Before) {
+func (r *run) signedBefore(a *artifact, before sign.Before) {
 	a.AlreadySigned = before.Manifest.Digest.String()
 	switch {
 	case before.MustRenew != "":
@@ -291,7 +309,11 @@ func (r *run) settle(ctx context.Context, artifacts []*artifact) error {
 
 // verify has the policy judge an artifact.
 func (r *run) verify(ctx context.Context, a *artifact) error {
-	v, err := r.verifier.Verify(ctx, a.target)
+	var added []digest.Digest
+	if a.Signed != nil {
+		added = append(added, digest.Digest(a.Signed.Digest))
+	}
+	v, err := r.verifier.Verify(ctx, r.registries.Afresh(a.target), added...)
 	a.Verification = &v
 	if last := v.Lasting(); last != nil && err == nil {
 		r.warnOfEnd(a, last.Validity)
@@ -301,12 +323,12 @@ func (r *run) verify(ctx context.Context, a *artifact) error {
 	}
 	ours := slices.IndexFunc(v.Signatures, func(s report.Signature) bool { return s.Digest == a.Signed.Digest })
 	switch {
-	case ours < 0 && len(v.Signatures) < r.inputs.maxSignatures:
+	case ours < 0:
 		unlisted := &publish.UnlistedError{Artifact: a.target, Signatures: []digest.Digest{digest.Digest(a.Signed.Digest)}, Err: errors.New("the registry took it and doesn't list it")}
 		a.Signed = nil
 		return unlisted
-	case ours < 0:
-		a.warn("the signature that was added was not looked at: the artifact has others, and max_signatures is %d", r.inputs.maxSignatures)
+	case ours >= r.inputs.maxSignatures && v.Signatures[ours].Valid:
+		a.warn("the signature that was added is listed behind %d others or more, where max_signatures keeps verifiers from looking: raise it, or delete signatures that are not needed", r.inputs.maxSignatures)
 	case !v.Signatures[ours].Valid:
 		a.warn("the artifact is verified because of another signature; the one that was added does not pass the trust policy: %s", v.Signatures[ours].Error)
 	}

@@ -26,6 +26,8 @@ func (settling) Push(context.Context, registry.Target, []byte, string, map[strin
 	return publish.Pushed{}, errors.New("nothing is to be pushed")
 }
 
+func (settling) Listable(context.Context, registry.Target) error { return nil }
+
 // That the signature of an earlier run gets lost is a failure, but the one of this
 // run was made and is listed.
 func TestOnlyAnUnlistedSignatureIsNotSigned(t *testing.T) {

@@ -40,7 +40,7 @@ func TestGraceIsOneForTheRun(t *testing.T) {
 		for i := range 100 {
 			writer := newIndexWriter(silent{}, defaultPace)
 			writer.enqueue(entry("%d", i))
-			p.indexes[fmt.Sprint(i)] = &subjectIndex{writer: writer}
+			p.indexes[fmt.Sprint(i)] = &subjectIndex{writers: []*indexWriter{writer}}
 		}
 		time.AfterFunc(time.Second, cancel)
 		start := time.Now()

@@ -106,7 +106,10 @@ func (x *referrersIndex) with(more []ocispec.Descriptor) ([]byte, error) {
 		}
 		next.Manifests = append(next.Manifests, entry)
 	}
-	return marshal(next)
+	text, err := marshal(next)
+	// Some registries that keep the list themselves keep it as such a manifest. With
+	// the same digest, the one would become the other.
+	return append(text, '\n'), err
 }
 
 // marshal is json.Marshal that writes <, > and & as they are: what others wrote stays
@@ -140,20 +143,69 @@ type indexTag interface {
 type registryTag struct {
 	repo    *remote.Repository
 	subject digest.Digest
+	tag     string
 
 	unconditional bool           // the registry can't do conditional requests properly
 	refused       *digest.Digest // the version on which the last condition failed
 	insists       bool           // the last write was asked for twice: for a token, or elsewhere
+	written       bool           // the registry took an index
+	isSubject     bool           // the last read found the subject under the tag
+	conflicts     conflicts      // that the last writes met
 }
+
+// conflicts are refusals of writes over one version of an index.
+type conflicts struct {
+	over  digest.Digest
+	times int
+}
+
+// Refusals with 409 after which a tag counts as immutable, where nobody has written it
+// in between. It may be another writer's before.
+const manyConflicts = 3
+
+// unwritable returns what a refused write comes to where the tag can't be written at
+// all: one that has an index of ours or another client, and can't get the next. Registries
+// have three ways to say that.
+func (t *registryTag) unwritable(over digest.Digest, conditional bool, err error) error {
+	var response *errcode.ErrorResponse
+	if !errors.As(err, &response) {
+		return err
+	}
+	status := response.StatusCode
+	if t.isSubject && status < 500 && status != http.StatusConflict {
+		return fmt.Errorf("%w: %w", errSubjectInstead, err)
+	}
+	if status == http.StatusConflict {
+		if t.conflicts.over != over {
+			t.conflicts = conflicts{over: over}
+		}
+		t.conflicts.times++
+	}
+	switch {
+	case over == "":
+	case status == http.StatusConflict && t.conflicts.times >= manyConflicts,
+		!conditional && (status == http.StatusBadRequest || status == http.StatusPreconditionFailed):
+		return &registry.AdvisedError{Advice: fmt.Sprintf("the tag %s of %s is immutable, and the referrers index under it has to grow: exempt tags sha256-* from that, or use a registry with the Referrers API", t.tag, t.repo.Reference), Err: final{err}}
+	}
+	return err
+}
+
+// final is an error after which no other try is worth it.
+type final struct{ err error }
+
+func (e final) Error() string { return e.err.Error() }
+
+// errSubjectInstead says that a registry keeps no referrers index.
+var errSubjectInstead error = &registry.AdvisedError{Advice: "the registry answers with the artifact itself where a referrers index is asked for, so no signature is found there: use a registry that keeps such tags, or has the Referrers API"}
 
 // errTwice says that a write did not get through as it was, and that the index may
 // be old by the time that it could.
 var errTwice = errors.New("the registry wants the referrers index to be sent a second time, with a new token or to another address")
 
 func (t *registryTag) read(ctx context.Context) (indexVersion, error) {
-	answer, err := registry.GetManifest(ctx, t.repo, registry.ReferrersTag(t.subject), registry.AnyManifest)
+	answer, err := registry.GetManifest(ctx, t.repo, t.tag, registry.AnyManifest)
 	if errors.Is(err, registry.ErrUnconfirmed404) { // if it is not true, the index that is there would be written over
-		answer, err = registry.GetManifest(ctx, t.repo, registry.ReferrersTag(t.subject), registry.AnyManifest)
+		answer, err = registry.GetManifest(ctx, t.repo, t.tag, registry.AnyManifest)
 	}
 	if errors.Is(err, errdef.ErrNotFound) {
 		return indexVersion{}, nil
@@ -161,18 +213,23 @@ func (t *registryTag) read(ctx context.Context) (indexVersion, error) {
 	if err != nil {
 		return indexVersion{}, err
 	}
+	t.isSubject = false
 	version := indexVersion{digest: digest.FromBytes(answer.Body), etag: answer.ETag}
-	if version.digest == t.subject {
+	if t.subject.Algorithm().FromBytes(answer.Body) == t.subject {
+		t.isSubject = true
+		if t.written {
+			return indexVersion{}, fmt.Errorf("%s: %w", t.tag, errSubjectInstead)
+		}
 		return indexVersion{}, nil // some registries answer with the subject where a tag is missing
 	}
 	if answer.MediaType != ocispec.MediaTypeImageIndex {
-		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but names a %q: move that away", registry.ReferrersTag(t.subject), t.repo.Reference, answer.MediaType)
+		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but names a %q: move that away", t.tag, t.repo.Reference, answer.MediaType)
 	}
 	if err := json.Unmarshal(answer.Body, &version.index); err != nil {
-		return indexVersion{}, fmt.Errorf("read referrers index %s of %s: %w: mend or delete it, or, if a proxy sent this, run again", registry.ReferrersTag(t.subject), t.repo.Reference, err)
+		return indexVersion{}, fmt.Errorf("read referrers index %s of %s: %w: mend or delete it, or, if a proxy sent this, run again", t.tag, t.repo.Reference, err)
 	}
 	if version.index.SchemaVersion != 2 { // whatever that is, it would be lost
-		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but what it names is none (schemaVersion %d): move that away, or, if a proxy sent this, run again", registry.ReferrersTag(t.subject), t.repo.Reference, version.index.SchemaVersion)
+		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but what it names is none (schemaVersion %d): move that away, or, if a proxy sent this, run again", t.tag, t.repo.Reference, version.index.SchemaVersion)
 	}
 	return version, nil
 }
@@ -198,7 +255,7 @@ func (t *registryTag) write(ctx context.Context, content []byte, over indexVersi
 		t.unconditional = true // perhaps that was it
 		return &registry.BusyError{Err: err}
 	}
-	return err
+	return t.unwritable(over.digest, len(condition) > 0, err)
 }
 
 // put sends the index, once: the client would fetch a token after a 401, which can
@@ -206,7 +263,7 @@ func (t *registryTag) write(ctx context.Context, content []byte, over indexVersi
 // which is of what is read then. A registry that asks for a second request even so
 // asks each time, and gets it.
 func (t *registryTag) put(ctx context.Context, content []byte, condition http.Header) error {
-	req, err := registry.NewManifestRequest(registry.WithoutRetry(ctx), http.MethodPut, t.repo, registry.ReferrersTag(t.subject), content)
+	req, err := registry.NewManifestRequest(registry.WithoutRetry(ctx), http.MethodPut, t.repo, t.tag, content)
 	if err != nil {
 		return err
 	}
@@ -220,5 +277,6 @@ func (t *registryTag) put(ctx context.Context, content []byte, condition http.He
 		return body()
 	}
 	_, err = registry.SendManifest(t.repo, req, ocispec.MediaTypeImageIndex, condition)
+	t.written = t.written || err == nil
 	return err
 }

@@ -61,18 +61,21 @@ type Pusher struct {
 
 // signatureStore is what a pusher knows of a repository.
 type signatureStore struct {
-	api atomic.Bool // the registry keeps the list of referrers: it said so of the last one
+	api atomic.Bool // the registry keeps the list of referrers: it said so of the last one, and a look has shown it
+
+	look    sync.Mutex       // held while the first signature is looked for in the list
+	listing registry.Listing // what that came to; 0: nobody has looked yet
 
 	config sync.Mutex // held while the config blob is looked for
 	ready  bool       // it is there
 }
 
-// subjectIndex is the referrers index of one subject and what the run has put
-// there.
+// subjectIndex is the referrers index of one subject, under each tag that it is looked
+// for under, and what the run has put there.
 type subjectIndex struct {
-	target registry.Target
-	writer *indexWriter
-	adopt  sync.Once
+	target  registry.Target
+	writers []*indexWriter
+	adopt   sync.Once
 
 	mu    sync.Mutex
 	notes []string // of the journal, which the last look makes superfluous
@@ -87,7 +90,7 @@ type Pushed struct {
 }
 
 // UnlistedError is of signatures that are in the registry, but can't be found there,
-// because the referrers index does not list them.
+// because the list of the artifact's referrers lacks them.
 type UnlistedError struct {
 	Artifact   registry.Target
 	Signatures []digest.Digest // of the signature manifests
@@ -100,8 +103,23 @@ func (e *UnlistedError) Error() string {
 	for i, d := range e.Signatures {
 		names[i] = d.String()
 	}
-	return fmt.Sprintf("signature %s of %s is in the registry, but not in the artifact's referrers index, so verification won't find it; sign again: %v", strings.Join(names, " and "), e.Artifact, e.Err)
+	return fmt.Sprintf("signature %s of %s is in the registry, but not in the list of the artifact's referrers, so verification won't find it%s: %v", strings.Join(names, " and "), e.Artifact, e.advice(), e.Err)
 }
+
+func (e *UnlistedError) advice() string {
+	if errors.As(e.Err, new(*registry.AdvisedError)) {
+		return ""
+	}
+	return "; sign again"
+}
+
+// errListsNothing is of a registry where no verifier finds a signature: it answers
+// as one does that keeps the list, so verifiers don't look under the referrers tag.
+var errListsNothing error = &registry.AdvisedError{Advice: "the registry's Referrers API answers, and doesn't list a signature that it took: repair the registry or the proxy before it, or use another one"}
+
+// lookPace is how often and how long the list is looked at until it has the first
+// signature in a repository.
+var lookPace = struct{ pause, limit time.Duration }{500 * time.Millisecond, 5 * time.Second}
 
 // Unwrap returns why they are not listed.
 func (e *UnlistedError) Unwrap() error { return e.Err }
@@ -168,18 +186,90 @@ func (p *Pusher) store(ctx context.Context, t registry.Target, envelope []byte, 
 		}
 		return result, err
 	}
-	if lists && !p.force {
-		p.journal.strike(note)
-		p.journal.forget(t)
-		return result, nil
-	}
-	index := p.index(t)
-	result.IndexTag = registry.ReferrersTag(t.Desc.Digest)
-	result.Warnings = append(result.Warnings, index.adoptOrphans(ctx, p)...)
-	if err := index.add(ctx, entry, note); err != nil {
+	if err := p.list(ctx, t, entry, note, lists, &result); err != nil {
 		return result, &UnlistedError{t, []digest.Digest{entry.Digest}, err}
 	}
 	return result, nil
+}
+
+// list sees to it that a signature is in the list in which verifiers look for it. lists
+// says whether the registry claims to keep that.
+func (p *Pusher) list(ctx context.Context, t registry.Target, entry ocispec.Descriptor, note string, lists bool, result *Pushed) error {
+	repository := p.repository(t.Ref)
+	addToIndex := func() error {
+		index := p.index(t)
+		result.IndexTag = registry.ReferrersTag(t.Desc.Digest)
+		result.Warnings = append(result.Warnings, index.adoptOrphans(ctx, p)...)
+		return index.add(ctx, entry, note)
+	}
+	if p.force || !lists {
+		if err := addToIndex(); err != nil {
+			return err
+		}
+	}
+	listing, err := repository.lookOnce(ctx, p.client, t, entry.Digest)
+	if err != nil {
+		return err
+	}
+	repository.api.Store(lists && listing == registry.Listed)
+	switch {
+	case listing == registry.Unlisted:
+		return errListsNothing
+	case p.force || !lists: // it is in the index
+		return nil
+	case listing == registry.NoAPI: // whatever the answer to the push was
+		return addToIndex()
+	}
+	p.journal.strike(note)
+	p.journal.forget(t)
+	return nil
+}
+
+// lookOnce looks for the first signature in a repository where verifiers will: the
+// answer to a push is the registry's word, and some answer for a list that they don't
+// keep, or keep none and answer for it. What it finds holds for the others too.
+func (s *signatureStore) lookOnce(ctx context.Context, client *registry.Client, t registry.Target, manifest digest.Digest) (registry.Listing, error) {
+	s.look.Lock()
+	defer s.look.Unlock()
+	for start := time.Now(); s.listing == 0; {
+		listing, err := client.Look(ctx, t, manifest)
+		if err == nil && listing != registry.Unlisted {
+			s.listing = listing
+			break
+		}
+		if time.Since(start) < lookPace.limit && sleep(ctx, lookPace.pause) == nil {
+			continue // it may be about to be listed
+		}
+		if err != nil {
+			return 0, fmt.Errorf("look whether it is listed: %w", err)
+		}
+		s.listing = listing
+	}
+	return s.listing, nil
+}
+
+// Listable returns an error if no signature of an artifact can be found in its
+// repository, so that none needs to be made.
+func (p *Pusher) Listable(ctx context.Context, t registry.Target) error {
+	repository := p.repository(t.Ref)
+	repository.look.Lock()
+	known := repository.listing
+	repository.look.Unlock()
+	if known == registry.Unlisted {
+		return fmt.Errorf("%s: the signature would not be found: %w", t, errListsNothing)
+	}
+	if t.Desc.Digest.Algorithm() != digest.SHA512 {
+		return nil
+	}
+	ctx = toPush(ctx, t.Ref)
+	listing, err := p.client.Look(ctx, t, "")
+	if err != nil {
+		return fmt.Errorf("look whether %s can be signed: %w", t, p.client.Explain(ctx, t.Ref, false, err))
+	}
+	if listing == registry.NoAPI {
+		return fmt.Errorf("%s can't be signed: %w", t, registry.ErrUnlistable)
+	}
+	return nil
 }
 
 // note writes a signature's note. One warning is enough where that can't be done.
@@ -214,7 +304,12 @@ func (p *Pusher) Settle(ctx context.Context) []error {
 
 func (p *Pusher) settleIndex(ctx context.Context, index *subjectIndex) error {
 	ctx = toPush(ctx, index.target.Ref)
-	missing, err := index.writer.settle(ctx)
+	var missing []ocispec.Descriptor
+	var err error
+	for _, writer := range index.writers {
+		lacking, fault := writer.settle(ctx)
+		missing, err = append(missing, lacking...), errors.Join(err, fault)
+	}
 	if err == nil {
 		if ctx.Err() != nil {
 			return nil // the look came too soon to rely on, so the notes stay for the next run
@@ -229,7 +324,9 @@ func (p *Pusher) settleIndex(ctx context.Context, index *subjectIndex) error {
 	}
 	unlisted := &UnlistedError{Artifact: index.target, Err: p.client.Explain(ctx, index.target.Ref, true, err)}
 	for _, entry := range missing {
-		unlisted.Signatures = append(unlisted.Signatures, entry.Digest)
+		if !slices.Contains(unlisted.Signatures, entry.Digest) { // by another tag
+			unlisted.Signatures = append(unlisted.Signatures, entry.Digest)
+		}
 	}
 	return unlisted
 }
@@ -251,8 +348,10 @@ func (p *Pusher) index(t registry.Target) *subjectIndex {
 	defer p.mu.Unlock()
 	index, ok := p.indexes[t.String()]
 	if !ok {
-		tag := &registryTag{repo: t.Repo, subject: t.Desc.Digest}
-		index = &subjectIndex{target: t, writer: newIndexWriter(tag, p.pace)}
+		index = &subjectIndex{target: t}
+		for _, tag := range registry.ReferrersTags(t.Desc.Digest) {
+			index.writers = append(index.writers, newIndexWriter(&registryTag{repo: t.Repo, subject: t.Desc.Digest, tag: tag}, p.pace))
+		}
 		p.indexes[t.String()] = index
 	}
 	return index
@@ -261,8 +360,10 @@ func (p *Pusher) index(t registry.Target) *subjectIndex {
 // add puts an entry into the index. Its note is kept until the last look, and
 // after an error for the next run.
 func (x *subjectIndex) add(ctx context.Context, entry ocispec.Descriptor, note string) error {
-	if err := x.writer.add(ctx, entry); err != nil {
-		return err
+	for _, writer := range x.writers {
+		if err := writer.add(ctx, entry); err != nil {
+			return err
+		}
 	}
 	x.keep(note)
 	return nil
@@ -287,7 +388,9 @@ func (x *subjectIndex) adoptOrphans(ctx context.Context, p *Pusher) (said []stri
 			case err != nil:
 				said = append(said, fmt.Sprintf("an earlier run ended before it listed the signature %s, which can't be read now: %v", orphan.entry.Digest, p.client.Explain(ctx, x.target.Ref, false, err)))
 			case stored:
-				x.writer.enqueue(orphan.entry)
+				for _, writer := range x.writers {
+					writer.enqueue(orphan.entry)
+				}
 				x.keep(orphan.note)
 				said = append(said, fmt.Sprintf("an earlier run ended before it listed the signature %s of %s: it gets listed with the new one", orphan.entry.Digest, x.target))
 			default:
@@ -316,17 +419,14 @@ func (s *signatureStore) storeBlobs(ctx context.Context, repo *remote.Repository
 	return ctx.Err()
 }
 
-// storeManifest stores a signature manifest and learns whether the registry lists
-// it by itself.
+// storeManifest stores a signature manifest and learns whether the registry claims to
+// list it by itself.
 func (s *signatureStore) storeManifest(ctx context.Context, t registry.Target, desc ocispec.Descriptor, manifest []byte) (lists bool, _ error) {
 	answer, err := registry.PutManifest(ctx, t.Repo, desc.Digest.String(), desc.MediaType, manifest, nil)
 	if err != nil {
 		return false, err
 	}
-	lists = answer.Subject == t.Desc.Digest.String()
-	s.api.Store(lists)
-	t.Repo.SetReferrersCapability(lists) // an error says that it was known before
-	return lists, nil
+	return answer.Subject == t.Desc.Digest.String(), nil
 }
 
 // storeConfig makes sure that the config blob is in the repository.
@@ -337,6 +437,10 @@ func (s *signatureStore) storeConfig(ctx context.Context, repo *remote.Repositor
 		return nil
 	}
 	exists, err := repo.Blobs().Exists(ctx, registry.SignatureConfig)
+	var response *errcode.ErrorResponse
+	if errors.As(err, &response) && response.URL.Host != repo.Reference.Host() {
+		exists, err = false, nil // the registry has it; the store that it redirects to takes no HEAD, and to push it again does no harm
+	}
 	if err == nil && !exists {
 		err = pushBlob(ctx, repo, registry.SignatureConfig, ocispec.DescriptorEmptyJSON.Data)
 	}

@@ -146,9 +146,9 @@ func TestRequestsOfAPush(t *testing.T) {
 		kind               func() (*testenv.Registry, error)
 		first, next, looks int
 	}{
-		{"referrers API", testenv.NewRegistry, 6, 3, 0},
-		{"referrers tag schema", testenv.NewTagSchemaRegistry, 8, 5, 1},
-		{"docker-registry", testenv.NewDockerRegistry, 8, 5, 1},
+		{"referrers API", testenv.NewRegistry, 7, 3, 0},
+		{"referrers tag schema", testenv.NewTagSchemaRegistry, 9, 5, 1},
+		{"docker-registry", testenv.NewDockerRegistry, 9, 5, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -180,12 +180,15 @@ func TestForcedTagSchemaOnARegistryWithTheAPI(t *testing.T) {
 	p := New(Options{Client: r, Mode: "true"})
 	one, two := pushOne(t, p, app), pushOne(t, p, app)
 	settleAll(t, p)
-	content, err := (&registryTag{repo: app.Repo, subject: app.Desc.Digest}).read(t.Context())
+	content, err := (&registryTag{repo: app.Repo, subject: app.Desc.Digest, tag: registry.ReferrersTag(app.Desc.Digest)}).read(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if missing := content.index.lacks([]ocispec.Descriptor{one.Manifest, two.Manifest}); one.IndexTag == "" || len(missing) > 0 {
 		t.Errorf("index %q lacks %v", one.IndexTag, missing)
+	}
+	if got := listed(t, app); len(got) != 2 {
+		t.Errorf("by the API %v are listed", got)
 	}
 }
 
@@ -451,7 +454,7 @@ func TestConditionalRequestsKeepWhatOthersAdd(t *testing.T) {
 			t.Fatal(err)
 		}
 		between = func() {
-			tag := &registryTag{repo: direct, subject: app.Desc.Digest, unconditional: true}
+			tag := &registryTag{repo: direct, subject: app.Desc.Digest, tag: registry.ReferrersTag(app.Desc.Digest), unconditional: true}
 			was, err := tag.read(t.Context())
 			if err != nil {
 				t.Error(err)
@@ -467,7 +470,7 @@ func TestConditionalRequestsKeepWhatOthersAdd(t *testing.T) {
 		want = append(want, other, pushOne(t, p, app).Manifest)
 	}
 	settleAll(t, p)
-	found, err := (&registryTag{repo: direct, subject: app.Desc.Digest}).read(t.Context())
+	found, err := (&registryTag{repo: direct, subject: app.Desc.Digest, tag: registry.ReferrersTag(app.Desc.Digest)}).read(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,9 +35,28 @@ var advice = []struct {
 
 const (
 	notTaken    = "this registry does not take such manifests, or not such requests"
+	plainOnly   = "the registry speaks plain HTTP, and nothing but https was tried; if plain HTTP is meant, name the registry in insecure_registries"
 	untrusted   = "the registry's certificate is not trusted here; make sure that the name is right, and this machine trusts its authority"
 	unreachable = "the registry gave no good answer; run again, and make sure that it can be reached"
 )
+
+// AdvisedError is an error of a registry of which the cause is known. What its status
+// usually means says less.
+type AdvisedError struct {
+	Advice string // the cause, and what to do
+	Err    error  // perhaps nil
+}
+
+// Error implements error.
+func (e *AdvisedError) Error() string {
+	if e.Err == nil {
+		return e.Advice
+	}
+	return fmt.Sprintf("%s: %v", e.Advice, e.Err)
+}
+
+// Unwrap returns the registry's answer.
+func (e *AdvisedError) Unwrap() error { return e.Err }
 
 // advise adds what to do to a registry's error. Other errors are left alone: they
 // say themselves what is wrong.
@@ -48,6 +67,9 @@ func advise(ctx context.Context, err error) error {
 	var busy *BusyError
 	text := ""
 	switch {
+	case errors.As(err, new(*AdvisedError)):
+	case errors.Is(err, http.ErrSchemeMismatch):
+		text = plainOnly
 	case errors.As(err, &response):
 		text = adviceOn(response.StatusCode)
 	case errors.Is(err, errdef.ErrNotFound):
@@ -102,10 +124,10 @@ func (e *accessError) Error() string {
 
 func (e *accessError) Unwrap() error { return e.Err }
 
-// Explain takes secrets out of a registry's error, and adds what to do, and to a
-// refusal where the credentials came from.
+// Explain adds to a registry's error what to do, and to a refusal where the credentials
+// came from. What the registry repeats of secrets is taken out by Redact, before
+// anything is shown.
 func (r *Client) Explain(ctx context.Context, repository registry.Reference, pushing bool, err error) error {
-	err = r.sent.redact(err)
 	status := http.StatusUnauthorized
 	var response *errcode.ErrorResponse
 	var explained *accessError
@@ -120,11 +142,9 @@ func (r *Client) Explain(ctx context.Context, repository registry.Reference, pus
 	}
 	repository.Reference = ""
 	l := r.login(repository.Host())
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	source := "none, the registry did not ask for any"
-	if l.known {
-		source = l.source
+	source, anonymous := "none, the registry did not ask for any", true
+	if l.lookedUp() {
+		source, anonymous = l.source, l.credential == auth.EmptyCredential
 	}
-	return &accessError{status, repository, pushing, l.credential == auth.EmptyCredential, source, err}
+	return &accessError{status, repository, pushing, anonymous, source, err}
 }

@@ -63,7 +63,7 @@ func TestAdviceOnCertificateNamesTrust(t *testing.T) {
 	server.StartTLS()
 	defer server.Close()
 	r := New(Options{CredentialsFile: os.DevNull})
-	r.client.Client.Transport.(*transport).withoutRetry.(secretRecorder).RoundTripper.(*redirectGuard).plain = func(string) bool { return false }
+	r.client.Client.Transport.(*transport).withoutRetry.(tokenServerGuard).RoundTripper.(secretRecorder).RoundTripper.(*redirectGuard).plain = func(string) bool { return false }
 	_, err := r.client.Client.Get(server.URL)
 	if err = advise(t.Context(), err); err == nil || !strings.HasPrefix(err.Error(), untrusted) || !strings.Contains(err.Error(), "x509:") {
 		t.Errorf("error: %v", err)

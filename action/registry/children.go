@@ -7,10 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
+	"oras.land/oras-go/v2/errdef"
 )
 
 // How far an index is walked.
@@ -90,6 +93,9 @@ func (w *walk) below(ctx context.Context, level []Target) ([]Target, error) {
 	// compares a signature with.
 	each(len(next), func(i int) { missing[i] = w.registries.pin(ctx, &next[i]) })
 	for i, child := range next {
+		if said := w.said[digest.Digest(child.Ref.Reference)]; errors.Is(missing[i], errdef.ErrNotFound) && !isManifestType(said) {
+			missing[i] = &AdvisedError{Advice: fmt.Sprintf("the index calls it a %q, and that is no manifest, so it can't be signed: sign without recursive, or take it out of the index", said), Err: missing[i]}
+		}
 		if missing[i] != nil {
 			errs = append(errs, fmt.Errorf("%s, which index %s lists: %w", child, child.Parent, w.registries.Explain(ctx, child.Ref, false, missing[i])))
 			continue
@@ -111,6 +117,12 @@ func (w *walk) list(ctx context.Context, t Target) ([]listing, error) {
 		return nil, err
 	}
 	return listings(t.Desc.MediaType, body)
+}
+
+// isManifestType reports whether a media type is one of those that a registry keeps as
+// manifests.
+func isManifestType(mediaType string) bool {
+	return slices.Contains(strings.Split(AnyManifest, ", "), mediaType)
 }
 
 func isIndexType(mediaType string) bool {

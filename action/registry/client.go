@@ -3,6 +3,7 @@
 package registry
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -38,8 +39,13 @@ type Options struct {
 	CredentialsFile string
 
 	// Insecure are hosts, such as "registry.internal:5000", that are spoken to
-	// over plain HTTP. Those on loopback are in any case.
+	// over plain HTTP; without a port, on all ports. Those on loopback are in any
+	// case.
 	Insecure []string
+
+	// TokenServers are hosts that give out tokens for registries of other domains,
+	// written likewise. They get the password.
+	TokenServers []string
 
 	// Connections is how many connections to a host are kept open for the next
 	// request. Zero: two.
@@ -62,20 +68,29 @@ type Client struct {
 	open    *semaphore.Weighted // bytes of envelopes and their manifests that are parsed
 	sent    sentSecrets
 
+	ended   context.Context // of the run; what credential helpers live in
+	end     context.CancelFunc
+	lookUps sync.WaitGroup
+
 	mu           sync.Mutex
 	repositories map[string]*remote.Repository // by registry/repository
+	unlearned    map[string]*remote.Repository // likewise, for Afresh
+	secure       map[string]bool               // hosts that speak TLS, although plain HTTP would be allowed
 	logins       map[string]*login             // by host
 }
 
 // New returns a client. It sends no request, and asks for credentials when the first
-// registry does.
+// registry does. Close it at the end of the run.
 func New(options Options) *Client {
 	r := &Client{
 		options:      options,
 		open:         semaphore.NewWeighted(maxOpenEnvelopeBytes),
 		repositories: map[string]*remote.Repository{},
+		unlearned:    map[string]*remote.Repository{},
+		secure:       map[string]bool{},
 		logins:       map[string]*login{},
 	}
+	r.ended, r.end = context.WithCancel(context.Background())
 	r.store = sync.OnceValues(r.openStore)
 	r.client = &auth.Client{
 		Client:     &http.Client{Transport: newTransport(options, r.plain, &r.sent)},
@@ -87,6 +102,12 @@ func New(options Options) *Client {
 		r.client.SetUserAgent(options.UserAgent)
 	}
 	return r
+}
+
+// Close ends the credential helpers that the client has started.
+func (r *Client) Close() {
+	r.end()
+	r.lookUps.Wait()
 }
 
 // Check finds, before the first request, what is wrong with the options for the
@@ -122,7 +143,8 @@ func (r *Client) repository(ref registry.Reference) (*remote.Repository, error) 
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if known, ok := r.repositories[ref.String()]; ok {
+	plain := r.plain(ref.Host()) && !r.secure[ref.Host()]
+	if known, ok := r.repositories[ref.String()]; ok && known.PlainHTTP == plain {
 		return known, nil
 	}
 	if r.options.Username != "" {
@@ -133,27 +155,43 @@ func (r *Client) repository(ref registry.Reference) (*remote.Repository, error) 
 			}
 		}
 	}
-	repository := &remote.Repository{
-		Client:               r.client,
-		Reference:            ref,
-		PlainHTTP:            r.plain(ref.Host()),
-		MaxMetadataBytes:     maxManifestBytes,
-		ReferrerListMaxPages: maxReferrerPages,
-		SkipReferrersGC:      true, // see docs/guarantees.md
-	}
+	repository := r.newRepository(ref)
 	r.repositories[ref.String()] = repository
 	return repository, nil
 }
 
-// plain reports whether a host is spoken to over plain HTTP.
+// Afresh returns a target of which nothing is known yet but its descriptor: whether
+// the registry has the Referrers API is found out anew, once for each repository. What
+// a run verifies after signing it must find as a verifier does that comes along next.
+func (r *Client) Afresh(t Target) Target {
+	ref := t.Ref
+	ref.Reference = ""
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.unlearned[ref.String()] == nil {
+		r.unlearned[ref.String()] = r.newRepository(ref)
+	}
+	t.Repo = r.unlearned[ref.String()]
+	return t
+}
+
+// newRepository is called with mu held.
+func (r *Client) newRepository(ref registry.Reference) *remote.Repository {
+	return &remote.Repository{
+		Client:               r.client,
+		Reference:            ref,
+		PlainHTTP:            r.plain(ref.Host()) && !r.secure[ref.Host()],
+		MaxMetadataBytes:     maxManifestBytes,
+		ReferrerListMaxPages: maxReferrerPages,
+		SkipReferrersGC:      true, // see docs/guarantees.md
+	}
+}
+
+// plain reports whether a host may be spoken to over plain HTTP.
 func (r *Client) plain(host string) bool {
-	if slices.Contains(r.options.Insecure, host) {
+	if hostList(r.options.Insecure).has(host) {
 		return true
 	}
-	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
-	}
-	ip := net.ParseIP(strings.Trim(name, "[]"))
-	return name == "localhost" || ip.IsLoopback()
+	name := hostname(host)
+	return strings.EqualFold(name, "localhost") || net.ParseIP(name).IsLoopback()
 }

@@ -206,7 +206,7 @@ func TestRedirectToThisMachineIsRefused(t *testing.T) {
 			return redirect
 		})
 		r, _ := pushedImage(t, host, "v1", registry.PushImage)
-		gate := r.client.Client.Transport.(*transport).withoutRetry.(secretRecorder).RoundTripper.(*redirectGuard)
+		gate := r.client.Client.Transport.(*transport).withoutRetry.(tokenServerGuard).RoundTripper.(secretRecorder).RoundTripper.(*redirectGuard)
 		gate.scopes[host] = public
 		redirect = true
 		if _, err := r.Resolve(t.Context(), host+"/app:v1"); err == nil || !strings.Contains(err.Error(), "on loopback") {
@@ -238,7 +238,7 @@ func TestRedirectDoesNotUseAConnectionThatIsKept(t *testing.T) {
 	if err := resp.Body.Close(); err != nil {
 		t.Fatal(err)
 	}
-	r.client.Client.Transport.(*transport).withoutRetry.(secretRecorder).RoundTripper.(*redirectGuard).scopes[host] = public
+	r.client.Client.Transport.(*transport).withoutRetry.(tokenServerGuard).RoundTripper.(secretRecorder).RoundTripper.(*redirectGuard).scopes[host] = public
 	redirect = true
 	if _, err := r.Resolve(t.Context(), host+"/app:v1"); err == nil || !strings.Contains(err.Error(), "on loopback") || asked.Load() != 1 {
 		t.Errorf("asked %d times, %v", asked.Load(), err)

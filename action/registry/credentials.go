@@ -15,24 +15,37 @@ import (
 // login is how a host is logged in to. It is looked up once, and only when the
 // host asks for it, because a credential helper is a process.
 type login struct {
-	mu         sync.Mutex
-	known      bool
+	begin sync.Once
+	done  chan struct{} // closed when the rest is set
+
 	credential auth.Credential
 	source     string // where it came from, or why there is none, as errors say it
 	err        error
 }
 
-// credential implements auth.CredentialFunc.
+// helperLimit is after how long a credential helper is given up.
+const helperLimit = 30 * time.Second
+
+// credential implements auth.CredentialFunc. The look-up belongs to the run, not to the
+// request that asks first: a request that ends must not leave behind a login that failed
+// for that reason alone. [Client.Close] ends it.
 func (r *Client) credential(ctx context.Context, host string) (auth.Credential, error) {
 	l := r.login(host)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.known {
-		l.credential, l.source, l.err = r.lookUp(ctx, host)
-		l.known = true
-		r.sent.add(l.credential.Password, l.credential.RefreshToken, l.credential.AccessToken)
+	l.begin.Do(func() {
+		r.lookUps.Go(func() {
+			defer close(l.done)
+			limited, cancel := context.WithTimeout(r.ended, helperLimit)
+			defer cancel()
+			l.credential, l.source, l.err = r.lookUp(limited, host)
+			r.sent.add(l.credential.Password, l.credential.RefreshToken, l.credential.AccessToken)
+		})
+	})
+	select {
+	case <-l.done:
+		return l.credential, l.err
+	case <-ctx.Done():
+		return auth.EmptyCredential, fmt.Errorf("wait for Docker's credential store, or its credential helper, to answer for %s: %w", host, ctx.Err())
 	}
-	return l.credential, l.err
 }
 
 func (r *Client) login(host string) *login {
@@ -40,10 +53,20 @@ func (r *Client) login(host string) *login {
 	defer r.mu.Unlock()
 	l, ok := r.logins[host]
 	if !ok {
-		l = &login{}
+		l = &login{done: make(chan struct{})}
 		r.logins[host] = l
 	}
 	return l
+}
+
+// lookedUp reports whether the login is known.
+func (l *login) lookedUp() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
 }
 
 func (r *Client) lookUp(ctx context.Context, host string) (_ auth.Credential, source string, _ error) {
@@ -55,11 +78,16 @@ func (r *Client) lookUp(ctx context.Context, host string) (_ auth.Credential, so
 	if err != nil {
 		return auth.EmptyCredential, "", fmt.Errorf("read Docker's credentials: %w: mend the file, or set registry_username and registry_password", err)
 	}
-	// A helper that hangs is given up; a run that is cancelled must not leave
-	// behind a login that failed for that reason alone.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer cancel()
-	found, err := credentials.Credential(store)(ctx, host)
+	address := credentials.ServerAddressFromHostname(host)
+	helper, err := helperOf(store.ConfigPath(), address)
+	var found auth.Credential
+	switch {
+	case err != nil:
+	case helper != "":
+		found, err = askHelper(ctx, helper, address)
+	default:
+		found, err = credentials.Credential(store)(ctx, host)
+	}
 	if err != nil {
 		return auth.EmptyCredential, "", fmt.Errorf("ask Docker's credential store of %s for %s: %w: mend it, or set registry_username and registry_password", store.ConfigPath(), host, err)
 	}

@@ -9,7 +9,8 @@
 // [Client.Children] what an image index has in it. It is a [SignatureSource].
 // Requests for manifests are made here (manifest.go), not by oras-go, where their
 // headers matter. Each request passes transport.go, which retries, and
-// redirectguard.go, which keeps it from going where it must not. Errors of
-// registries go through [Client.Explain]: secrets are taken out (redact.go), and
-// advice is added (advice.go).
+// redirectguard.go, which keeps it from going where it must not; tokenserver.go keeps
+// passwords from going where only the registry sends them. Errors of registries go
+// through [Client.Explain], which adds advice (advice.go). Before anything of a registry
+// is shown, [Client.Redact] takes secrets out (redact.go).
 package registry

@@ -5,6 +5,7 @@ package registry
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 )
 
@@ -29,9 +30,12 @@ func checkListing(text []byte) error {
 	return nil
 }
 
+// tagOfIndex is the path of a referrers index, whatever the subject's algorithm.
+var tagOfIndex = regexp.MustCompile(`/manifests/sha[0-9]+-`)
+
 // lists reports whether what is at a path lists referrers.
 func lists(path string) bool {
-	return strings.Contains(path, "/referrers/") || strings.Contains(path, "/manifests/sha256-") || strings.Contains(path, "/manifests/sha512-")
+	return strings.Contains(path, "/referrers/") || tagOfIndex.MatchString(path)
 }
 
 // listingBody is a JSON text of which reading fails where the lists in its

@@ -66,6 +66,24 @@ func ReferrersTag(subject digest.Digest) string {
 	return fmt.Sprintf("%.32s-%.64s", subject.Algorithm(), subject.Encoded())
 }
 
+// ReferrersTags are all tags under which the referrers index of a subject is looked
+// for, that of the specification first. It cuts the digest at 64 characters; oras-go,
+// and with it notation, does not. Both mean the same for SHA-256. For SHA-512 there is
+// the cut one alone: uncut, it is too long for a tag.
+func ReferrersTags(subject digest.Digest) []string {
+	tags := []string{ReferrersTag(subject)}
+	if uncut := fmt.Sprintf("%s-%s", subject.Algorithm(), subject.Encoded()); uncut != tags[0] && len(uncut) <= maxTag {
+		tags = append(tags, uncut)
+	}
+	return tags
+}
+
+// maxTag is how long a tag can be (OCI distribution-spec, "Pulling manifests").
+const maxTag = 128
+
+// ErrUnlistable says that verifiers can't find signatures of an artifact.
+var ErrUnlistable = errors.New("the registry has no Referrers API, and a SHA-512 digest is too long for a referrers tag: name the artifact by its SHA-256 digest, or use a registry with the Referrers API")
+
 // GetManifest fetches a manifest by tag or digest. Without one, the error is an
 // errdef.ErrNotFound.
 func GetManifest(ctx context.Context, repo *remote.Repository, reference, accept string) (ManifestAnswer, error) {

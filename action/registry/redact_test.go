@@ -81,17 +81,42 @@ func TestCredentialsAreTakenOutOfErrors(t *testing.T) {
 			if err := os.WriteFile(config, []byte(`{"auths":{"`+host+`":`+c.config+`}}`), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, err := New(Options{CredentialsFile: config, Signing: true}).Resolve(t.Context(), host+"/app:v1")
+			client := New(Options{CredentialsFile: config, Signing: true})
+			_, err := client.Resolve(t.Context(), host+"/app:v1")
 			var response *errcode.ErrorResponse
-			if !errors.As(err, &response) || response.StatusCode != status || strings.Count(err.Error(), "REDACTED") < 3 {
+			if !errors.As(err, &response) || response.StatusCode != status || strings.Count(client.Redact(err.Error()), "REDACTED") < 3 {
 				t.Errorf("%s, %d: %v", c.name, status, err)
 				continue
 			}
+			text := client.Redact(err.Error())
 			for _, secret := range c.secrets {
-				if strings.Contains(err.Error(), secret) {
-					t.Errorf("%s, %d: %q is in: %v", c.name, status, secret, err)
+				if strings.Contains(text, secret) {
+					t.Errorf("%s, %d: %q is in: %s", c.name, status, secret, text)
 				}
 			}
+		}
+	}
+}
+
+// A digest is no secret, though a short password may be in it; and a secret that was
+// cut off is one.
+func TestRedactedTexts(t *testing.T) {
+	token := strings.Repeat("0123456789abcdef", 4) // as long as a SHA-256
+	client := New(Options{})
+	client.sent.add("ab12", token)
+	sum := "sha256:" + strings.Repeat("ab12", 16)
+	for text, want := range map[string]string{
+		"it is ab12":          "it is REDACTED",
+		"of app@" + sum + ".": "of app@" + sum + ".",
+		"index " + strings.Replace(sum, ":", "-", 1): "index " + strings.Replace(sum, ":", "-", 1),
+		sum[7:] + " ab12":             sum[7:] + " REDACTED",
+		"token " + token:              "token REDACTED",
+		"token " + token[:40] + "…":   "token REDACTED…",
+		`"` + token[:40] + `…": more`: `"REDACTED…": more`,
+		"nothing…":                    "nothing…",
+	} {
+		if got := client.Redact(text); got != want {
+			t.Errorf("%q became %q, not %q", text, got, want)
 		}
 	}
 }

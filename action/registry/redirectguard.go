@@ -17,7 +17,7 @@ import (
 // redirectGuard is the last thing that a request passes. A registry decides where we are
 // redirected to, so it could make us send requests inside our own network, or in
 // the clear. The gate refuses that. (What a registry names as its token server is
-// judged by oras-go.)
+// judged by [tokenServerGuard].)
 type redirectGuard struct {
 	direct *http.Transport
 	// redirected are for requests that follow a redirect, by the address scope of

@@ -6,8 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/errdef"
 )
 
 // TooManySignaturesError says that an artifact has more signatures than are
@@ -21,8 +24,9 @@ func (e *TooManySignaturesError) Error() string {
 
 // SignatureSource is where signatures come from.
 type SignatureSource interface {
-	// Signatures returns a *TooManySignaturesError with the first max of them.
-	Signatures(ctx context.Context, t Target, max int) ([]ocispec.Descriptor, error)
+	// Signatures returns a *TooManySignaturesError with the first max of them. Those
+	// of also are there, wherever they are listed.
+	Signatures(ctx context.Context, t Target, max int, also ...digest.Digest) ([]ocispec.Descriptor, error)
 	// Envelope calls use once, or returns an error.
 	Envelope(ctx context.Context, t Target, manifest ocispec.Descriptor, use func(blob []byte, mediaType string)) error
 }
@@ -30,17 +34,36 @@ type SignatureSource interface {
 // Signatures lists the signature manifests of an artifact, in the registry's
 // order: by the Referrers API, or by the referrers tag schema where the registry
 // has none. Where there are more than max, it returns the first max of them and a
-// *TooManySignaturesError; after another error, those that were listed before.
-func (r *Client) Signatures(ctx context.Context, t Target, max int) ([]ocispec.Descriptor, error) {
+// *TooManySignaturesError; after another error, those that were listed before. What
+// also names comes last where it is listed beyond the first max.
+func (r *Client) Signatures(ctx context.Context, t Target, max int, also ...digest.Digest) ([]ocispec.Descriptor, error) {
 	var found []ocispec.Descriptor
+	left := false
+	also = slices.Clone(also)
 	err := t.Repo.Referrers(ctx, t.Desc, ArtifactTypeSignature, func(page []ocispec.Descriptor) error {
-		if found = append(found, page...); len(found) > max {
-			found = found[:max]
+		for _, desc := range page {
+			named := slices.Index(also, desc.Digest)
+			if named >= 0 {
+				also = slices.Delete(also, named, named+1)
+			}
+			if len(found) < max || named >= 0 {
+				found = append(found, desc)
+			} else {
+				left = true
+			}
+		}
+		if left && len(also) == 0 {
 			return &TooManySignaturesError{max}
 		}
 		return nil
 	})
 	var tooMany *TooManySignaturesError
+	switch {
+	case errors.Is(err, errdef.ErrInvalidReference) && t.Desc.Digest.Algorithm() == digest.SHA512:
+		err = ErrUnlistable
+	case err == nil && left:
+		err = &TooManySignaturesError{max}
+	}
 	if err != nil && !errors.As(err, &tooMany) {
 		return found, fmt.Errorf("list the signatures of %s: %w", t, r.Explain(ctx, t.Ref, false, err))
 	}

@@ -49,7 +49,13 @@ func (r *Client) Resolve(ctx context.Context, text string) (Target, error) {
 	if t.Repo, err = r.repository(ref); err != nil {
 		return Target{}, fmt.Errorf("artifact %q: %w", text, err)
 	}
-	if err := r.pin(ctx, &t); err != nil {
+	err = r.pin(ctx, &t)
+	if err != nil && r.turnsOutSecure(ctx, t.Repo, err) {
+		if t.Repo, err = r.repository(ref); err == nil {
+			err = r.pin(ctx, &t)
+		}
+	}
+	if err != nil {
 		return Target{}, fmt.Errorf("resolve %s: %w", text, r.Explain(ctx, ref, false, err))
 	}
 	return t, nil

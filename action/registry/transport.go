@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"mime"
 	"net"
 	"net/http"
 	"strconv"
@@ -34,6 +35,7 @@ const (
 	withoutRetryKey contextKey = iota // a request that is not to be repeated
 	counterKey                        // *atomic.Int64: requests so far
 	dialKey                           // dial
+	literalTypesKey                   // media types are to stay as the registry has them
 )
 
 // WithoutRetry marks the requests of a context as not to be repeated: the caller must
@@ -75,7 +77,7 @@ func newTransport(options Options, plain func(host string) bool, sent *sentSecre
 	for from := range gate.redirected {
 		gate.redirected[from] = pool()
 	}
-	return &transport{withoutRetry: secretRecorder{gate, sent}}
+	return &transport{withoutRetry: tokenServerGuard{secretRecorder{gate, sent}, options.TokenServers}}
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -86,10 +88,24 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		through = &retry.Transport{Base: t.withoutRetry, Policy: func() retry.Policy { return retryPolicy{deadline} }}
 	}
 	resp, err := through.RoundTrip(req)
-	if err == nil && resp.StatusCode == http.StatusOK && lists(req.URL.Path) {
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return resp, err
+	}
+	if req.Context().Value(literalTypesKey) == nil {
+		withoutParameters(resp.Header)
+	}
+	if lists(req.URL.Path) {
 		resp.Body = &listingBody{ReadCloser: resp.Body, left: maxListed}
 	}
-	return resp, err
+	return resp, nil
+}
+
+// withoutParameters takes the parameters off a media type, such as charset: it is the
+// same type (RFC 9110 §8.3.1), and oras-go compares the whole text.
+func withoutParameters(header http.Header) {
+	if mediaType, _, err := mime.ParseMediaType(header.Get("Content-Type")); err == nil {
+		header.Set("Content-Type", mediaType)
+	}
 }
 
 // retryPolicy repeats what oras-go repeats, and what met a connection that was

@@ -78,7 +78,24 @@ func (c *Console) Refuse(err error) {
 		fmt.Fprintf(c.errors, "error: %s\n", text)
 	}
 	c.out.Flush()
-	fmt.Fprintf(c.errors, "hint: nothing was signed or verified; %s --help lists the inputs\n", c.name)
+	fmt.Fprintf(c.errors, "hint: nothing was signed or verified; %s --help lists the inputs, %s explains them\n", c.name, reference)
+	if c.runner != nil && c.getenv("GITHUB_STEP_SUMMARY") != "" {
+		c.must(func() { c.runner.AddStepSummary(refusal(err)) }) // the log says the same
+	}
+}
+
+// reference is the page that explains the inputs.
+const reference = "https://github.com/notation-pkcs11/notation-pkcs11/blob/main/docs/action.md"
+
+// refusal is the job summary of a run with wrong inputs.
+func refusal(err error) string {
+	w := &summary{}
+	w.line("## ❌ Wrong inputs: nothing was signed or verified")
+	w.line("")
+	w.notes("❌", strings.Split(err.Error(), "\n"))
+	w.line("")
+	w.line("The [reference](%s) explains the inputs.", reference)
+	return w.b.String()
 }
 
 // progressEvery is how long a run is silent.

@@ -15,20 +15,18 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
-	"github.com/notaryproject/notation-go/dir"
-	pluginmanager "github.com/notaryproject/notation-go/plugin"
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
 
+	"github.com/notation-pkcs11/notation-pkcs11/action/pluginprogram"
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
 // InstalledPlugin returns a plugin that is installed in notation on this
 // machine.
 func InstalledPlugin(ctx context.Context, notationPlugins, name string) (contract.SignPlugin, error) {
-	plugin, err := pluginmanager.NewCLIManager(dir.NewSysFS(notationPlugins)).Get(ctx, name)
+	plugin, err := pluginprogram.Installed(notationPlugins).Get(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("plugin_name: no plugin %s is installed in notation here (%s); set plugin_url and plugin_checksum, or install it in an earlier step: %w",
 			report.Quote(name), notationPlugins, err)
@@ -91,7 +89,7 @@ func (s PluginSource) install(ctx context.Context, transport http.RoundTripper, 
 	if err := os.Mkdir(unpacked, 0o700); err != nil {
 		return nil, err
 	}
-	executable := filepath.Join(unpacked, executableName(s.Name))
+	executable := filepath.Join(unpacked, pluginprogram.FileName(s.Name))
 	if err := unpack(ctx, archive, unpacked, filepath.Base(executable)); err != nil {
 		return nil, err
 	}
@@ -101,16 +99,7 @@ func (s PluginSource) install(ctx context.Context, transport http.RoundTripper, 
 		}
 		return nil, err
 	}
-	return pluginmanager.NewCLIPlugin(ctx, s.Name, executable)
-}
-
-// executableName is what notation wants a plugin's executable to be called.
-func executableName(plugin string) string {
-	name := contract.BinaryPrefix + plugin
-	if runtime.GOOS == "windows" {
-		name += ".exe"
-	}
-	return name
+	return pluginprogram.Open(s.Name, executable)
 }
 
 // download fetches the URL into a file, and compares the checksum.

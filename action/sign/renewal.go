@@ -7,19 +7,8 @@ import (
 	"fmt"
 	"time"
 
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
-
-// Before is a signature that was there before, as good as one that would be made.
-type Before struct {
-	Manifest ocispec.Descriptor
-	report.Validity
-	// MustRenew is a sentence where the signature ends soon and one that would be
-	// made ends no later, because of a certificate.
-	MustRenew string
-}
 
 // endsWithin says whether a signature ends so soon.
 func endsWithin(v report.Validity, within time.Duration, now time.Time) bool {

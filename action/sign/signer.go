@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -19,7 +18,6 @@ import (
 	notationsigner "github.com/notaryproject/notation-go/signer"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/notation-pkcs11/notation-pkcs11/action/envelope"
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
@@ -91,15 +89,21 @@ func (s *Signer) make(ctx context.Context, artifact ocispec.Descriptor, stamp *T
 	return made{envelope, info, annotations}, nil
 }
 
+// Denied reports whether the key's plugin said that the key may not be used: the PIN is
+// wrong or missing, or the key may not sign. It is not asked again.
+func (s *Signer) Denied() bool {
+	key, ok := s.Key.(pluginKey)
+	if !ok {
+		return false
+	}
+	_, denied := key.plugin.state()
+	return denied != nil
+}
+
 // manifestAnnotations are those of notation v1.3, with the plugin's own below
 // them.
 func manifestAnnotations(info *signature.SignerInfo, extra map[string]string) (map[string]string, error) {
-	var thumbprints []string
-	for _, cert := range info.CertificateChain {
-		sum := sha256.Sum256(cert.Raw)
-		thumbprints = append(thumbprints, hex.EncodeToString(sum[:]))
-	}
-	list, err := json.Marshal(thumbprints)
+	list, err := thumbprints(info.CertificateChain)
 	if err != nil {
 		return nil, fmt.Errorf("annotations of the signature manifest: %w", err)
 	}
@@ -107,14 +111,25 @@ func manifestAnnotations(info *signature.SignerInfo, extra map[string]string) (m
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
-	annotations[annotationThumbprints] = string(list)
+	annotations[annotationThumbprints] = list
 	annotations[ocispec.AnnotationCreated] = info.SignedAttributes.SigningTime.UTC().Format(time.RFC3339)
 	return annotations, nil
 }
 
-// certificates returns the key's certificate chain. A plugin shows it with a
-// signature and not before, so if there is none yet, it makes one for the artifact,
-// which is thrown away.
+// thumbprints is the value of annotationThumbprints for a chain.
+func thumbprints(chain []*x509.Certificate) (string, error) {
+	var list []string
+	for _, cert := range chain {
+		sum := sha256.Sum256(cert.Raw)
+		list = append(list, hex.EncodeToString(sum[:]))
+	}
+	text, err := json.Marshal(list)
+	return string(text), err
+}
+
+// certificates returns the key's certificate chain. A plugin shows it with a signature
+// and not before, so if there is none yet, it makes one for the artifact, which
+// is thrown away.
 func (s *Signer) certificates(ctx context.Context, artifact ocispec.Descriptor) ([]*x509.Certificate, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,67 +141,4 @@ func (s *Signer) certificates(ctx context.Context, artifact ocispec.Descriptor) 
 		s.chain = probe.Info.CertificateChain
 	}
 	return s.chain, nil
-}
-
-// SignedBefore returns which of an artifact's signatures is as good as one that
-// this signer would make now: intact, by the key's certificate, of this
-// artifact, with the same user metadata, and not expired. Nil: none is, or all such
-// end within RenewWithin and a new one would last longer.
-func (s *Signer) SignedBefore(ctx context.Context, from registry.SignatureSource, t registry.Target, limit int) (*Before, error) {
-	manifests, err := from.Signatures(ctx, t, limit)
-	var tooMany *registry.TooManySignaturesError
-	if err != nil && !errors.As(err, &tooMany) {
-		return nil, err
-	}
-	if len(manifests) == 0 {
-		return nil, nil
-	}
-	chain, err := s.certificates(ctx, t.Desc)
-	if err != nil {
-		return nil, err
-	}
-	var last *Before // that lasts longest
-	for _, manifest := range manifests {
-		_ = from.Envelope(ctx, t, manifest, func(blob []byte, mediaType string) {
-			info := s.wouldMake(chain[0], t.Desc, mediaType, blob)
-			if info == nil {
-				return
-			}
-			found := &Before{Manifest: manifest}
-			if s.Validity != nil {
-				found.Validity = s.Validity(ctx, t, info, blob, mediaType)
-			}
-			if last == nil || found.Outlasts(last.Validity) {
-				last = found
-			}
-		}) // one that can't be read is no reason not to sign
-		if last != nil && !endsWithin(last.Validity, s.RenewWithin, time.Now()) {
-			return last, nil
-		}
-	}
-	if last == nil || s.renew(last, chain, time.Now()) {
-		return nil, nil
-	}
-	return last, nil
-}
-
-// wouldMake returns who made a signature if it is one that this signer would make,
-// else nil.
-func (s *Signer) wouldMake(leaf *x509.Certificate, artifact ocispec.Descriptor, mediaType string, blob []byte) *signature.SignerInfo {
-	content, err := envelope.Open(mediaType, blob)
-	if err != nil {
-		return nil
-	}
-	signed, err := envelope.SignedArtifact(content)
-	if err != nil {
-		return nil
-	}
-	expiry, now := content.SignerInfo.SignedAttributes.Expiry, time.Now()
-	if content.SignerInfo.CertificateChain[0].Equal(leaf) && now.Before(leaf.NotAfter) &&
-		signed.Digest == artifact.Digest && signed.Size == artifact.Size && signed.MediaType == artifact.MediaType &&
-		maps.Equal(signed.Annotations, s.UserMetadata) &&
-		(expiry.IsZero() || now.Before(expiry)) {
-		return &content.SignerInfo
-	}
-	return nil
 }

@@ -3,16 +3,21 @@
 package sign
 
 import (
+	"context"
 	"crypto/x509"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/action/revocation"
 
 	corerevocation "github.com/notaryproject/notation-core-go/revocation"
+	"github.com/notaryproject/notation-core-go/revocation/result"
+	"github.com/notaryproject/notation-core-go/signature"
+	corex509 "github.com/notaryproject/notation-core-go/x509"
 	"github.com/notaryproject/tspclient-go"
 	"oras.land/oras-go/v2/registry/remote/retry"
 
@@ -47,6 +52,37 @@ func NewTimestamping(endpoint string, roots []*x509.Certificate, transport http.
 		t.roots.AddCert(cert)
 	}
 	return t, nil
+}
+
+// stamped reports whether a signature has a good timestamp of the authority, made while
+// its certificates were valid: one that the signer would not throw away. Nobody signs
+// that there is a timestamp.
+func (t *Timestamping) stamped(ctx context.Context, signer signature.SignerInfo) bool {
+	token, err := tspclient.ParseSignedToken(signer.UnsignedAttributes.TimestampSignature)
+	if err != nil {
+		return false
+	}
+	info, err := token.Info()
+	if err != nil {
+		return false
+	}
+	stamp, err := info.Validate(signer.Signature)
+	if err != nil {
+		return false
+	}
+	chain, err := token.Verify(ctx, x509.VerifyOptions{CurrentTime: stamp.Value, Roots: t.roots})
+	if err != nil || corex509.ValidateTimestampingCertChain(chain) != nil {
+		return false
+	}
+	for _, cert := range signer.CertificateChain {
+		if !stamp.BoundedAfter(cert.NotBefore) || !stamp.BoundedBefore(cert.NotAfter) {
+			return false
+		}
+	}
+	results, err := t.revocation.ValidateContext(ctx, corerevocation.ValidateContextOptions{CertChain: chain})
+	return err == nil && len(results) == len(chain) && !slices.ContainsFunc(results, func(r *result.CertRevocationResult) bool {
+		return r.Result != result.ResultOK && r.Result != result.ResultNonRevokable
+	})
 }
 
 const (

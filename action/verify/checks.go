@@ -71,7 +71,7 @@ type evaluation struct {
 func (e *evaluation) add(outcome *notation.VerificationOutcome) {
 	for _, r := range outcome.VerificationResults {
 		if _, known := e.results[r.Type]; !known {
-			e.results[r.Type] = r.Error
+			e.results[r.Type] = e.trust.inOwnWords(e.statement.policy, r.Error)
 		}
 	}
 }

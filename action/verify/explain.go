@@ -79,8 +79,11 @@ func (e *evaluation) remedyAuthenticity() string {
 		return fmt.Sprintf("if this signer is to be trusted, put the certificate of %q, SHA-256 %s, into %s",
 			e.subjectOf(e.top()), e.describe(e.top()).Thumbprint, strings.Join(stores, " or "))
 	default:
-		return fmt.Sprintf("if this signer is to be trusted, add %q to the trusted identities of statement %q",
-			"x509.subject: "+e.subjectOf(e.leaf()), e.statement.policy.Name)
+		whose := fmt.Sprintf("the trusted identities of statement %q", e.statement.policy.Name)
+		if e.trust.fromInputs {
+			whose = "trusted_identities"
+		}
+		return fmt.Sprintf("if this signer is to be trusted, add %q to %s", "x509.subject: "+e.subjectOf(e.leaf()), whose)
 	}
 }
 

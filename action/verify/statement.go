@@ -156,8 +156,16 @@ func hostname(host string) string {
 // statement applies is not: that artifact fails, and others are verified.
 func (t *Trust) Check(ref registry.Reference) error {
 	s, err := t.statementFor(ref)
+	if err != nil && strings.HasPrefix(ref.Registry, "[") {
+		return fmt.Errorf("%s: no registry scope of a trust policy can name an IPv6 address, nor does * stand for it: name the registry by a host name", repositoryOf(ref))
+	}
 	if err != nil || !s.enforces(trustpolicy.TypeAuthenticity) {
 		return nil
+	}
+	if !slices.ContainsFunc(s.policy.TrustedIdentities, func(identity string) bool {
+		return identity == everybody || strings.HasPrefix(identity, identityPrefix)
+	}) {
+		return checkIdentities(fmt.Sprintf("trust policy statement %q, which applies to %s", s.policy.Name, repositoryOf(ref)), s.policy.TrustedIdentities)
 	}
 	// A signature's scheme says which of the two types it needs.
 	ca, caErr := t.anchors(s, truststore.TypeCA)

@@ -49,6 +49,9 @@ var ErrNoNotationDir = errors.New("notation's configuration directory is not kno
 type Trust struct {
 	policy *trustpolicy.Document
 	stores certificateStores
+	// fromInputs says that the policy was made of inputs, so its statement has a name
+	// that the user never saw.
+	fromInputs bool
 	// Warnings are what a user should know although the policy is valid.
 	Warnings []string
 	// applicable remembers what statementFor found: repository to *statement.
@@ -80,11 +83,14 @@ func trustCertificates(o TrustOptions) (*Trust, error) {
 		return nil, errors.New("trusted_certificates is set, and trust_policy or trust_store too; set what is meant: " +
 			"the certificates, or a policy with its store")
 	}
+	if err := checkIdentities("trusted_identities", o.Identities); err != nil {
+		return nil, err
+	}
 	certs, err := ReadCertificates(inputStore, o.Certificates, truststore.TypeCA)
 	if err != nil {
 		return nil, err
 	}
-	t := &Trust{stores: certificateStores{}}
+	t := &Trust{stores: certificateStores{}, fromInputs: true}
 	ca := t.stores.add(truststore.TypeCA, inputStore, certs)
 	statement := trustpolicy.TrustPolicy{
 		Name:                  inputStatement,
@@ -114,7 +120,7 @@ func trustCertificates(o TrustOptions) (*Trust, error) {
 	}
 	t.policy = &trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{statement}}
 	if err := t.policy.Validate(); err != nil {
-		return nil, fmt.Errorf("trusted_identities and verification_level: %w", err)
+		return nil, fmt.Errorf("trusted_identities and verification_level: %w", t.inOwnWords(&statement, err))
 	}
 	return t, nil
 }
@@ -134,6 +140,11 @@ func trustPolicy(o TrustOptions) (*Trust, error) {
 		return nil, err
 	}
 	t.stores = loadStores(folder, t.policy)
+	for _, statement := range t.policy.TrustPolicies {
+		if err := checkIdentities(fmt.Sprintf("trust policy statement %q", statement.Name), statement.TrustedIdentities); err != nil {
+			t.Warnings = append(t.Warnings, err.Error())
+		}
+	}
 	for _, name := range t.stores.names() {
 		if err := t.stores[name].err; err != nil {
 			t.Warnings = append(t.Warnings, fmt.Sprintf("trust store %s: %v", name, err))

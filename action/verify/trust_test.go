@@ -119,7 +119,7 @@ func TestTrustRefusesInputs(t *testing.T) {
 		{"identities alone", TrustOptions{Identities: []string{"*"}, NotationDir: t.TempDir()}, "go with trusted_certificates"},
 		{"level alone", TrustOptions{Level: "audit", Policy: policy}, "go with trusted_certificates"},
 		{"level unknown", TrustOptions{Certificates: pki.PemOf(root), Level: "lax"}, "invalid signature verification level"},
-		{"identity of no form", TrustOptions{Certificates: pki.PemOf(root), Identities: []string{"acme"}}, "missing separator"},
+		{"identity of no form", TrustOptions{Certificates: pki.PemOf(root), Identities: []string{"acme"}}, "begins with x509.subject:"},
 		{"certificate of a leaf", TrustOptions{Certificates: pki.PemOf(leaf)}, "not a CA certificate"},
 		{"private key", TrustOptions{Certificates: pki.PemOf(root) + key}, "PRIVATE KEY"},
 		{"damaged PEM", TrustOptions{Certificates: strings.Replace(pki.PemOf(root), "\nM", "\n!", 1) + pki.PemOf(root)}, "2 blocks of PEM, of which 1"},

@@ -83,10 +83,24 @@ func loadStores(folder dir.SysFS, policy *trustpolicy.Document) certificateStore
 				path, _ := folder.SysPath(dir.X509TrustStoreDir(kind, name)) // never fails
 				err = fmt.Errorf("%w; its certificates belong in %s", err, path)
 			}
-			stores[full] = certificateStore{certs, err}
+			stores[full] = certificateStore{certs, withReason(err)}
 		}
 	}
 	return stores
+}
+
+// withReason returns an error of a trust store with its cause, which notation-go leaves
+// out of the text.
+func withReason(err error) error {
+	var certificate truststore.CertificateError
+	var store truststore.TrustStoreError
+	switch {
+	case errors.As(err, &certificate) && certificate.Msg != "" && certificate.InnerError != nil:
+		return fmt.Errorf("%w: %w", err, certificate.InnerError)
+	case errors.As(err, &store) && store.Msg != "" && store.InnerError != nil:
+		return fmt.Errorf("%w: %w", err, store.InnerError)
+	}
+	return err
 }
 
 // storeFolder returns the directory to find a policy's stores in. That a store

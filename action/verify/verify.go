@@ -21,6 +21,7 @@ import (
 	notationverifier "github.com/notaryproject/notation-go/verifier"
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"github.com/notaryproject/notation-go/verifier/truststore"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
@@ -154,9 +155,9 @@ func unenforced(policy trustpolicy.TrustPolicy, level *trustpolicy.VerificationL
 }
 
 // Verify evaluates the policy on all signatures of an artifact, up to
-// maxSignatures. The error is why the verdict is failed: an *uncoveredError where
-// no statement applies.
-func (v *Verifier) Verify(ctx context.Context, t registry.Target) (report.Verification, error) {
+// maxSignatures, and on those of also, however many are listed before them. The error
+// is why the verdict is failed: an *uncoveredError where no statement applies.
+func (v *Verifier) Verify(ctx context.Context, t registry.Target, also ...digest.Digest) (report.Verification, error) {
 	s, err := v.trust.statementFor(t.Ref)
 	if err != nil {
 		r := report.Verification{Verdict: report.Failed, Error: report.Message(err), Signatures: []report.Signature{}}
@@ -170,7 +171,7 @@ func (v *Verifier) Verify(ctx context.Context, t registry.Target) (report.Verifi
 	if s.skips() {
 		return r, nil
 	}
-	manifests, err := v.source.Signatures(ctx, t, v.options.MaxSignatures)
+	manifests, err := v.source.Signatures(ctx, t, v.options.MaxSignatures, also...)
 	r.More, err = noteMore(err)
 	found := v.evaluateAll(ctx, t, s, manifests)
 	for _, f := range found {
@@ -285,6 +286,7 @@ func (v *Verifier) judge(ctx context.Context, t registry.Target, s *statement, b
 	}
 	by := v.statements[s.policy.Name]
 	outcome, err := by.enforcing.Verify(ctx, t.Desc, blob, options)
+	err = v.trust.inOwnWords(s.policy, err)
 	result.Valid, result.err = err == nil, envelope.ClipError(err)
 	if outcome == nil {
 		return

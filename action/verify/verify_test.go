@@ -215,7 +215,7 @@ type sourceOf struct {
 	read func() ([]byte, string)
 }
 
-func (s sourceOf) Signatures(context.Context, registry.Target, int) ([]ocispec.Descriptor, error) {
+func (s sourceOf) Signatures(context.Context, registry.Target, int, ...digest.Digest) ([]ocispec.Descriptor, error) {
 	return s.list()
 }
 
@@ -279,11 +279,11 @@ type stuckSource struct {
 	asked    chan struct{}
 }
 
-func (s stuckSource) Signatures(ctx context.Context, t registry.Target, max int) ([]ocispec.Descriptor, error) {
+func (s stuckSource) Signatures(ctx context.Context, t registry.Target, max int, also ...digest.Digest) ([]ocispec.Descriptor, error) {
 	if t.Desc.Digest == s.artifact {
 		return make([]ocispec.Descriptor, 10), nil
 	}
-	return s.SignatureSource.Signatures(ctx, t, max)
+	return s.SignatureSource.Signatures(ctx, t, max, also...)
 }
 
 func (s stuckSource) Envelope(ctx context.Context, t registry.Target, manifest ocispec.Descriptor, use func([]byte, string)) error {
