@@ -13,7 +13,7 @@ import (
 	"os"
 	"path/filepath"
 
-	notationplugin "github.com/notaryproject/notation-go/plugin"
+	pluginmanager "github.com/notaryproject/notation-go/plugin"
 
 	"github.com/notaryproject/notation-go/dir"
 	"github.com/notaryproject/notation-go/verifier/truststore"
@@ -242,7 +242,7 @@ func (p *preparation) pluginFolder() string {
 }
 
 // verificationPlugins are those that signatures may ask for, nil where there are none.
-func (p *preparation) verificationPlugins() notationplugin.Manager {
+func (p *preparation) verificationPlugins() pluginmanager.Manager {
 	folder := p.pluginFolder()
 	if folder == "" {
 		return nil
