@@ -125,7 +125,10 @@ type recorder struct {
 }
 
 func (r *recorder) WriteHeader(status int) {
-	if informational := status < 200; !informational && !r.noted {
+	if informational := status < 200; !informational {
+		if r.noted { // olareg does so after an upload of one request
+			return
+		}
 		r.noted = true
 		r.note(status)
 	}

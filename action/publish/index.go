@@ -159,35 +159,33 @@ type conflicts struct {
 	times int
 }
 
-// Refusals with 409 after which a tag counts as immutable, where nobody has written it
-// in between. It may be another writer's before.
+// manyConflicts is after how many refusals a tag counts as immutable, where nobody has
+// written it in between. Fewer may be another writer's doing.
 const manyConflicts = 3
 
-// unwritable returns what a refused write comes to where the tag can't be written at
-// all: one that has an index of ours or another client, and can't get the next. Registries
-// have three ways to say that.
+// unwritable returns what a refused write comes to where the tag can't be written: one
+// that has an index, and never gets the next. Registries have three ways to say that.
 func (t *registryTag) unwritable(over digest.Digest, conditional bool, err error) error {
 	var response *errcode.ErrorResponse
 	if !errors.As(err, &response) {
 		return err
 	}
-	status := response.StatusCode
-	if t.isSubject && status < 500 && status != http.StatusConflict {
+	switch status := response.StatusCode; {
+	case t.isSubject && status < 500 && status != http.StatusConflict && status != http.StatusTooManyRequests:
 		return fmt.Errorf("%w: %w", errSubjectInstead, err)
-	}
-	if status == http.StatusConflict {
-		if t.conflicts.over != over {
-			t.conflicts = conflicts{over: over}
-		}
-		t.conflicts.times++
-	}
-	switch {
 	case over == "":
-	case status == http.StatusConflict && t.conflicts.times >= manyConflicts,
-		!conditional && (status == http.StatusBadRequest || status == http.StatusPreconditionFailed):
-		return &registry.AdvisedError{Advice: fmt.Sprintf("the tag %s of %s is immutable, and the referrers index under it has to grow: exempt tags sha256-* from that, or use a registry with the Referrers API", t.tag, t.repo.Reference), Err: final{err}}
+		return err
+	case status == http.StatusConflict, !conditional && (status == http.StatusBadRequest || status == http.StatusPreconditionFailed):
+	default:
+		return err
 	}
-	return err
+	if t.conflicts.over != over {
+		t.conflicts = conflicts{over: over}
+	}
+	if t.conflicts.times++; t.conflicts.times < manyConflicts {
+		return &registry.BusyError{Err: err}
+	}
+	return &registry.AdvisedError{Advice: fmt.Sprintf("the tag %s of %s is immutable, and the referrers index under it has to grow: exempt tags sha256-* from that, or use a registry with the Referrers API", t.tag, t.repo.Reference), Err: final{err}}
 }
 
 // final is an error after which no other try is worth it.

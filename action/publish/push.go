@@ -3,7 +3,6 @@
 package publish
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -65,6 +64,8 @@ type signatureStore struct {
 
 	look    sync.Mutex       // held while the first signature is looked for in the list
 	listing registry.Listing // what that came to; 0: nobody has looked yet
+
+	uploads registry.Uploader
 
 	config sync.Mutex // held while the config blob is looked for
 	ready  bool       // it is there
@@ -413,7 +414,7 @@ func (s *signatureStore) storeBlobs(ctx context.Context, repo *remote.Repository
 	if err := s.storeConfig(ctx, repo); err != nil {
 		return err
 	}
-	if err := pushBlob(ctx, repo, desc, envelope); err != nil {
+	if err := s.pushBlob(ctx, repo, desc, envelope); err != nil {
 		return err
 	}
 	return ctx.Err()
@@ -442,7 +443,7 @@ func (s *signatureStore) storeConfig(ctx context.Context, repo *remote.Repositor
 		exists, err = false, nil // the registry has it; the store that it redirects to takes no HEAD, and to push it again does no harm
 	}
 	if err == nil && !exists {
-		err = pushBlob(ctx, repo, registry.SignatureConfig, ocispec.DescriptorEmptyJSON.Data)
+		err = s.pushBlob(ctx, repo, registry.SignatureConfig, ocispec.DescriptorEmptyJSON.Data)
 	}
 	s.ready = err == nil
 	return err
@@ -450,10 +451,10 @@ func (s *signatureStore) storeConfig(ctx context.Context, repo *remote.Repositor
 
 // pushBlob pushes a blob, and starts again once: when the answer to an upload is
 // lost, the upload can't be repeated, but a new one can be made.
-func pushBlob(ctx context.Context, repo *remote.Repository, desc ocispec.Descriptor, blob []byte) error {
-	err := repo.Blobs().Push(ctx, desc, bytes.NewReader(blob))
+func (s *signatureStore) pushBlob(ctx context.Context, repo *remote.Repository, desc ocispec.Descriptor, blob []byte) error {
+	err := s.uploads.Push(ctx, repo, desc, blob)
 	if err != nil && ctx.Err() == nil && worthAnotherUpload(err) {
-		err = repo.Blobs().Push(ctx, desc, bytes.NewReader(blob))
+		err = s.uploads.Push(ctx, repo, desc, blob)
 	}
 	return err
 }

@@ -146,8 +146,8 @@ func TestRequestsOfAPush(t *testing.T) {
 		kind               func() (*testenv.Registry, error)
 		first, next, looks int
 	}{
-		{"referrers API", testenv.NewRegistry, 7, 3, 0},
-		{"referrers tag schema", testenv.NewTagSchemaRegistry, 9, 5, 1},
+		{"referrers API", testenv.NewRegistry, 5, 2, 0},
+		{"referrers tag schema", testenv.NewTagSchemaRegistry, 7, 4, 1},
 		{"docker-registry", testenv.NewDockerRegistry, 9, 5, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -51,6 +51,8 @@ var Faults = []Fault{
 		func(x *Exchange) { x.proxy.revoke(manyUses); x.Send(x.proxy.challenge()) }},
 	{"short-lived tokens", "from now on a token is good for one request only", oneByOne, 401, false,
 		func(x *Exchange) { x.proxy.revoke(1); x.Send(x.proxy.challenge()) }},
+	{"400", "the registry says that the tag is immutable", []Class{PutIndex}, 400, false, refuse(400)},
+	{"412", "the registry says so in another way", []Class{PutIndex}, 412, false, refuse(412)},
 	{"403", "the registry forbids it", everywhere, 403, false, refuse(403)},
 	{"404", "a gateway says 404, in a web page", everywhere, 404, false, page(404)},
 	{"409", "the registry reports a conflict", everywhere, 409, false, refuse(409)},
@@ -94,6 +96,12 @@ var Faults = []Fault{
 	{"wrong type", "the header Content-Type is another", hasType, 0, false, altered(mistype)},
 	{"no type", "the header Content-Type is missing", hasType, 0, false,
 		altered(func(a *Answer) { a.Header["Content-Type"] = nil })},
+	{"parameter", "the header Content-Type has a parameter", hasType, 0, false,
+		altered(func(a *Answer) { a.Header.Set("Content-Type", a.Header.Get("Content-Type")+"; charset=utf-8") })},
+	{"empty list", "the list of referrers is empty", []Class{GetReferrers}, 200, false,
+		func(x *Exchange) {
+			x.Send(Answer{200, http.Header{"Content-Type": {ocispec.MediaTypeImageIndex}}, []byte(`{"schemaVersion":2,"manifests":[]}`)})
+		}},
 	{"empty answer", "the answer is 200 and empty", everywhere, 200, false,
 		func(x *Exchange) { x.Send(Answer{Status: 200, Header: http.Header{}}) }},
 	{"garbage", "the answer is as it should be, but for the content, which is no JSON", answersBody, 0, false,
@@ -106,6 +114,7 @@ var Faults = []Fault{
 		func(x *Exchange) { x.redirect("http://" + x.proxy.Host + x.Request.URL.RequestURI()) }},
 	{"upload elsewhere", "the upload is to go to another host, which wants credentials", []Class{PostUpload}, 0, false,
 		func(x *Exchange) {
+			x.Request.URL.RawQuery, x.body = "", nil // a registry that takes no blob with this request
 			answer := x.Forward()
 			answer.Header.Set("Location", "http://"+x.proxy.elsewhere.host+"/v2/app/blobs/uploads/1")
 			x.Send(answer)
