@@ -49,11 +49,11 @@ func (r *Client) login(host string) *login {
 func (r *Client) lookUp(ctx context.Context, host string) (_ auth.Credential, source string, _ error) {
 	if r.options.Username != "" {
 		given := auth.Credential{Username: r.options.Username, Password: r.options.Password.Reveal()}
-		return given, "from registry_username and registry_password", nil
+		return given, "from " + r.options.loginInputs(), nil
 	}
 	store, err := r.store()
 	if err != nil {
-		return auth.EmptyCredential, "", fmt.Errorf("read Docker's credentials: %w: mend the file, or set registry_username and registry_password", err)
+		return auth.EmptyCredential, "", fmt.Errorf("read Docker's credentials: %w: mend the file, or set %s", err, r.options.loginInputs())
 	}
 	// A helper that hangs is given up; a run that is cancelled must not leave
 	// behind a login that failed for that reason alone.
@@ -61,10 +61,10 @@ func (r *Client) lookUp(ctx context.Context, host string) (_ auth.Credential, so
 	defer cancel()
 	found, err := credentials.Credential(store)(ctx, host)
 	if err != nil {
-		return auth.EmptyCredential, "", fmt.Errorf("ask Docker's credential store of %s for %s: %w: mend it, or set registry_username and registry_password", store.ConfigPath(), host, err)
+		return auth.EmptyCredential, "", fmt.Errorf("ask Docker's credential store of %s for %s: %w: mend it, or set %s", store.ConfigPath(), host, err, r.options.loginInputs())
 	}
 	if found == auth.EmptyCredential {
-		return found, "none, because " + store.ConfigPath() + " has none for " + host + " and registry_username and registry_password are not set", nil
+		return found, "none, because " + store.ConfigPath() + " has none for " + host + " and " + r.options.loginInputs() + " are not set", nil
 	}
 	return found, "from " + store.ConfigPath(), nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/content"
 )
 
 // TooManySignaturesError says that an artifact has more signatures than are
@@ -52,7 +53,7 @@ func (r *Client) Signatures(ctx context.Context, t Target, max int) ([]ocispec.D
 // at. An envelope that was made to be large in memory must not take it all, so a
 // run's uses share a budget. After an error, use was not called.
 func (r *Client) Envelope(ctx context.Context, t Target, manifest ocispec.Descriptor, use func(blob []byte, mediaType string)) error {
-	blob, mediaType, err := r.fetchEnvelope(ctx, t, manifest)
+	blob, mediaType, err := fetchEnvelope(ctx, t.Repo.Manifests(), t.Repo.Blobs(), manifest)
 	size := int64(len(blob))
 	if err == nil {
 		err = r.open.Acquire(ctx, size)
@@ -65,11 +66,11 @@ func (r *Client) Envelope(ctx context.Context, t Target, manifest ocispec.Descri
 	return nil
 }
 
-func (r *Client) fetchEnvelope(ctx context.Context, t Target, desc ocispec.Descriptor) ([]byte, string, error) {
+func fetchEnvelope(ctx context.Context, manifests, blobs content.Fetcher, desc ocispec.Descriptor) ([]byte, string, error) {
 	if desc.MediaType != ocispec.MediaTypeImageManifest && desc.MediaType != mediaTypeArtifactManifest {
 		return nil, "", fmt.Errorf("it is a %q, and a signature manifest is a %q", desc.MediaType, ocispec.MediaTypeImageManifest)
 	}
-	body, err := fetch(ctx, t.Repo.Manifests(), desc, maxSignatureManifestBytes)
+	body, err := fetch(ctx, manifests, desc, maxSignatureManifestBytes)
 	if err != nil {
 		return nil, "", err
 	}
@@ -77,6 +78,6 @@ func (r *Client) fetchEnvelope(ctx context.Context, t Target, desc ocispec.Descr
 	if err != nil {
 		return nil, "", fmt.Errorf("its manifest: %w", err)
 	}
-	blob, err := fetch(ctx, t.Repo.Blobs(), envelope, maxEnvelopeBytes)
+	blob, err := fetch(ctx, blobs, envelope, maxEnvelopeBytes)
 	return blob, envelope.MediaType, err
 }
