@@ -118,7 +118,7 @@ var referrersTagPattern = regexp.MustCompile(`^sha(256|512)-[0-9a-f]{64}(\.[a-z]
 func (l *Layout) enter(ctx context.Context, listed ocispec.Descriptor) {
 	entry := layoutEntry{
 		desc:     ocispec.Descriptor{MediaType: listed.MediaType, Digest: listed.Digest, Size: listed.Size},
-		platform: platformOf(listed.Platform),
+		platform: PlatformOf(listed.Platform),
 	}
 	for _, annotation := range []string{ocispec.AnnotationRefName, annotationContainerdName} {
 		if name := listed.Annotations[annotation]; name != "" && !slices.Contains(entry.names, name) {
@@ -289,7 +289,9 @@ func (l *Layout) name(desc ocispec.Descriptor, err error) error {
 	return fmt.Errorf("blob %s: %w", desc.Digest, err)
 }
 
-func platformOf(p *ocispec.Platform) string {
+// PlatformOf is a platform as docker names it, such as linux/arm64/v8; empty if there is
+// none.
+func PlatformOf(p *ocispec.Platform) string {
 	if p == nil {
 		return ""
 	}
