@@ -69,7 +69,7 @@ func outputs(r *report.Report) []outputValue {
 func verified(r *report.Report) string {
 	n := r.Count()
 	switch {
-	case !slices.Contains([]mode{modeVerify, modeSignAndVerify}, mode(r.Mode)):
+	case !slices.Contains([]mode{modeVerify, modeSignAndVerify, modePromote}, mode(r.Mode)):
 		return ""
 	case n.Verified == n.Artifacts && n.Artifacts > 0:
 		return "true"

@@ -74,6 +74,11 @@ func (p *Plan) Parts() []Part {
 	return parts
 }
 
+// Has reports whether a manifest is to be copied.
+func (p *Plan) Has(manifest digest.Digest) bool {
+	return slices.ContainsFunc(p.manifests, func(m *plannedManifest) bool { return m.desc.Digest == manifest })
+}
+
 // Referrers is how many manifests refer to the artifact, or to a part of it.
 func (p *Plan) Referrers() int {
 	n := 0

@@ -41,8 +41,9 @@ type Layout struct {
 type layoutEntry struct {
 	desc     ocispec.Descriptor // media type, digest and size
 	names    []string
-	isImage  bool  // it is neither a referrer nor an index of the referrers tag schema
-	unread   error // why its manifest can't be read
+	parts    []digest.Digest // what is in an index
+	isImage  bool            // it is neither a referrer, nor an index of the referrers tag schema, nor a part of another
+	unread   error           // why its manifest can't be read
 	platform string
 }
 
@@ -88,6 +89,17 @@ func (l *Layout) load(ctx context.Context) error {
 		}
 		l.enter(ctx, listed)
 	}
+	// oras lists what is in an index beside it.
+	inside := map[digest.Digest]bool{}
+	for _, entry := range l.entries {
+		for _, part := range entry.parts {
+			inside[part] = true
+		}
+	}
+	for i := range l.entries {
+		entry := &l.entries[i]
+		entry.isImage = entry.isImage && (len(entry.names) > 0 || !inside[entry.desc.Digest])
+	}
 	return nil
 }
 
@@ -130,6 +142,9 @@ func (l *Layout) enter(ctx context.Context, listed ocispec.Descriptor) {
 	entry.unread = err
 	entry.isImage = members.Subject == nil && !isTag
 	entry.desc.MediaType = cmp.Or(entry.desc.MediaType, members.MediaType)
+	for _, part := range members.Manifests {
+		entry.parts = append(entry.parts, part.Digest)
+	}
 	l.entries = append(l.entries, entry)
 	l.enterReferrer(entry.desc, members)
 	if isTag {

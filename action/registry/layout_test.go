@@ -234,6 +234,10 @@ func TestPlatformOfALayoutIsFoundByDigest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// oras lists the platform, too: the index is the one image even so.
+	if found, err := openLayout(t, folder).Find(t.Context(), LayoutReference{}); err != nil || found.Digest != index.Digest {
+		t.Errorf("%+v, %v", found, err)
+	}
 	changeIndex(t, folder, func(i *ocispec.Index) { i.Manifests = []ocispec.Descriptor{index} })
 	found, err := openLayout(t, folder).Find(t.Context(), LayoutReference{Digest: platform.Digest})
 	if err != nil || found.MediaType != ocispec.MediaTypeImageManifest || found.Size != platform.Size {

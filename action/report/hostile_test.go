@@ -84,7 +84,7 @@ func FuzzReport(f *testing.F) {
 			f.Add(text, choices)
 		}
 	}
-	modes := []string{"sign", "verify", "sign-and-verify", "inspect"}
+	modes := []string{"sign", "verify", "sign-and-verify", "inspect", "promote"}
 	f.Fuzz(func(t *testing.T, text string, choices []byte) {
 		text = text[:min(len(text), 4<<10)] // what is longer costs more than it shows
 		next := 0
@@ -97,7 +97,7 @@ func FuzzReport(f *testing.F) {
 		}
 		var r Report
 		fill(reflect.ValueOf(&r).Elem(), text, choose)
-		r.Tool, r.Mode = Tool{"tool", "1.0.0"}, modes[choose(4)]
+		r.Tool, r.Mode = Tool{"tool", "1.0.0"}, modes[choose(len(modes))]
 		if r.Artifacts == nil {
 			r.Artifacts = []Artifact{}
 		}

@@ -45,6 +45,9 @@ func (s Style) Headline(a *Artifact) string {
 // fate is what became of the artifact, in a few words.
 func (a *Artifact) fate() string {
 	var words []string
+	if a.Copied != nil {
+		words = append(words, "copied")
+	}
 	if a.Signed != nil {
 		words = append(words, "signed")
 	}
@@ -59,6 +62,9 @@ func (a *Artifact) fate() string {
 	}
 	if a.Inspection != nil {
 		words = append(words, count(len(a.Inspection.Signatures), "signature"))
+	}
+	if a.isTagged() {
+		words = append(words, "tagged")
 	}
 	if !a.Succeeded {
 		words = append(words, "failed")
@@ -85,6 +91,7 @@ func (s Style) details(a *Artifact) []item {
 	if a.Index != "" {
 		w.add(0, "in the index %s", Terminal(a.Index))
 	}
+	w.copied(a)
 	if a.Signed != nil {
 		w.signed(a.Signed)
 		if a.Verification == nil { // else they are shown there
@@ -100,6 +107,7 @@ func (s Style) details(a *Artifact) []item {
 	if a.Inspection != nil {
 		w.signatures(a.Inspection.Signatures, a.Inspection.More)
 	}
+	w.tags(a.Tags)
 	return w.items
 }
 
@@ -124,8 +132,8 @@ func (r *Report) Conclusion() string {
 		n    int
 		verb string
 	}{
-		{n.Signed, "signed"}, {n.AlreadySigned, "signed before"},
-		{n.Verified, "verified"}, {n.Skipped, "not verified, as the policy wants"}, {n.Failed, "failed"},
+		{n.Copied, "copied"}, {n.Signed, "signed"}, {n.AlreadySigned, "signed before"},
+		{n.Verified, "verified"}, {n.Skipped, "not verified, as the policy wants"}, {n.Tagged, "tagged"}, {n.Failed, "failed"},
 	} {
 		if part.n > 0 {
 			words = append(words, fmt.Sprintf("%d %s", part.n, part.verb))
