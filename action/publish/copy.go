@@ -237,9 +237,38 @@ func (c *copying) send(ctx context.Context, desc ocispec.Descriptor) error {
 		err = stalled
 	case failed != nil:
 		err = failed
+	case mayBeCorrupt(err):
+		if bad := c.compare(ctx, desc); bad != nil {
+			err = bad
+		}
 	}
 	c.moved.Add(-t.read.Load())
 	return fmt.Errorf("send blob %s: %w", desc.Digest, err)
+}
+
+// mayBeCorrupt reports whether an upload was refused as it is where the content has
+// another digest.
+func mayBeCorrupt(err error) bool {
+	var response *errcode.ErrorResponse
+	return errors.As(err, &response) && response.Method == http.MethodPut &&
+		(response.StatusCode == http.StatusBadRequest || response.StatusCode == http.StatusUnprocessableEntity)
+}
+
+// compare returns an error if the source has another content than the digest says.
+func (c *copying) compare(ctx context.Context, desc ocispec.Descriptor) (err error) {
+	blob, err := c.plan.Source.Blob(ctx, desc)
+	if err != nil {
+		return &sourceError{err}
+	}
+	defer func() { err = errors.Join(err, blob.Close()) }()
+	verifier := desc.Digest.Verifier()
+	if _, err := io.Copy(verifier, io.LimitReader(blob, desc.Size)); err != nil {
+		return &sourceError{err}
+	}
+	if !verifier.Verified() {
+		return &sourceError{corruptError{"its content has another digest"}}
+	}
+	return nil
 }
 
 // refusesMount reports whether a registry would not mount a blob, which says nothing of

@@ -359,8 +359,7 @@ func TestStalledTransferEnds(t *testing.T) {
 	}
 }
 
-// A blob with another content than its digest says is never whole at the registry, and
-// is named.
+// A blob with another content than its digest says is refused, and is named.
 func TestCorruptBlobIsRefused(t *testing.T) {
 	layout, folder := testenv.NewLayout(t)
 	image, err := testenv.PutImage(t.Context(), layout, "hello", "v1")
