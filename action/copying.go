@@ -307,7 +307,7 @@ func (r *run) watch() (stop func()) {
 // confirm makes sure that all that was copied and signed is still there: registries may
 // delete what has no tag.
 func (r *run) confirm(ctx context.Context, a *artifact) error {
-	if a.root == nil && !a.destination.isThere {
+	if (a.root == nil && !a.destination.isThere || a.Attached != nil) && a.source.plan != nil {
 		again, err := r.copier.Confirm(ctx, a.source.plan, a.target)
 		for _, gone := range again {
 			a.warn("the registry deleted %s, which had no tag yet, and it was sent again", gone)

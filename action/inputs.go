@@ -45,6 +45,7 @@ type inputs struct {
 	tags    []string // names, or references
 
 	copyReferrers referrerChoice
+	attach        []attachment
 	destinations  []destination // what targets, sources and tags come to; empty without sources and tags
 
 	keyID          string
@@ -148,6 +149,12 @@ var inputTable = []input{
 		name: "copy_referrers", section: sectionWhat, fallback: "true", list: true,
 		text: "Whether signatures, SBOMs and other referrers are copied with the artifact: `true`, `false`, or the artifact types to copy, one per line. `promote` always copies signatures.",
 		set:  referrerTypes(func(in *inputs) *referrerChoice { return &in.copyReferrers }),
+	},
+	{
+		name: "attach", section: sectionWhat, list: true,
+		text:    "Files to attach to the artifact, `PATH=ARTIFACT-TYPE` per line. Each becomes a referrer, which is signed like the artifact. A file that is attached already is not attached again.",
+		example: "sbom.spdx.json=application/spdx+json",
+		set:     attachments(func(in *inputs) *[]attachment { return &in.attach }),
 	},
 	{
 		name: "recursive", section: sectionWhat, fallback: "false",
@@ -444,6 +451,10 @@ var inputRules = []struct {
 	{
 		func(in *inputs) bool { return len(in.tags) > 0 && !in.mode.writes() },
 		"tags is set, and the modes verify and inspect write nothing; use one of sign, sign-and-verify, promote",
+	},
+	{
+		func(in *inputs) bool { return len(in.attach) > 0 && !in.mode.signs() },
+		"attach is set, and what is attached is signed; use one of sign, sign-and-verify",
 	},
 	{
 		func(in *inputs) bool { return in.mode == modePromote && len(in.sources) == 0 },

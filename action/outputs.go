@@ -51,7 +51,7 @@ type outputValue struct{ name, value string }
 func outputs(r *report.Report) []outputValue {
 	var digests, signatures []string
 	for i := range r.Artifacts {
-		if a := &r.Artifacts[i]; a.Digest != "" {
+		if a := &r.Artifacts[i]; a.Digest != "" && a.Attached == nil {
 			digests = append(digests, a.Digest)
 		}
 		if s := r.Artifacts[i].Signed; s != nil {

@@ -35,6 +35,8 @@ type preparation struct {
 	key          func(ctx context.Context) (sign.Key, error) // nil in modes that don't sign
 	warnings     []string
 
+	attachments []*registry.Attachment
+
 	layouts map[string]*registry.Layout // by path
 	sources map[string]plannedSource    // those that are layouts, as the user wrote them
 }
@@ -55,7 +57,7 @@ func (a *Action) prepare(ctx context.Context, in inputs, key chosenKey, builtIn 
 		return nil, fmt.Errorf("the run's own directory: %w", err)
 	}
 	var faults []error
-	for _, check := range []func(context.Context) error{p.prepareRegistries, p.prepareSources, p.prepareTrust, p.prepareTimestamping, p.prepareKey} {
+	for _, check := range []func(context.Context) error{p.prepareRegistries, p.prepareSources, p.prepareAttachments, p.prepareTrust, p.prepareTimestamping, p.prepareKey} {
 		if err := check(ctx); err != nil {
 			faults = append(faults, err)
 		}
@@ -236,7 +238,7 @@ func (p *preparation) pluginFolder() string {
 // start makes the run. From here on requests are sent.
 func (p *preparation) start(ctx context.Context, progress func(stage string, done, all int)) (*run, error) {
 	in := p.inputs
-	r := &run{inputs: in, registries: registry.New(p.registryOptions()), progress: progress, sources: p.sources}
+	r := &run{inputs: in, registries: registry.New(p.registryOptions()), progress: progress, sources: p.sources, attachments: p.attachments}
 	r.sourceClient = p.sourceClient(r.registries)
 	pusher := publish.New(publish.Options{Client: r.registries, Mode: in.referrersTag, Journal: p.action.journalDir(), Limit: p.action.listingLimit})
 	r.pusher, r.copier = pusher, publish.NewCopier(pusher, in.concurrency)

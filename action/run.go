@@ -32,6 +32,7 @@ type run struct {
 	verifier   *verify.Verifier // nil in modes that don't verify
 	progress   func(stage string, done, all int)
 
+	attachments  []*registry.Attachment
 	copier       *publish.Copier
 	sources      map[string]plannedSource // those that are layouts
 	sourceClient func(host string) *registry.Client
@@ -52,9 +53,9 @@ type artifact struct {
 	target registry.Target
 	err    error // the first thing that failed; nothing more is done then
 
-	// Of a run with sources or tags:
-	destination *destination // nil: it is in another artifact
-	root        *artifact    // which it is in; nil: in none
+	// Of a run with sources, tags or files to attach:
+	destination *destination // nil: it is in another artifact, or attached to it
+	root        *artifact    // which that is; nil: none
 	source      plannedSource
 	since       time.Time // when its first manifest was sent
 	signature   ocispec.Descriptor
@@ -95,6 +96,7 @@ func (r *run) do(ctx context.Context) ([]*artifact, error) {
 	if r.inputs.destinations != nil {
 		r.copyAll(ctx, artifacts)
 	}
+	artifacts = r.attachAll(ctx, artifacts)
 	var err error
 	if r.inputs.mode.signs() {
 		r.stage(ctx, "signing", artifacts, r.sign)

@@ -18,6 +18,13 @@ type Copied struct {
 	Untagged  string `json:"untagged,omitempty"` // from the first manifest to the tag, such as 1.25s
 }
 
+// Attached is a file that is attached to an artifact.
+type Attached struct {
+	File         string `json:"file"` // as the user wrote it
+	ArtifactType string `json:"artifactType"`
+	Existed      bool   `json:"existed,omitempty"` // it was attached before
+}
+
 // Tag is a tag that an artifact was to get.
 type Tag struct {
 	Reference string    `json:"reference"`        // registry/repository:tag
@@ -43,6 +50,9 @@ func (a *Artifact) isTagged() bool {
 
 // copied adds what was copied, and from where.
 func (w *itemWriter) copied(a *Artifact) {
+	if f := a.Attached; f != nil {
+		w.add(0, "the file %s, as %s", Terminal(f.File), Terminal(f.ArtifactType))
+	}
 	if a.Source != "" {
 		w.add(0, "from %s", Terminal(a.Source))
 	}

@@ -57,6 +57,7 @@ type Artifact struct {
 	Source        string        `json:"source,omitempty"` // where it was copied from
 	Copied        *Copied       `json:"copied,omitempty"`
 	AtSource      *Verification `json:"sourceVerification,omitempty"` // how the policy judged it there
+	Attached      *Attached     `json:"attached,omitempty"`           // what it is, if it is a file that was attached to the artifact before it
 	Tags          []Tag         `json:"tags,omitempty"`               // that it was to get
 	Signed        *Signed       `json:"signed,omitempty"`             // the signature that was added
 	AlreadySigned string        `json:"alreadySigned,omitempty"`      // digest of the signature manifest because of which none was added

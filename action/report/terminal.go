@@ -48,6 +48,9 @@ func (a *Artifact) fate() string {
 	if a.Copied != nil {
 		words = append(words, "copied")
 	}
+	if a.Attached != nil && !a.Attached.Existed {
+		words = append(words, "attached")
+	}
 	if a.Signed != nil {
 		words = append(words, "signed")
 	}
