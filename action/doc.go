@@ -17,7 +17,8 @@
 //   - report: what the run found, and how it is shown
 //
 // With sources or tags, copying.go adds stages: sources are read, artifacts copied and,
-// when all have passed, tagged; destinations.go finds what goes where.
+// when all have passed, tagged; destinations.go finds what goes where. Files get
+// attached by attaching.go; required.go looks for the referrers that must be there.
 //
 // The package knows no PKCS#11. It signs through the SignPlugin of the plugin
 // framework, and the plugin that the executable brings along is one like others.

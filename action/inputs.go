@@ -72,6 +72,7 @@ type inputs struct {
 	trustedIdentities   []string
 	verificationLevel   string
 	maxSignatures       int
+	requiredReferrers   []string // artifact types
 
 	registryUsername   string
 	registryPassword   registry.Secret
@@ -272,6 +273,12 @@ var inputTable = []input{
 		set:  text(func(in *inputs) *string { return &in.trustStore }),
 	},
 	{
+		name: "required_referrers", section: sectionTrust, list: true,
+		text:    "Artifact types, one per line. Verifying fails unless the artifact, or each of its platforms, has a referrer of each type that is itself signed and valid under the policy.",
+		example: "application/spdx+json",
+		set:     artifactTypes(func(in *inputs) *[]string { return &in.requiredReferrers }),
+	},
+	{
 		name: "max_signatures", section: sectionTrust, fallback: "100",
 		text: "How many signatures of an artifact are looked at.",
 		set:  number(func(in *inputs) *int { return &in.maxSignatures }, 1, 10_000),
@@ -455,6 +462,10 @@ var inputRules = []struct {
 	{
 		func(in *inputs) bool { return len(in.attach) > 0 && !in.mode.signs() },
 		"attach is set, and what is attached is signed; use one of sign, sign-and-verify",
+	},
+	{
+		func(in *inputs) bool { return len(in.requiredReferrers) > 0 && !in.mode.verifies() },
+		"required_referrers is set, and the mode does not verify; use one of verify, sign-and-verify, promote",
 	},
 	{
 		func(in *inputs) bool { return in.mode == modePromote && len(in.sources) == 0 },

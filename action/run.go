@@ -106,6 +106,9 @@ func (r *run) do(ctx context.Context) ([]*artifact, error) {
 	}
 	if r.inputs.mode.verifies() {
 		r.stage(ctx, "verifying", artifacts, r.verify)
+		if len(r.inputs.requiredReferrers) > 0 {
+			r.stage(ctx, "verifying referrers", artifacts, r.requireReferrers)
+		}
 	}
 	if r.inputs.mode == modeInspect {
 		r.stage(ctx, "inspecting", artifacts, r.inspect)

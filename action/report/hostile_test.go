@@ -34,7 +34,7 @@ var grammar = regexp.MustCompile("^(?:" + strings.Join([]string{
 	"### Added to the registry",
 	"<details><summary>(?:✅|❌) <code>" + foreign + "</code>(?: <code>" + foreign + "</code>)?: [a-z0-9, ]+</summary>",
 	"</details>",
-	"(?:  ){0,2}- " + begun,
+	"(?:  ){0,3}- " + begun,
 	"The rest does not fit; it is in the report\\.",
 }, "|") + ")$")
 

@@ -62,6 +62,7 @@ type Artifact struct {
 	Signed        *Signed       `json:"signed,omitempty"`             // the signature that was added
 	AlreadySigned string        `json:"alreadySigned,omitempty"`      // digest of the signature manifest because of which none was added
 	Verification  *Verification `json:"verification,omitempty"`
+	Required      []Required    `json:"requiredReferrers,omitempty"`
 	Inspection    *Inspection   `json:"inspection,omitempty"`
 }
 

@@ -107,6 +107,7 @@ func (s Style) details(a *Artifact) []item {
 	if a.Verification != nil {
 		w.verification(a.Verification)
 	}
+	w.required(a.Required)
 	if a.Inspection != nil {
 		w.signatures(a.Inspection.Signatures, a.Inspection.More)
 	}
