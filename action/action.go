@@ -140,7 +140,7 @@ func (a *Action) run(ctx context.Context, in inputs) (code int, err error) {
 	console := a.console()
 	key := a.chooseKey(in)
 	builtIn, pins, err := a.holdPINs(in, key)
-	console.Mask(append(pins.reveal(), in.registryPassword.Reveal())...)
+	console.Mask(append(pins.reveal(), in.registryPassword.Reveal(), in.sourcePassword.Reveal())...)
 	if err != nil {
 		return 0, errors.Join(err, builtIn.Close())
 	}

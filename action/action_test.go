@@ -241,7 +241,7 @@ func TestSecretsAreTakenOutOfTheEnvironment(t *testing.T) {
 	if pin := w.getenv(variablePIN); r.code != 0 || pin != " pin with blanks " {
 		t.Fatalf("exit code %d, PIN %q", r.code, pin)
 	}
-	if got := strings.Join(r.unset, " "); got != "INPUT_PIN INPUT_REGISTRY_PASSWORD" {
+	if got := strings.Join(r.unset, " "); got != "INPUT_PIN INPUT_REGISTRY_PASSWORD INPUT_SOURCE_REGISTRY_PASSWORD" {
 		t.Errorf("taken out: %s", got)
 	}
 }

@@ -13,9 +13,13 @@
 //   - registry: repositories, what is in them, and how they are spoken to
 //   - pluginprogram: plugins that are programs
 //   - sign: envelopes with one key, in a plugin or in files
-//   - publish: writing that loses nothing
+//   - publish: writing that loses nothing, copies of artifacts, and tags
 //   - verify: the trust policy, and what it comes to
 //   - report: what the run found, and how it is shown
+//
+// With sources or tags, copying.go adds stages: sources are read, artifacts copied and,
+// when all have passed, tagged; destinations.go finds what goes where. Files get
+// attached by attaching.go; required.go looks for the referrers that must be there.
 //
 // The package knows no PKCS#11. It signs through the SignPlugin of the plugin
 // framework, and the plugin that the executable brings along is one like others.

@@ -23,18 +23,30 @@ const (
 	modeVerify        mode = "verify"
 	modeSignAndVerify mode = "sign-and-verify"
 	modeInspect       mode = "inspect"
+	modePromote       mode = "promote"
 )
 
 // signs says whether the mode makes signatures.
 func (m mode) signs() bool { return m == modeSign || m == modeSignAndVerify }
 
 // verifies says whether the mode evaluates the trust policy.
-func (m mode) verifies() bool { return m == modeVerify || m == modeSignAndVerify }
+func (m mode) verifies() bool {
+	return m == modeVerify || m == modeSignAndVerify || m == modePromote
+}
+
+// writes says whether the mode changes what is in a registry.
+func (m mode) writes() bool { return m.signs() || m == modePromote }
 
 // inputs is everything that a user said, parsed and checked.
 type inputs struct {
 	mode    mode
-	targets []string // references, each with a tag or a digest
+	targets []string // references
+	sources []string // one, or as many as targets
+	tags    []string // names, or references
+
+	copyReferrers referrerChoice
+	attach        []attachment
+	destinations  []destination // what targets, sources and tags come to; empty without sources and tags
 
 	keyID          string
 	keyName        string
@@ -62,9 +74,12 @@ type inputs struct {
 	verificationLevel   string
 	maxSignatures       int
 	crlFiles            []string
+	requiredReferrers   []string // artifact types
 
 	registryUsername   string
 	registryPassword   registry.Secret
+	sourceUsername     string
+	sourcePassword     registry.Secret
 	insecureRegistries []string
 	tokenServers       []string
 	referrersTag       string // auto, true or false
@@ -114,14 +129,37 @@ const (
 var inputTable = []input{
 	{
 		name: "mode", section: sectionWhat, fallback: string(modeSignAndVerify),
-		text: "What to do: `sign`, `verify`, `sign-and-verify`, or `inspect`, which shows the signatures that are there and judges nothing.",
-		set:  choice(func(in *inputs) *mode { return &in.mode }, modeSign, modeVerify, modeSignAndVerify, modeInspect),
+		text: "What to do: `sign`, `verify`, `sign-and-verify`, `promote`, which verifies at `source`, copies, and verifies at the target, or `inspect`, which shows the signatures that are there and judges nothing.",
+		set:  choice(func(in *inputs) *mode { return &in.mode }, modeSign, modeVerify, modeSignAndVerify, modePromote, modeInspect),
 	},
 	{
 		name: "target_artifact_reference", section: sectionWhat, list: true,
-		text:    "The artifacts, one reference a line, with a digest (better) or a tag, which is resolved once. Required.",
+		text:    "The artifacts, one reference per line, with a digest (better) or a tag, which is resolved once. With `source`: where the artifact goes; its tag is set last. `@FILE` stands for the lines of a file. Required.",
 		example: "ghcr.io/me/app@sha256:…",
 		set:     references(func(in *inputs) *[]string { return &in.targets }),
+	},
+	{
+		name: "source", section: sectionWhat, list: true,
+		text:    "Where the artifact comes from, before it is signed: `oci-layout:PATH`, an OCI image layout as a directory or a tar archive, with `:NAME` or `@DIGEST` if there are several images in it (`oci:` and `oci-archive:` are the same), or a reference in a registry. One source, or one per target. `@FILE` stands for the lines of a file.",
+		example: "oci-layout:image.tar",
+		set:     sources(func(in *inputs) *[]string { return &in.sources }),
+	},
+	{
+		name: "tags", section: sectionWhat, list: true,
+		text:    "More tags for the same artifact, one per line: names, or full references, which can name other repositories. The artifact is copied there and signed there, too. `@FILE` stands for the lines of a file.",
+		example: "${{ steps.meta.outputs.tags }}",
+		set:     tags(func(in *inputs) *[]string { return &in.tags }),
+	},
+	{
+		name: "copy_referrers", section: sectionWhat, fallback: "true", list: true,
+		text: "Whether signatures, SBOMs and other referrers are copied with the artifact: `true`, `false`, or the artifact types to copy, one per line. `promote` always copies signatures.",
+		set:  referrerTypes(func(in *inputs) *referrerChoice { return &in.copyReferrers }),
+	},
+	{
+		name: "attach", section: sectionWhat, list: true,
+		text:    "Files to attach to the artifact, `PATH=ARTIFACT-TYPE` per line. Each becomes a referrer, which is signed like the artifact. A file that is attached already is not attached again.",
+		example: "sbom.spdx.json=application/spdx+json",
+		set:     attachments(func(in *inputs) *[]attachment { return &in.attach }),
 	},
 	{
 		name: "recursive", section: sectionWhat, fallback: "false",
@@ -245,6 +283,12 @@ var inputTable = []input{
 		set:  text(func(in *inputs) *string { return &in.trustStore }),
 	},
 	{
+		name: "required_referrers", section: sectionTrust, list: true,
+		text:    "Artifact types, one per line. Verifying fails unless the artifact, or each of its platforms, has a referrer of each type that is itself signed and valid under the policy.",
+		example: "application/spdx+json",
+		set:     artifactTypes(func(in *inputs) *[]string { return &in.requiredReferrers }),
+	},
+	{
 		name: "max_signatures", section: sectionTrust, fallback: "100",
 		text: "How many signatures of an artifact are looked at.",
 		set:  number(func(in *inputs) *int { return &in.maxSignatures }, 1, 10_000),
@@ -266,6 +310,17 @@ var inputTable = []input{
 		text:    "Password or token of that user.",
 		example: "${{ secrets.GITHUB_TOKEN }}",
 		set:     func(in *inputs, value string) error { in.registryPassword = registry.NewSecret(value); return nil },
+	},
+	{
+		name: "source_registry_username", section: sectionRegistry,
+		text: "User name for the registry of `source`. If it is unset, a source on the target's registry is read as `registry_username`; any other with what `docker login` left on this runner.",
+		set:  text(func(in *inputs) *string { return &in.sourceUsername }),
+	},
+	{
+		name: "source_registry_password", section: sectionRegistry, secret: true,
+		text:    "Password or token of that user. `registry_password` is never sent to the registry of `source`, unless it is the target's.",
+		example: "${{ secrets.STAGING_TOKEN }}",
+		set:     func(in *inputs, value string) error { in.sourcePassword = registry.NewSecret(value); return nil },
 	},
 	{
 		name: "insecure_registries", section: sectionRegistry, list: true,
@@ -343,6 +398,12 @@ func (in *inputs) check() []error {
 			faults = append(faults, errors.New(rule.text))
 		}
 	}
+	if len(faults) == 0 {
+		var err error
+		if in.destinations, err = in.findDestinations(); err != nil {
+			faults = append(faults, err)
+		}
+	}
 	return faults
 }
 
@@ -416,6 +477,44 @@ var inputRules = []struct {
 	{
 		func(in *inputs) bool { return (in.registryUsername == "") != in.registryPassword.Empty() },
 		"registry_username and registry_password go together; set both or none",
+	},
+	{
+		func(in *inputs) bool { return (in.sourceUsername == "") != in.sourcePassword.Empty() },
+		"source_registry_username and source_registry_password go together; set both or none",
+	},
+	{
+		func(in *inputs) bool { return in.sourceUsername != "" && len(in.sourceReferences()) == 0 },
+		"source_registry_username is set, and no source is in a registry",
+	},
+	{
+		func(in *inputs) bool { return len(in.sources) > 0 && !in.mode.writes() },
+		"source is set, and the modes verify and inspect write nothing; use one of sign, sign-and-verify, promote",
+	},
+	{
+		func(in *inputs) bool { return len(in.tags) > 0 && !in.mode.writes() },
+		"tags is set, and the modes verify and inspect write nothing; use one of sign, sign-and-verify, promote",
+	},
+	{
+		func(in *inputs) bool { return len(in.attach) > 0 && !in.mode.signs() },
+		"attach is set, and what is attached is signed; use one of sign, sign-and-verify",
+	},
+	{
+		func(in *inputs) bool { return len(in.requiredReferrers) > 0 && !in.mode.verifies() },
+		"required_referrers is set, and the mode does not verify; use one of verify, sign-and-verify, promote",
+	},
+	{
+		func(in *inputs) bool { return in.mode == modePromote && len(in.sources) == 0 },
+		"mode is promote, and source is missing; set it to the artifact to promote",
+	},
+	{
+		func(in *inputs) bool { return len(in.sources) > 1 && len(in.sources) != len(in.targets) },
+		"source has several lines, but not as many as target_artifact_reference; give one source, or one per target",
+	},
+	{
+		func(in *inputs) bool {
+			return len(in.tags) > 0 && (len(in.sources) > 1 || len(in.sources) == 0 && len(in.targets) > 1)
+		},
+		"tags are for one artifact, and there are several; give one source, or one target without a source",
 	},
 }
 

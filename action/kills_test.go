@@ -86,7 +86,7 @@ func TestKilledAtEachRequest(t *testing.T) {
 	for i, k := range w.kinds {
 		subject := newFaultSubject(t, k, fmt.Sprintf("whole-%d", i))
 		proxy := startFaults(t, k)
-		if err := w.child(t, proxy, subject, w.runner(t, k, w.signer)).Run(); err != nil {
+		if err := w.child(t, subject.inputs(proxy), w.runner(t, k, w.signer)).Run(); err != nil {
 			t.Fatalf("a run that is not killed: %v", err)
 		}
 		for at := range proxy.Requests() {
@@ -109,8 +109,8 @@ func TestKilledAtEachRequest(t *testing.T) {
 	testenv.Tally(t, testenv.Kills, len(cases), int(held.Load()))
 }
 
-// child is a process that signs a subject.
-func (w *faultWorld) child(t *testing.T, proxy *registryfaults.Proxy, subject faultSubject, runner *runWorld) *exec.Cmd {
+// child is a process that does a run.
+func (w *faultWorld) child(t *testing.T, inputs map[string]string, runner *runWorld) *exec.Cmd {
 	t.Helper()
 	key := runner.path("key.pem")
 	content := append(softplugin.KeyPEM(t, w.signer.Key), testenv.EncodePEM(w.signer.Chain()...)...)
@@ -118,7 +118,7 @@ func (w *faultWorld) child(t *testing.T, proxy *registryfaults.Proxy, subject fa
 		t.Fatal(err)
 	}
 	task := runTask{key, runner.path("notation"), runner.path("cache"), maps.Clone(runner.env)}
-	maps.Copy(task.Environment, subject.inputs(proxy))
+	maps.Copy(task.Environment, inputs)
 	encoded, err := json.Marshal(task)
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +137,7 @@ func (w *faultWorld) kill(t *testing.T, c killCase, repository string) {
 	subject := newFaultSubject(t, c.kind, repository)
 	proxy := startFaults(t, c.kind)
 	dead := w.runner(t, c.kind, w.signer)
-	child := w.child(t, proxy, subject, dead)
+	child := w.child(t, subject.inputs(proxy), dead)
 	var log bytes.Buffer
 	child.Stdout, child.Stderr = &log, &log
 	started := make(chan struct{})

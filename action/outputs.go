@@ -51,7 +51,7 @@ type outputValue struct{ name, value string }
 func outputs(r *report.Report) []outputValue {
 	var digests, signatures []string
 	for i := range r.Artifacts {
-		if a := &r.Artifacts[i]; a.Digest != "" {
+		if a := &r.Artifacts[i]; a.Digest != "" && a.Attached == nil {
 			digests = append(digests, a.Digest)
 		}
 		if s := r.Artifacts[i].Signed; s != nil {
@@ -69,7 +69,7 @@ func outputs(r *report.Report) []outputValue {
 func verified(r *report.Report) string {
 	n := r.Count()
 	switch {
-	case !slices.Contains([]mode{modeVerify, modeSignAndVerify}, mode(r.Mode)):
+	case !slices.Contains([]mode{modeVerify, modeSignAndVerify, modePromote}, mode(r.Mode)):
 		return ""
 	case n.Verified == n.Artifacts && n.Artifacts > 0:
 		return "true"

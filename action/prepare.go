@@ -17,7 +17,6 @@ import (
 
 	"github.com/notaryproject/notation-go/dir"
 	"github.com/notaryproject/notation-go/verifier/truststore"
-	orasregistry "oras.land/oras-go/v2/registry"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/pluginprogram"
 	"github.com/notation-pkcs11/notation-pkcs11/action/publish"
@@ -43,12 +42,20 @@ type preparation struct {
 	pinSource    string                                      // where the PIN comes from, where this program knows
 	key          func(ctx context.Context) (sign.Key, error) // nil in modes that don't sign
 	warnings     []string
+
+	attachments []*registry.Attachment
+
+	layouts map[string]*registry.Layout // by path
+	sources map[string]plannedSource    // those that are layouts, as the user wrote them
 }
 
 // prepare checks what can be checked before the first request. Its errors are mistakes in the
 // inputs.
 func (a *Action) prepare(ctx context.Context, in inputs, key chosenKey, builtIn BuiltIn) (_ *preparation, err error) {
-	p := &preparation{inputs: in, chosen: key, action: a, builtIn: builtIn}
+	p := &preparation{
+		inputs: in, chosen: key, action: a, builtIn: builtIn,
+		layouts: map[string]*registry.Layout{}, sources: map[string]plannedSource{},
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close())
@@ -58,7 +65,7 @@ func (a *Action) prepare(ctx context.Context, in inputs, key chosenKey, builtIn 
 		return nil, fmt.Errorf("the run's own directory: %w", err)
 	}
 	var faults []error
-	for _, check := range []func(context.Context) error{p.prepareRegistries, p.prepareTrust, p.prepareLists, p.prepareTimestamping, p.prepareKey} {
+	for _, check := range []func(context.Context) error{p.prepareRegistries, p.prepareSources, p.prepareAttachments, p.prepareTrust, p.prepareLists, p.prepareTimestamping, p.prepareKey} {
 		if err := check(ctx); err != nil {
 			faults = append(faults, err)
 		}
@@ -69,6 +76,9 @@ func (a *Action) prepare(ctx context.Context, in inputs, key chosenKey, builtIn 
 // close gives back what the run had.
 func (p *preparation) close() error {
 	err := p.builtIn.Close()
+	for _, layout := range p.layouts {
+		err = errors.Join(err, layout.Close())
+	}
 	if p.folder != "" {
 		err = errors.Join(err, os.RemoveAll(p.folder))
 	}
@@ -88,7 +98,14 @@ func (p *preparation) registryOptions() registry.Options {
 }
 
 func (p *preparation) prepareRegistries(context.Context) error {
-	return p.registryOptions().Check(p.inputs.targets)
+	var artifacts []string
+	repositories, err := p.inputs.repositories()
+	for _, repository := range repositories {
+		artifacts = append(artifacts, repository.String())
+	}
+	sources := p.registryOptions()
+	sources.Username, sources.LoginInputs = p.inputs.sourceUsername, sourceLogin
+	return errors.Join(err, p.registryOptions().Check(artifacts), sources.Check(p.inputs.sourceReferences()))
 }
 
 func (p *preparation) prepareTrust(context.Context) (err error) {
@@ -109,13 +126,12 @@ func (p *preparation) prepareTrust(context.Context) (err error) {
 	}
 	p.warnings = append(p.warnings, p.trust.Warnings...)
 	var faults []error
-	for _, text := range p.inputs.targets {
-		ref, err := orasregistry.ParseReference(text)
-		if err == nil {
-			err = p.trust.Check(ref)
-		}
-		if err != nil {
-			faults = append(faults, err)
+	repositories, err := p.inputs.repositories()
+	faults = append(faults, err)
+	for _, repository := range repositories {
+		faults = append(faults, p.trust.Check(repository))
+		if p.inputs.mode == modePromote {
+			faults = append(faults, p.trust.CheckPromotion(repository))
 		}
 	}
 	return errors.Join(faults...)
@@ -253,7 +269,13 @@ func (p *preparation) verificationPlugins() pluginmanager.Manager {
 // start makes the run. From here on requests are sent.
 func (p *preparation) start(ctx context.Context, progress func(stage string, done, all int)) (*run, error) {
 	in := p.inputs
-	r := &run{inputs: in, registries: registry.New(p.registryOptions()), trust: p.trust, pinSource: p.pinSource, progress: progress}
+	r := &run{
+		inputs: in, registries: registry.New(p.registryOptions()), trust: p.trust, pinSource: p.pinSource, progress: progress,
+		sources: p.sources, attachments: p.attachments,
+	}
+	r.sourceClient = p.sourceClient(r.registries)
+	pusher := publish.New(publish.Options{Client: r.registries, Mode: in.referrersTag, Journal: p.action.journalDir(), Limit: p.action.listingLimit})
+	r.pusher, r.copier = pusher, publish.NewCopier(pusher, in.concurrency)
 	if in.mode.signs() {
 		key, err := p.key(ctx)
 		if err != nil {
@@ -271,7 +293,6 @@ func (p *preparation) start(ctx context.Context, progress func(stage string, don
 			RenewWithin:  in.renewWithin,
 			Validity:     r.strict.Validity,
 		}
-		r.pusher = publish.New(publish.Options{Client: r.registries, Mode: in.referrersTag, Journal: p.action.journalDir(), Limit: p.action.listingLimit})
 	}
 	if in.mode.verifies() {
 		var err error

@@ -312,7 +312,7 @@ var faultWords = map[string]string{
 	"altered":      `doesn't list a signature that it took|sent something else|mismatched digest|what usually lacks|make sure that the names are right`,
 	"longer":       `sent something else|mismatch`,
 	"wrong digest": `sent something else|mismatch`,
-	"wrong type":   `the registry calls it|move that away|mismatch|` + signIt,
+	"wrong type":   `calls it|is called|move that away|mismatch|` + signIt,
 	"no type":      `Content-Type|` + signIt,
 	"empty list":   `doesn't list a signature that it took|` + signIt,
 	"empty answer": `make sure that this is a registry|failed to decode response: EOF|Content-(Type|Length)|` + signIt,

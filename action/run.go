@@ -13,6 +13,7 @@ import (
 
 	"github.com/notaryproject/notation-core-go/signature"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/envelope"
 	"github.com/notation-pkcs11/notation-pkcs11/action/publish"
@@ -33,6 +34,11 @@ type run struct {
 	trust      *verify.Trust    // nil in modes that don't verify
 	verifier   *verify.Verifier // likewise
 	progress   func(stage string, done, all int)
+
+	attachments  []*registry.Attachment
+	copier       *publish.Copier
+	sources      map[string]plannedSource // those that are layouts
+	sourceClient func(host string) *registry.Client
 }
 
 // signaturePusher stores signatures so that they are found: package publish.
@@ -53,6 +59,14 @@ type artifact struct {
 	err    error // the first thing that failed; nothing more is done then
 	// renew is set if a warning says already that the certificate must be renewed.
 	renew bool
+
+	// Of a run with sources, tags or files to attach:
+	destination *destination // nil: it is in another artifact, or attached to it
+	root        *artifact    // which that is; nil: none
+	source      plannedSource
+	since       time.Time // when its first manifest was sent
+	signature   ocispec.Descriptor
+	pushAgain   func(context.Context) error // the signature
 }
 
 // resolved takes over what was found out about the manifest.
@@ -83,23 +97,45 @@ func (r *run) do(ctx context.Context) ([]*artifact, error) {
 	ctx, end := publish.WithGrace(ctx)
 	defer end()
 	artifacts := r.resolve(ctx)
+	if r.inputs.mode == modePromote {
+		r.stage(ctx, "verifying at the source", artifacts, r.verifySource)
+	}
+	if r.inputs.destinations != nil {
+		r.copyAll(ctx, artifacts)
+	}
+	artifacts = r.attachAll(ctx, artifacts)
 	var err error
 	if r.inputs.mode.signs() {
 		r.stage(ctx, "signing", artifacts, r.sign)
+	}
+	if r.inputs.mode.writes() {
 		err = r.settle(ctx, artifacts)
 	}
 	if r.inputs.mode.verifies() {
 		r.stage(ctx, "verifying", artifacts, r.verify)
+		if len(r.inputs.requiredReferrers) > 0 {
+			r.stage(ctx, "verifying referrers", artifacts, r.requireReferrers)
+		}
 	}
 	if r.inputs.mode == modeInspect {
 		r.stage(ctx, "inspecting", artifacts, r.inspect)
+	}
+	if r.inputs.destinations != nil {
+		r.tagAll(ctx, artifacts, err)
 	}
 	return artifacts, err
 }
 
 // stage does something with all artifacts that nothing is wrong with, as many at
-// once as the inputs say.
+// once as the inputs say, each within the time that it may take.
 func (r *run) stage(ctx context.Context, name string, artifacts []*artifact, do func(context.Context, *artifact) error) {
+	r.freely(ctx, name, artifacts, func(ctx context.Context, a *artifact) error {
+		return r.within(ctx, name, func(ctx context.Context) error { return do(ctx, a) })
+	})
+}
+
+// freely is stage for what takes as long as it takes.
+func (r *run) freely(ctx context.Context, name string, artifacts []*artifact, do func(context.Context, *artifact) error) {
 	var all sync.WaitGroup
 	var done atomic.Int64
 	slots := make(chan struct{}, r.inputs.concurrency)
@@ -111,16 +147,16 @@ func (r *run) stage(ctx context.Context, name string, artifacts []*artifact, do 
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()
-			a.err = r.within(ctx, name, func(ctx context.Context) error { return do(ctx, a) })
+			a.err = guarded(ctx, name, func() error { return do(ctx, a) })
 			r.progress(name, int(done.Add(1)), len(artifacts))
 		})
 	}
 	all.Wait()
 }
 
-// within does something for one artifact, within the time that it may take.
-// Whatever happens to one must not happen to the others, so panics end here.
-func (r *run) within(ctx context.Context, what string, do func(context.Context) error) (err error) {
+// guarded does something for one artifact. Whatever happens to one must not happen to
+// the others, so panics end here.
+func guarded(ctx context.Context, what string, do func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%s: unexpected: %v", what, p)
@@ -129,6 +165,11 @@ func (r *run) within(ctx context.Context, what string, do func(context.Context) 
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: interrupted: %w", what, context.Cause(ctx))
 	}
+	return do()
+}
+
+// within does something for one artifact, within the time that it may take.
+func (r *run) within(ctx context.Context, what string, do func(context.Context) error) (err error) {
 	limited, cancel := context.WithTimeout(ctx, r.inputs.timeout)
 	defer cancel()
 	err = do(limited)
@@ -145,6 +186,9 @@ func (r *run) within(ctx context.Context, what string, do func(context.Context) 
 // resolve finds out which manifests the references mean, and with recursive
 // which are in them. Each manifest is there once.
 func (r *run) resolve(ctx context.Context) []*artifact {
+	if r.inputs.destinations != nil {
+		return r.resolveDestinations(ctx)
+	}
 	roots := make([]*artifact, len(r.inputs.targets))
 	below := make([][]*artifact, len(roots))
 	for i, text := range r.inputs.targets {
@@ -185,6 +229,9 @@ func distinct(roots []*artifact, below [][]*artifact) []*artifact {
 	var list []*artifact
 	add := func(a *artifact) {
 		if first := seen[a.Resolved]; first != nil {
+			if a.destination != nil && first.destination != nil {
+				first.destination.addTags(a.destination.tags...)
+			}
 			if a.target.Parent == nil {
 				first.warn("%s is the same artifact, and was not treated a second time", a.Reference)
 			}
@@ -239,6 +286,13 @@ func (r *run) sign(ctx context.Context, a *artifact) error {
 	if err != nil {
 		return err
 	}
+	if r.inputs.destinations != nil {
+		a.signature = pushed.Manifest
+		a.pushAgain = func(ctx context.Context) error {
+			_, err := r.pusher.Push(ctx, a.target, made.Envelope, r.signer.EnvelopeType, made.Annotations)
+			return err
+		}
+	}
 	claims := envelope.ReadClaims(r.signer.EnvelopeType, made.Envelope, &signature.EnvelopeContent{SignerInfo: *made.Info})
 	a.Signed = &report.Signed{
 		Digest:       pushed.Manifest.Digest.String(),
@@ -260,7 +314,7 @@ func (r *run) sign(ctx context.Context, a *artifact) error {
 
 // signedBefore notes the signature because of which none is made.
 func (r *run) signedBefore(a *artifact, before *sign.Before) {
-	a.AlreadySigned = before.Manifest.Digest.String()
+	a.AlreadySigned, a.signature = before.Manifest.Digest.String(), before.Manifest
 	switch {
 	case before.MustRenew != "":
 		a.renew = true
@@ -291,7 +345,7 @@ func (r *run) settle(ctx context.Context, artifacts []*artifact) error {
 			continue
 		}
 		i := slices.IndexFunc(artifacts, func(a *artifact) bool {
-			return a.Resolved == unlisted.Artifact.String()
+			return a.Resolved == unlisted.Artifact.String() || a.has(unlisted.Artifact)
 		})
 		if i < 0 || artifacts[i].err != nil {
 			others = append(others, err)

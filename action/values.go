@@ -41,24 +41,11 @@ func lines(field func(*inputs) *[]string) func(*inputs, string) error {
 	})
 }
 
-// references are of artifacts: with a registry, a repository, and a tag or digest.
+// references are of artifacts: with a registry and a repository.
 func references(field func(*inputs) *[]string) func(*inputs, string) error {
-	return eachLine(func(in *inputs, line string) error {
-		switch {
-		case userInfo.MatchString(line):
-			return errors.New("a reference begins with a user and a password: take them out, and set registry_username and registry_password") // and is not shown
-		case scheme.MatchString(line):
-			return fmt.Errorf("%s begins with a scheme, and a reference has none; write it like ghcr.io/me/app@sha256:…", report.Quote(line))
-		}
-		ref, err := registry.ParseReference(line)
-		if err != nil {
-			return fmt.Errorf("%s is not a reference such as ghcr.io/me/app@sha256:…: %s", report.Quote(line), report.Bounded(err.Error(), 500)) // it repeats the line
-		}
-		if !hostPattern.MatchString(ref.Registry) {
-			return fmt.Errorf("%s doesn't begin with a registry such as ghcr.io or registry.internal:5000", report.Quote(line))
-		}
-		if ref.Reference == "" {
-			return fmt.Errorf("%s has neither a digest nor a tag", report.Quote(line))
+	return eachLineOrFile(func(in *inputs, line string) error {
+		if _, err := parseReference(line); err != nil {
+			return err
 		}
 		*field(in) = append(*field(in), line)
 		return nil
@@ -69,6 +56,23 @@ var (
 	scheme   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
 	userInfo = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*://)?[^/@]*:[^/@]*@[^/@]*/|^[A-Za-z][A-Za-z0-9+.-]*://[^/@]*@`)
 )
+
+func parseReference(line string) (registry.Reference, error) {
+	switch {
+	case userInfo.MatchString(line):
+		return registry.Reference{}, errors.New("a reference begins with a user and a password: take them out, and set registry_username and registry_password") // and is not shown
+	case scheme.MatchString(line):
+		return registry.Reference{}, fmt.Errorf("%s begins with a scheme, and a reference has none; write it like ghcr.io/me/app@sha256:…", report.Quote(line))
+	}
+	ref, err := registry.ParseReference(line)
+	if err != nil {
+		return ref, fmt.Errorf("%s is not a reference such as ghcr.io/me/app@sha256:…: %s", report.Quote(line), report.Bounded(err.Error(), 500)) // it repeats the line
+	}
+	if !hostPattern.MatchString(ref.Registry) {
+		return ref, fmt.Errorf("%s doesn't begin with a registry such as ghcr.io or registry.internal:5000", report.Quote(line))
+	}
+	return ref, nil
+}
 
 // hostPattern is a host, or an address in brackets, and perhaps a port. What else a
 // URL can have there is no name of a registry, and some of it can't be told from

@@ -31,7 +31,13 @@ func (r *Registry) pushImage(ctx context.Context, repository, tag string) (ocisp
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	files, err := layer("etc/motd", "This is "+repository+":"+tag+".\n")
+	return PutImage(ctx, target, "This is "+repository+":"+tag+".\n", tag)
+}
+
+// PutImage puts a small image of one layer, which has a text in it, into a registry or a
+// layout, and tags it.
+func PutImage(ctx context.Context, target oras.Target, text, tag string) (ocispec.Descriptor, error) {
+	files, err := layer("etc/motd", text)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
@@ -77,6 +83,11 @@ func (r *Registry) PushIndex(ctx context.Context, repository, tag string, manife
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
+	return PutIndex(ctx, target, tag, manifests...)
+}
+
+// PutIndex puts an image index of manifests into a registry or a layout, and tags it.
+func PutIndex(ctx context.Context, target oras.Target, tag string, manifests ...ocispec.Descriptor) (ocispec.Descriptor, error) {
 	content, err := json.Marshal(ocispec.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2},
 		MediaType: ocispec.MediaTypeImageIndex,

@@ -102,6 +102,7 @@ type accessError struct {
 	Repository registry.Reference
 	Pushing    bool
 	Anonymous  bool   // no credentials were sent
+	Inputs     string // that credentials can be given by
 	Source     string // of the credentials, or why there are none
 	Err        error
 }
@@ -117,7 +118,7 @@ func (e *accessError) Error() string {
 		lacks = "\"packages: read\" in the job's permissions"
 	}
 	if e.Anonymous {
-		lacks = "a login (registry_username and registry_password, or docker login before), then " + lacks
+		lacks = "a login (" + e.Inputs + ", or docker login before), then " + lacks
 	}
 	return fmt.Sprintf("the registry refused %s %s (%d); credentials: %s; what usually lacks is %s: %v", todo, e.Repository, e.Status, e.Source, lacks, e.Err)
 }
@@ -146,5 +147,5 @@ func (r *Client) Explain(ctx context.Context, repository registry.Reference, pus
 	if l.lookedUp() {
 		source, anonymous = l.source, l.credential == auth.EmptyCredential
 	}
-	return &accessError{status, repository, pushing, anonymous, source, err}
+	return &accessError{status, repository, pushing, anonymous, r.options.loginInputs(), source, err}
 }

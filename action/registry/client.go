@@ -3,6 +3,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -35,6 +36,10 @@ type Options struct {
 	Username string
 	Password Secret
 
+	// LoginInputs is how a user calls username and password. Empty: those of
+	// targets.
+	LoginInputs string
+
 	// CredentialsFile is Docker's config.json. Empty: where Docker keeps it.
 	CredentialsFile string
 
@@ -57,6 +62,10 @@ type Options struct {
 
 	// UserAgent names this program to registries.
 	UserAgent string
+}
+
+func (o Options) loginInputs() string {
+	return cmp.Or(o.LoginInputs, "registry_username and registry_password")
 }
 
 // Client speaks to all repositories of a run. They share one transport, one cache of
@@ -126,7 +135,7 @@ func (o Options) Check(artifacts []string) error {
 	}
 	slices.Sort(hosts)
 	if hosts = slices.Compact(hosts); len(hosts) > 1 {
-		return fmt.Errorf("registry_username and registry_password are for one registry, and the artifacts are on %s: log in to each with docker login instead", strings.Join(hosts, " and "))
+		return fmt.Errorf("%s are for one registry, and the artifacts are on %s: log in to each with docker login instead", o.loginInputs(), strings.Join(hosts, " and "))
 	}
 	return nil
 }
@@ -151,7 +160,7 @@ func (r *Client) repository(ref registry.Reference) (*remote.Repository, error) 
 		for _, other := range r.repositories {
 			if other.Reference.Registry != ref.Registry {
 				// Else an artifact's name would decide where a password goes.
-				return nil, fmt.Errorf("registry_username and registry_password were for %s, not for %s too: log in to each with docker login instead", other.Reference.Registry, ref.Registry)
+				return nil, fmt.Errorf("%s were for %s, not for %s too: log in to each with docker login instead", r.options.loginInputs(), other.Reference.Registry, ref.Registry)
 			}
 		}
 	}

@@ -289,7 +289,7 @@ func FuzzRefusal(f *testing.F) {
 
 func TestRefusalOfGitHubsRegistryNamesThePermission(t *testing.T) {
 	for pushing, permission := range map[bool]string{true: `"packages: write"`, false: `"packages: read"`} {
-		err := &accessError{403, registry.Reference{Registry: "ghcr.io", Repository: "me/app"}, pushing, true, "none", errors.New("denied")}
+		err := &accessError{403, registry.Reference{Registry: "ghcr.io", Repository: "me/app"}, pushing, true, "registry_username", "none", errors.New("denied")}
 		if !strings.Contains(err.Error(), permission) {
 			t.Errorf("it does not name %s: %v", permission, err)
 		}

@@ -72,11 +72,11 @@ func (l *login) lookedUp() bool {
 func (r *Client) lookUp(ctx context.Context, host string) (_ auth.Credential, source string, _ error) {
 	if r.options.Username != "" {
 		given := auth.Credential{Username: r.options.Username, Password: r.options.Password.Reveal()}
-		return given, "from registry_username and registry_password", nil
+		return given, "from " + r.options.loginInputs(), nil
 	}
 	store, err := r.store()
 	if err != nil {
-		return auth.EmptyCredential, "", fmt.Errorf("read Docker's credentials: %w: mend the file, or set registry_username and registry_password", err)
+		return auth.EmptyCredential, "", fmt.Errorf("read Docker's credentials: %w: mend the file, or set %s", err, r.options.loginInputs())
 	}
 	address := credentials.ServerAddressFromHostname(host)
 	helper, err := helperOf(store.ConfigPath(), address)
@@ -89,10 +89,10 @@ func (r *Client) lookUp(ctx context.Context, host string) (_ auth.Credential, so
 		found, err = credentials.Credential(store)(ctx, host)
 	}
 	if err != nil {
-		return auth.EmptyCredential, "", fmt.Errorf("ask Docker's credential store of %s for %s: %w: mend it, or set registry_username and registry_password", store.ConfigPath(), host, err)
+		return auth.EmptyCredential, "", fmt.Errorf("ask Docker's credential store of %s for %s: %w: mend it, or set %s", store.ConfigPath(), host, err, r.options.loginInputs())
 	}
 	if found == auth.EmptyCredential {
-		return found, "none, because " + store.ConfigPath() + " has none for " + host + " and registry_username and registry_password are not set", nil
+		return found, "none, because " + store.ConfigPath() + " has none for " + host + " and " + r.options.loginInputs() + " are not set", nil
 	}
 	return found, "from " + store.ConfigPath(), nil
 }

@@ -4,6 +4,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -34,6 +35,10 @@ type redirectGuard struct {
 type guardError string
 
 func (e guardError) Error() string { return string(e) }
+
+// IsRefused reports whether a request was not sent, because it would have gone where it
+// must not.
+func IsRefused(err error) bool { return errors.As(err, new(guardError)) }
 
 func refused(format string, args ...any) error { return guardError(fmt.Sprintf(format, args...)) }
 

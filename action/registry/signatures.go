@@ -10,6 +10,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/semaphore"
+	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/errdef"
 )
 
@@ -87,46 +89,56 @@ func (e *OversizedError) Error() string {
 // run's uses share a budget, and one that is too large for it is an *OversizedError.
 // After an error, use was not called.
 func (r *Client) Envelope(ctx context.Context, t Target, manifest ocispec.Descriptor, use func(blob []byte, mediaType string)) error {
-	blob, mediaType, err := r.fetchEnvelope(ctx, t, manifest)
-	size := int64(len(blob))
+	err := useEnvelope(ctx, r.open, t.Repo.Manifests(), t.Repo.Blobs(), manifest, use)
 	var oversized *OversizedError
 	if errors.As(err, &oversized) {
 		return oversized
 	}
-	if err == nil {
-		err = r.open.Acquire(ctx, size)
-	}
 	if err != nil {
 		return fmt.Errorf("fetch the signature %s of %s: %w", manifest.Digest, t, r.Explain(ctx, t.Ref, false, err))
 	}
-	defer r.open.Release(size)
+	return nil
+}
+
+// useEnvelope does what Envelope says, with a budget in bytes of what is parsed at
+// one time.
+func useEnvelope(ctx context.Context, budget *semaphore.Weighted, manifests, blobs content.Fetcher, manifest ocispec.Descriptor, use func(blob []byte, mediaType string)) error {
+	blob, mediaType, err := fetchEnvelope(ctx, budget, manifests, blobs, manifest)
+	if err != nil {
+		return err
+	}
+	size := int64(len(blob))
+	if err := budget.Acquire(ctx, size); err != nil {
+		return err
+	}
+	defer budget.Release(size)
 	use(blob, mediaType)
 	return nil
 }
 
-func (r *Client) fetchEnvelope(ctx context.Context, t Target, desc ocispec.Descriptor) ([]byte, string, error) {
+func fetchEnvelope(ctx context.Context, budget *semaphore.Weighted, manifests, blobs content.Fetcher, desc ocispec.Descriptor) ([]byte, string, error) {
 	if desc.MediaType != ocispec.MediaTypeImageManifest && desc.MediaType != mediaTypeArtifactManifest {
 		return nil, "", fmt.Errorf("it is a %q, and a signature manifest is a %q", desc.MediaType, ocispec.MediaTypeImageManifest)
 	}
-	body, err := fetch(ctx, t.Repo.Manifests(), desc, maxManifestBytes)
+	body, err := fetch(ctx, manifests, desc, maxManifestBytes)
 	if err != nil {
 		return nil, "", err
 	}
 	size := min(int64(len(body)), maxOpenEnvelopeBytes)
-	if err := r.open.Acquire(ctx, size); err != nil {
+	if err := budget.Acquire(ctx, size); err != nil {
 		return nil, "", err
 	}
 	envelope, err := envelopeOf(desc.MediaType, body)
-	r.open.Release(size)
+	budget.Release(size)
 	if err != nil {
 		return nil, "", fmt.Errorf("its manifest: %w", err)
 	}
 	if envelope.Size > maxOpenEnvelope && envelope.Size <= maxEnvelopeBytes {
-		if err := check(ctx, t.Repo.Blobs(), envelope); err != nil {
+		if err := check(ctx, blobs, envelope); err != nil {
 			return nil, "", err
 		}
 		return nil, "", &OversizedError{envelope.Size}
 	}
-	blob, err := fetch(ctx, t.Repo.Blobs(), envelope, maxEnvelopeBytes)
+	blob, err := fetch(ctx, blobs, envelope, maxEnvelopeBytes)
 	return blob, envelope.MediaType, err
 }

@@ -61,6 +61,14 @@ func (r *Client) Resolve(ctx context.Context, text string) (Target, error) {
 	return t, nil
 }
 
+// At is an artifact in a repository that is known without a request: one that is
+// going to be there. Its text and its tag are for the caller to add.
+func (r *Client) At(repository registry.Reference, desc ocispec.Descriptor) (Target, error) {
+	repository.Reference = desc.Digest.String()
+	repo, err := r.repository(repository)
+	return Target{Ref: repository, Desc: desc, Repo: repo}, err
+}
+
 // pin puts the digest into a target's reference, and what the registry says of
 // that manifest into its descriptor.
 func (r *Client) pin(ctx context.Context, t *Target) error {
@@ -122,13 +130,13 @@ func checkMembers(called string, body []byte) error {
 	case isIndex && isImage:
 		return errors.New("it is an index and an image at once: it has manifests, and config or layers")
 	case said.MediaType != "" && said.MediaType != called:
-		return fmt.Errorf("the registry calls it a %q, but it is a %q", called, said.MediaType)
+		return fmt.Errorf("it is called a %q, but it is a %q", called, said.MediaType)
 	case said.MediaType != "":
 		return nil
 	case said.SchemaVersion != 2:
 		return errors.New("it is no manifest: it has neither a mediaType nor the schemaVersion 2")
 	case isIndex == isImage || isIndex != isIndexType(called):
-		return fmt.Errorf("the registry calls it a %q, but its members are those of something else", called)
+		return fmt.Errorf("it is called a %q, but its members are those of something else", called)
 	}
 	return nil
 }

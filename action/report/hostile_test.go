@@ -36,7 +36,7 @@ var grammar = regexp.MustCompile("^(?:" + strings.Join([]string{
 	"<details><summary>(?:✅|❌) <code>" + foreign + "</code>(?: <code>" + foreign + "</code>)?: [a-z0-9, ]+</summary>",
 	"<details><summary>[0-9]+ (?:older|more): [0-9]+ (?:valid|not valid|valid, [0-9]+ not)</summary>",
 	"</details>",
-	"(?:  ){0,2}- " + begun,
+	"(?:  ){0,3}- " + begun,
 	"The rest does not fit; it is in the report\\.",
 }, "|") + ")$")
 
@@ -86,7 +86,7 @@ func FuzzReport(f *testing.F) {
 			f.Add(text, choices)
 		}
 	}
-	modes := []string{"sign", "verify", "sign-and-verify", "inspect"}
+	modes := []string{"sign", "verify", "sign-and-verify", "inspect", "promote"}
 	f.Fuzz(func(t *testing.T, text string, choices []byte) {
 		text = text[:min(len(text), 4<<10)] // what is longer costs more than it shows
 		next := 0
@@ -99,7 +99,7 @@ func FuzzReport(f *testing.F) {
 		}
 		var r Report
 		fill(reflect.ValueOf(&r).Elem(), text, choose)
-		r.Tool, r.Mode = Tool{"tool", "1.0.0"}, modes[choose(4)]
+		r.Tool, r.Mode = Tool{"tool", "1.0.0"}, modes[choose(len(modes))]
 		if r.Artifacts == nil {
 			r.Artifacts = []Artifact{}
 		}

@@ -54,9 +54,15 @@ type Artifact struct {
 	Error     string   `json:"error,omitempty"` // why it did not succeed
 	Warnings  []string `json:"warnings,omitempty"`
 
-	Signed        *Signed       `json:"signed,omitempty"`        // the signature that was added
-	AlreadySigned string        `json:"alreadySigned,omitempty"` // digest of the signature manifest because of which none was added
+	Source        string        `json:"source,omitempty"` // where it was copied from
+	Copied        *Copied       `json:"copied,omitempty"`
+	AtSource      *Verification `json:"sourceVerification,omitempty"` // how the policy judged it there
+	Attached      *Attached     `json:"attached,omitempty"`           // what it is, if it is a file that was attached to the artifact before it
+	Tags          []Tag         `json:"tags,omitempty"`               // that it was to get
+	Signed        *Signed       `json:"signed,omitempty"`             // the signature that was added
+	AlreadySigned string        `json:"alreadySigned,omitempty"`      // digest of the signature manifest because of which none was added
 	Verification  *Verification `json:"verification,omitempty"`
+	Required      []Required    `json:"requiredReferrers,omitempty"`
 	Inspection    *Inspection   `json:"inspection,omitempty"`
 }
 
@@ -251,7 +257,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 }
 
 // Count is how many artifacts there are, and what became of them.
-type Count struct{ Artifacts, Failed, Signed, AlreadySigned, Verified, Skipped int }
+type Count struct{ Artifacts, Failed, Copied, Signed, AlreadySigned, Verified, Skipped, Tagged int }
 
 // Count counts artifacts.
 func (r *Report) Count() Count {
@@ -259,6 +265,8 @@ func (r *Report) Count() Count {
 	for i := range r.Artifacts {
 		a := &r.Artifacts[i]
 		n.Failed += one(!a.Succeeded)
+		n.Copied += one(a.Copied != nil)
+		n.Tagged += one(a.isTagged())
 		n.Signed += one(a.Signed != nil)
 		n.AlreadySigned += one(a.AlreadySigned != "")
 		n.Verified += one(a.verdict() == Verified)

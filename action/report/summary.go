@@ -117,7 +117,7 @@ func (w *summary) table(r *Report, rows []*Artifact) {
 	}
 	n := r.Count()
 	signing := n.Signed+n.AlreadySigned > 0 || strings.HasPrefix(r.Mode, "sign")
-	verifying := strings.HasSuffix(r.Mode, "verify")
+	verifying := strings.HasSuffix(r.Mode, "verify") || r.Mode == "promote"
 	header := []string{"artifact", "digest"}
 	if signing {
 		header = append(header, "signed")

@@ -53,6 +53,12 @@ func (s Style) Headline(a *Artifact) string {
 // fate is what became of the artifact, in a few words.
 func (a *Artifact) fate() string {
 	var words []string
+	if a.Copied != nil {
+		words = append(words, "copied")
+	}
+	if a.Attached != nil && !a.Attached.Existed {
+		words = append(words, "attached")
+	}
 	if a.Signed != nil {
 		words = append(words, "signed")
 	}
@@ -67,6 +73,9 @@ func (a *Artifact) fate() string {
 	}
 	if a.Inspection != nil {
 		words = append(words, count(len(a.Inspection.Signatures), "signature"))
+	}
+	if a.isTagged() {
+		words = append(words, "tagged")
 	}
 	if !a.Succeeded {
 		words = append(words, "failed")
@@ -124,6 +133,7 @@ func (s Style) details(a *Artifact) []item {
 	if a.Index != "" {
 		w.add(0, "in the index %s", Terminal(a.Index))
 	}
+	w.copied(a)
 	if a.Signed != nil {
 		w.signed(a.Signed)
 		if a.Verification == nil { // else they are shown there
@@ -139,12 +149,14 @@ func (s Style) details(a *Artifact) []item {
 	if a.Verification != nil {
 		w.verification(a)
 	}
+	w.required(a.Required)
 	if i := a.Inspection; i != nil {
 		for j := range i.Signatures {
 			w.signature(&i.Signatures[j], s.mark(i.Signatures[j].Valid))
 		}
 		w.more(i.More)
 	}
+	w.tags(a.Tags)
 	return w.items
 }
 
@@ -169,8 +181,8 @@ func (r *Report) Conclusion() string {
 		n    int
 		verb string
 	}{
-		{n.Signed, "signed"}, {n.AlreadySigned, "signed before"},
-		{n.Verified, "verified"}, {n.Skipped, "not verified, as the policy wants"}, {n.Failed, "failed"},
+		{n.Copied, "copied"}, {n.Signed, "signed"}, {n.AlreadySigned, "signed before"},
+		{n.Verified, "verified"}, {n.Skipped, "not verified, as the policy wants"}, {n.Tagged, "tagged"}, {n.Failed, "failed"},
 	} {
 		if part.n > 0 {
 			words = append(words, fmt.Sprintf("%d %s", part.n, part.verb))

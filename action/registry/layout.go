@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/semaphore"
+	"oras.land/oras-go/v2/content/oci"
+)
+
+// maxLayoutIndexBytes bounds a layout's index.json, which can list thousands of images.
+const maxLayoutIndexBytes = 32 << 20
+
+// annotationContainerdName is where containerd, and docker save with it, writes the
+// whole name of an image. Their org.opencontainers.image.ref.name is the tag alone.
+const annotationContainerdName = "io.containerd.image.name"
+
+// Layout is an OCI image layout, a directory or a tar archive, which is read where it
+// is: nothing is unpacked. Its methods may be called concurrently. Close it when done.
+type Layout struct {
+	path      string
+	files     layoutFiles
+	blobs     *oci.ReadOnlyStorage
+	entries   []layoutEntry
+	referrers map[digest.Digest][]ocispec.Descriptor // by their subject
+	open      *semaphore.Weighted                    // bytes of envelopes that are parsed
+}
+
+// layoutEntry is a manifest that a layout's index.json lists.
+type layoutEntry struct {
+	desc     ocispec.Descriptor // media type, digest and size
+	names    []string
+	parts    []digest.Digest // what is in an index
+	isImage  bool            // it is neither a referrer, nor an index of the referrers tag schema, nor a part of another
+	unread   error           // why its manifest can't be read
+	platform string
+}
+
+// OpenLayout opens the layout at a path, and reads its index and the manifests that the
+// index lists.
+func OpenLayout(ctx context.Context, path string) (_ *Layout, err error) {
+	files, err := openLayoutFiles(path)
+	if err != nil {
+		return nil, fmt.Errorf("layout: %w", err)
+	}
+	l := &Layout{
+		path: path, files: files, blobs: oci.NewStorageFromFS(files), referrers: map[digest.Digest][]ocispec.Descriptor{},
+		open: semaphore.NewWeighted(maxOpenEnvelopeBytes),
+	}
+	if err := l.load(ctx); err != nil {
+		return nil, fmt.Errorf("layout %s: %w", path, errors.Join(err, files.Close()))
+	}
+	return l, nil
+}
+
+// Close closes the layout.
+func (l *Layout) Close() error { return l.files.Close() }
+
+// load reads oci-layout and index.json.
+func (l *Layout) load(ctx context.Context) error {
+	var version ocispec.ImageLayout
+	if err := l.readJSON(ocispec.ImageLayoutFile, &version); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return errors.New("it is no OCI image layout, for it has no file oci-layout (docker save makes a layout from Docker 25 on)")
+		}
+		return err
+	}
+	if version.Version != ocispec.ImageLayoutVersion {
+		return fmt.Errorf("its imageLayoutVersion is %q, and %s is known", version.Version, ocispec.ImageLayoutVersion)
+	}
+	var index ocispec.Index
+	if err := l.readJSON(ocispec.ImageIndexFile, &index); err != nil {
+		return err
+	}
+	if len(index.Manifests) > maxListed {
+		return errTooLong
+	}
+	for _, listed := range index.Manifests {
+		if err := listed.Digest.Validate(); err != nil {
+			return fmt.Errorf("its index.json lists the digest %q: %w", listed.Digest, err)
+		}
+		l.enter(ctx, listed)
+	}
+	// oras lists what is in an index beside it.
+	inside := map[digest.Digest]bool{}
+	for _, entry := range l.entries {
+		for _, part := range entry.parts {
+			inside[part] = true
+		}
+	}
+	for i := range l.entries {
+		entry := &l.entries[i]
+		entry.isImage = entry.isImage && (len(entry.names) > 0 || !inside[entry.desc.Digest])
+	}
+	return nil
+}
+
+func (l *Layout) readJSON(name string, value any) (err error) {
+	file, err := l.files.Open(name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	content, err := io.ReadAll(io.LimitReader(file, maxLayoutIndexBytes+1))
+	if err != nil {
+		return err
+	}
+	if len(content) > maxLayoutIndexBytes {
+		return fmt.Errorf("its %s has more than %d bytes", name, maxLayoutIndexBytes)
+	}
+	if err := json.Unmarshal(content, value); err != nil {
+		return fmt.Errorf("its %s: %w", name, err)
+	}
+	return nil
+}
+
+// referrersTagPattern matches the tags of the referrers tag schema, and those of
+// cosign, which have a suffix.
+var referrersTagPattern = regexp.MustCompile(`^sha(256|512)-[0-9a-f]{64}(\.[a-z]+)?$`)
+
+// enter notes an entry of index.json, and whose referrer it is.
+func (l *Layout) enter(ctx context.Context, listed ocispec.Descriptor) {
+	entry := layoutEntry{
+		desc:     ocispec.Descriptor{MediaType: listed.MediaType, Digest: listed.Digest, Size: listed.Size},
+		platform: PlatformOf(listed.Platform),
+	}
+	for _, annotation := range []string{ocispec.AnnotationRefName, annotationContainerdName} {
+		if name := listed.Annotations[annotation]; name != "" && !slices.Contains(entry.names, name) {
+			entry.names = append(entry.names, name)
+		}
+	}
+	isTag := slices.ContainsFunc(entry.names, referrersTagPattern.MatchString)
+	members, err := l.members(ctx, entry.desc)
+	entry.unread = err
+	entry.isImage = members.Subject == nil && !isTag
+	entry.desc.MediaType = cmp.Or(entry.desc.MediaType, members.MediaType)
+	for _, part := range members.Manifests {
+		entry.parts = append(entry.parts, part.Digest)
+	}
+	l.entries = append(l.entries, entry)
+	l.enterReferrer(entry.desc, members)
+	if isTag {
+		for _, referrer := range members.Manifests {
+			members, _ := l.members(ctx, referrer) // what can't be read refers to nothing
+			l.enterReferrer(referrer, members)
+		}
+	}
+}
+
+func (l *Layout) members(ctx context.Context, desc ocispec.Descriptor) (Members, error) {
+	content, err := l.Manifest(ctx, desc)
+	if err != nil {
+		return Members{}, err
+	}
+	members, err := ReadMembers(content)
+	return members, l.name(desc, err)
+}
+
+func (l *Layout) enterReferrer(desc ocispec.Descriptor, members Members) {
+	if members.Subject == nil {
+		return
+	}
+	of := members.Subject.Digest
+	known := func(other ocispec.Descriptor) bool { return other.Digest == desc.Digest }
+	if !slices.ContainsFunc(l.referrers[of], known) {
+		l.referrers[of] = append(l.referrers[of], members.Entry(desc))
+	}
+}
+
+// Find returns the artifact that a reference means.
+func (l *Layout) Find(ctx context.Context, ref LayoutReference) (ocispec.Descriptor, error) {
+	found, err := l.find(ctx, ref)
+	if err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("layout %s: %w", l.path, err)
+	}
+	return found, nil
+}
+
+func (l *Layout) find(ctx context.Context, ref LayoutReference) (ocispec.Descriptor, error) {
+	if ref.Name == "" && ref.Digest != "" {
+		return l.byDigest(ctx, ref.Digest)
+	}
+	matches := func(e layoutEntry) bool { return slices.Contains(e.names, ref.Name) }
+	if ref.Name == "" {
+		matches = func(e layoutEntry) bool { return e.isImage }
+	}
+	found := map[digest.Digest]layoutEntry{}
+	for _, entry := range l.entries {
+		if matches(entry) {
+			found[entry.desc.Digest] = entry
+		}
+	}
+	switch {
+	case len(found) == 0 && ref.Name != "":
+		return ocispec.Descriptor{}, fmt.Errorf("it has nothing with the name %q; %s", ref.Name, l.describe(l.entries))
+	case len(found) == 0:
+		return ocispec.Descriptor{}, fmt.Errorf("it has no image in it; %s", l.describe(l.entries))
+	case len(found) > 1:
+		entries := slices.Collect(maps.Values(found))
+		return ocispec.Descriptor{}, fmt.Errorf("%d artifacts in it could be meant; name one with :NAME or @DIGEST; %s", len(found), l.describe(entries))
+	}
+	for _, entry := range found {
+		if ref.Digest != "" && ref.Digest != entry.desc.Digest {
+			return ocispec.Descriptor{}, fmt.Errorf("%q is %s in it, and not %s", ref.Name, entry.desc.Digest, ref.Digest)
+		}
+		return entry.desc, entry.unread
+	}
+	panic("unreachable")
+}
+
+// describe lists entries.
+func (l *Layout) describe(entries []layoutEntry) string {
+	const limit = 20
+	if len(entries) == 0 {
+		return "it is empty"
+	}
+	byName := func(a, b layoutEntry) int {
+		return cmp.Or(slices.Compare(a.names, b.names), cmp.Compare(a.desc.Digest, b.desc.Digest))
+	}
+	var b strings.Builder
+	b.WriteString("it has ")
+	for i, entry := range slices.SortedFunc(slices.Values(entries), byName) {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		if i == limit {
+			fmt.Fprintf(&b, "and %d more", len(entries)-limit)
+			break
+		}
+		b.WriteString(entry.desc.Digest.String())
+		if entry.platform != "" {
+			fmt.Fprintf(&b, " for %s", entry.platform)
+		}
+		if len(entry.names) > 0 {
+			fmt.Fprintf(&b, " with the name %q", strings.Join(entry.names, `" and "`))
+		}
+	}
+	return b.String()
+}
+
+// byDigest returns the manifest of a digest, wherever in the layout it is listed.
+func (l *Layout) byDigest(ctx context.Context, of digest.Digest) (ocispec.Descriptor, error) {
+	for _, entry := range l.entries {
+		if entry.desc.Digest == of {
+			return entry.desc, entry.unread
+		}
+	}
+	info, err := l.files.Stat(blobName(of))
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	desc := ocispec.Descriptor{Digest: of, Size: info.Size()}
+	members, err := l.members(ctx, desc)
+	desc.MediaType = members.MediaType
+	return desc, err
+}
+
+// blobName is the path of a blob in a layout.
+func blobName(of digest.Digest) string {
+	return "blobs/" + of.Algorithm().String() + "/" + of.Encoded()
+}
+
+// Manifest reads a manifest, and checks that it has the digest.
+func (l *Layout) Manifest(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
+	content, err := fetch(ctx, l.blobs, desc, maxManifestBytes)
+	return content, l.name(desc, err)
+}
+
+// Blob opens a blob. What is read of it is not checked.
+func (l *Layout) Blob(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	if err := l.Lacks(desc); err != nil {
+		return nil, err
+	}
+	blob, err := l.blobs.Fetch(ctx, desc)
+	return blob, l.name(desc, err)
+}
+
+// Lacks returns what is wrong with a blob, as far as that shows without reading it: it
+// is absent, it is a link, it has another size.
+func (l *Layout) Lacks(desc ocispec.Descriptor) error {
+	if err := desc.Digest.Validate(); err != nil {
+		return l.name(desc, err)
+	}
+	info, err := l.files.Stat(blobName(desc.Digest))
+	if err == nil && info.Size() != desc.Size {
+		err = fmt.Errorf("it has %d bytes, and not %d", info.Size(), desc.Size)
+	}
+	return l.name(desc, err)
+}
+
+// name says of an error which blob it is about.
+func (l *Layout) name(desc ocispec.Descriptor, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("blob %s: %w", desc.Digest, err)
+}
+
+// PlatformOf is a platform as docker names it, such as linux/arm64/v8; empty if there is
+// none.
+func PlatformOf(p *ocispec.Platform) string {
+	if p == nil {
+		return ""
+	}
+	parts := []string{p.OS, p.Architecture}
+	if p.Variant != "" {
+		parts = append(parts, p.Variant)
+	}
+	return strings.Join(parts, "/")
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"fmt"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Platforms are what an index has in it.
+type Platforms struct {
+	Images []ocispec.Descriptor
+	// Attestations are those of buildx, which keeps them in the index of the images.
+	// They are no referrers.
+	Attestations []ocispec.Descriptor
+}
+
+// annotationBuildxReference is what buildx calls its attestations by in an index.
+const annotationBuildxReference = "vnd.docker.reference.type"
+
+// Platforms returns what an index has in it; of anything else, nothing.
+func (r *Client) Platforms(ctx context.Context, t Target) (Platforms, error) {
+	var found Platforms
+	if !isIndexType(t.Desc.MediaType) {
+		return found, nil
+	}
+	content, err := fetch(ctx, t.Repo.Manifests(), t.Desc, maxManifestBytes)
+	if err != nil {
+		return found, fmt.Errorf("read the index %s: %w", t, r.Explain(ctx, t.Ref, false, err))
+	}
+	members, err := ReadMembers(content)
+	if err != nil {
+		return found, fmt.Errorf("read the index %s: %w", t, err)
+	}
+	for _, listed := range members.Manifests {
+		switch {
+		case listed.Annotations[annotationBuildxReference] != "":
+			found.Attestations = append(found.Attestations, listed)
+		case IsManifestType(listed.MediaType):
+			found.Images = append(found.Images, listed)
+		}
+	}
+	return found, nil
+}
+
+// ReferrersOf lists what refers to a manifest in the repository of a target, of one
+// artifact type: those alone whose own manifest says so. Of more than max it returns
+// the first.
+func (r *Client) ReferrersOf(ctx context.Context, t Target, of ocispec.Descriptor, artifactType string, max int) ([]ocispec.Descriptor, error) {
+	var found []ocispec.Descriptor
+	err := t.Repo.Referrers(ctx, of, artifactType, func(page []ocispec.Descriptor) error {
+		for _, listed := range page {
+			if len(found) == max {
+				return nil
+			}
+			content, err := fetch(ctx, t.Repo.Manifests(), listed, maxManifestBytes)
+			if err != nil {
+				return err
+			}
+			members, err := ReadMembers(content)
+			if err != nil {
+				return fmt.Errorf("manifest %s: %w", listed.Digest, err)
+			}
+			if members.ArtifactType == artifactType && members.Subject != nil && members.Subject.Digest == of.Digest {
+				found = append(found, ocispec.Descriptor{MediaType: members.MediaType, Digest: listed.Digest, Size: listed.Size})
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list what refers to %s in %s: %w", of.Digest, t.Repo.Reference, r.Explain(ctx, t.Ref, false, err))
+	}
+	return found, nil
+}
