@@ -232,7 +232,7 @@ var badCertificates = map[string]string{
 	"two-damaged":    "blocks of PEM, of which",
 	"key.pem":        "in it; only certificates belong here",
 	"leaf.pem":       "",
-	"large":          "larger than",
+	"large":          "longer than",
 	"link-to-no-end": "",
 	"1001.pem":       "more than 1000",
 }
@@ -251,7 +251,7 @@ var badStores = map[string]string{
 
 // badPolicies are trust policies that are none, with what is said of them.
 var badPolicies = map[string]string{
-	"missing.json": "no such file", "directory": "not a regular file", "pipe": "not a regular file", "large.json": "larger than",
+	"missing.json": "no such file", "directory": "not a regular file", "pipe": "not a regular file", "large.json": "longer than",
 	"empty.json": "line 1", "null.json": "version", "text.json": "line 1", "cut.json": "line ", "trailing.json": "after top-level value",
 	"version.json": "version", "statements.json": "zero trust policy statements", "twice.json": "same name", "nameless.json": "name",
 	"level.json": "level", "override.json": "", "stores.json": "trust stor", "kind.json": "trust store", "up.json": "trust store",
@@ -351,7 +351,7 @@ func writeBadFiles(t *testing.T, files string, w *runWorld) []badInput {
 		{"mixed", `{"keys":[{"name":"release","keyPath":"` + files + `/key.pem","certPath":"` + files + `/root.pem"}]}`, "key_name: "},
 		{"swapped", `{"keys":[{"name":"release","keyPath":"` + files + `/root.pem","certPath":"` + files + `/key.pem"}]}`, "key_name: "},
 		{"pipes", `{"keys":[{"name":"release","keyPath":"` + files + `/pipe","certPath":"` + files + `/pipe"}]}`, "not a regular file"},
-		{"large", `{"keys":[` + strings.Repeat(" ", 1<<20) + `]}`, "larger than"},
+		{"large", `{"keys":[` + strings.Repeat(" ", 1<<20) + `]}`, "longer than"},
 	} {
 		if n.keys != "" {
 			put("notation-"+n.name+"/"+dir.PathSigningKeys, strings.TrimPrefix(n.keys, "-"))

@@ -15,7 +15,6 @@ const module = "github.com/notation-pkcs11/notation-pkcs11/"
 // one way: from the commands down to the token, and from the work to its
 // rendering.
 var arrows = map[string][]string{
-	"internal/guardedfile":       {},
 	"internal/program":           {},
 	"internal/sandbox":           {},
 	"internal/trustedfile":       {},
@@ -26,8 +25,8 @@ var arrows = map[string][]string{
 	"action/registry":            {"internal/program"},
 	"action/pluginprogram":       {"internal/program"},
 	"action/publish":             {"action/registry"},
-	"action/sign":                {"action/envelope", "action/pluginprogram", "action/registry", "action/report", "action/revocation", "internal/guardedfile"},
-	"action/verify":              {"action/envelope", "action/registry", "action/report", "action/revocation", "internal/guardedfile"},
+	"action/sign":                {"action/envelope", "action/pluginprogram", "action/registry", "action/report", "action/revocation", "internal/trustedfile"},
+	"action/verify":              {"action/envelope", "action/registry", "action/report", "action/revocation", "internal/trustedfile"},
 	"action/envelope":            {"action/report"},
 	"action/revocation":          {},
 	"action/report":              {},

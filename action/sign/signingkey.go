@@ -19,7 +19,7 @@ import (
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
-	"github.com/notation-pkcs11/notation-pkcs11/internal/guardedfile"
+	"github.com/notation-pkcs11/notation-pkcs11/internal/trustedfile"
 )
 
 // Key is a key that signs by itself or through a plugin. It is safe for concurrent
@@ -56,11 +56,11 @@ func (k fileKey) signer() (notation.Signer, error) { return k.shared, nil }
 // every user of the machine can read is no secret, so signatures by it would mean
 // nothing: it is refused.
 func OpenFileKey(files *config.X509KeyPair) (Key, error) {
-	chain, err := guardedfile.Read(files.CertificatePath, maxKeyFile)
+	chain, err := trustedfile.ReadNamed(files.CertificatePath, trustedfile.Public, maxKeyFile)
 	if err != nil {
 		return nil, err
 	}
-	key, err := guardedfile.ReadPrivate(files.KeyPath, maxKeyFile)
+	key, err := trustedfile.ReadNamed(files.KeyPath, trustedfile.Secret, maxKeyFile)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ const maxSigningKeys = 1 << 20
 // NamedKey reads the entry of a key in notation's signingkeys.json.
 func NamedKey(notationDir, name string) (config.KeySuite, error) {
 	path := filepath.Join(notationDir, dir.PathSigningKeys)
-	content, err := guardedfile.Read(path, maxSigningKeys)
+	content, err := trustedfile.ReadNamed(path, trustedfile.Public, maxSigningKeys)
 	if err != nil {
 		return config.KeySuite{}, fmt.Errorf("key_name: notation's signing keys: %w", err)
 	}

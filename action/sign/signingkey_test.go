@@ -57,7 +57,11 @@ func TestPrivateKeyThatEverybodyCanReadIsRefused(t *testing.T) {
 		if err == nil {
 			t.Fatal("a file that is no key was opened")
 		}
-		todo := "chmod 600 '" + strings.ReplaceAll(c.path, "'", `'\''`) + "'"
+		real, pathErr := filepath.EvalSymlinks(c.path)
+		if pathErr != nil {
+			t.Fatal(pathErr)
+		}
+		todo := "chmod 600 '" + strings.ReplaceAll(real, "'", `'\''`) + "'"
 		if strings.Contains(err.Error(), todo) != c.refused {
 			t.Errorf("%+v: %v", c, err)
 		}

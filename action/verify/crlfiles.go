@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/revocation"
-	"github.com/notation-pkcs11/notation-pkcs11/internal/guardedfile"
+	"github.com/notation-pkcs11/notation-pkcs11/internal/trustedfile"
 )
 
 // maxListFile is what notation takes of a CRL.
@@ -21,7 +21,7 @@ const maxListFile = 32 << 20
 // that are due for their next update, which stand for nothing.
 func ReadLists(paths []string) (lists revocation.Lists, warnings []string, err error) {
 	for _, path := range paths {
-		content, err := guardedfile.Read(path, maxListFile)
+		content, err := trustedfile.ReadNamed(path, trustedfile.Public, maxListFile)
 		if err != nil {
 			return nil, nil, fmt.Errorf("crl_files: %w", err)
 		}

@@ -18,7 +18,7 @@ import (
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"github.com/notaryproject/notation-go/verifier/truststore"
 
-	"github.com/notation-pkcs11/notation-pkcs11/internal/guardedfile"
+	"github.com/notation-pkcs11/notation-pkcs11/internal/trustedfile"
 )
 
 // TrustOptions are the inputs that say whom to trust. There are two ways: a
@@ -181,7 +181,7 @@ func readPolicy(o TrustOptions) (source string, content []byte, err error) {
 	case !info.Mode().IsRegular():
 		return "", nil, fmt.Errorf("trust policy %s is not a regular file", path)
 	}
-	content, err = guardedfile.Read(path, maxPolicySize)
+	content, err = trustedfile.ReadNamed(path, trustedfile.Public, maxPolicySize)
 	if err != nil {
 		return "", nil, fmt.Errorf("trust policy: %w", err)
 	}

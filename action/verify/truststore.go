@@ -20,7 +20,7 @@ import (
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"github.com/notaryproject/notation-go/verifier/truststore"
 
-	"github.com/notation-pkcs11/notation-pkcs11/internal/guardedfile"
+	"github.com/notation-pkcs11/notation-pkcs11/internal/trustedfile"
 )
 
 // certificateStores are trust stores in memory, by the names that a policy
@@ -153,7 +153,7 @@ func ReadCertificates(input, value string, kind truststore.Type) ([]*x509.Certif
 			if path == "" {
 				continue
 			}
-			content, err := guardedfile.Read(path, maxCertificateFile)
+			content, err := trustedfile.ReadNamed(path, trustedfile.Public, maxCertificateFile)
 			if err != nil {
 				return nil, fmt.Errorf("%s is neither PEM nor paths of files: %w", input, err)
 			}

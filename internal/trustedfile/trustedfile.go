@@ -21,6 +21,7 @@
 package trustedfile
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -83,6 +84,15 @@ func Read(path string, kind Kind, most int64) ([]byte, error) {
 		return nil, err
 	}
 	return content[:n], nil
+}
+
+// ReadNamed is Read with an error that begins with the path.
+func ReadNamed(path string, kind Kind, most int64) ([]byte, error) {
+	content, err := Read(path, kind, most)
+	if refused := (*Error)(nil); errors.As(err, &refused) {
+		return nil, fmt.Errorf("%s %w", path, err)
+	}
+	return content, err
 }
 
 // Check returns the error that Read would return for the file at a path, but for
