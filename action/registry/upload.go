@@ -53,7 +53,7 @@ func (c singlePost) Do(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodPost {
 		return c.Client.Do(req)
 	}
-	whole := req.Clone(req.Context())
+	whole := req.Clone(WithoutRetry(req.Context())) // what follows an error has its retries
 	query := whole.URL.Query()
 	query.Set("digest", c.digest.String())
 	whole.URL.RawQuery = query.Encode()
@@ -64,7 +64,7 @@ func (c singlePost) Do(req *http.Request) (*http.Response, error) {
 	resp, err := c.Client.Do(whole)
 	switch {
 	case err != nil:
-		return nil, err
+		return c.Client.Do(req)
 	case resp.StatusCode == http.StatusCreated:
 		resp.Body.Close()
 		return nil, errStored
@@ -72,6 +72,8 @@ func (c singlePost) Do(req *http.Request) (*http.Response, error) {
 		return resp, nil
 	}
 	resp.Body.Close()
-	c.uploader.refused.Store(true)
+	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode < 500 || resp.StatusCode == http.StatusNotImplemented {
+		c.uploader.refused.Store(true)
+	}
 	return c.Client.Do(req)
 }
