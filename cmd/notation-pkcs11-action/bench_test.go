@@ -164,12 +164,17 @@ func (w *benchWorld) compare(b *testing.B, mode, host string, images []string) {
 // run does a run of the action and returns its peak memory in bytes.
 func (w *benchWorld) run(b *testing.B, mode, host string, images []string) (peak int64) {
 	b.Helper()
+	return w.runWith(b, map[string]string{"mode": mode, "target_artifact_reference": host + "/" + strings.Join(images, "\n"+host+"/")})
+}
+
+// runWith is run with other inputs.
+func (w *benchWorld) runWith(b *testing.B, more map[string]string) (peak int64) {
+	b.Helper()
 	cmd := exec.Command(w.action)
 	cmd.Dir = b.TempDir()
 	cmd.Env = append(w.token.Env(), "PATH="+os.Getenv("PATH"), "HOME="+cmd.Dir, "RUNNER_TEMP="+cmd.Dir)
 	inputs := maps.Clone(w.inputs)
-	inputs["mode"] = mode
-	inputs["target_artifact_reference"] = host + "/" + strings.Join(images, "\n"+host+"/")
+	maps.Copy(inputs, more)
 	for name, value := range inputs {
 		cmd.Env = append(cmd.Env, "INPUT_"+strings.ToUpper(name)+"="+value)
 	}
