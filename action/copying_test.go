@@ -394,3 +394,29 @@ func TestReferencesFromAFile(t *testing.T) {
 		}
 	}
 }
+
+// A registry that deletes what has no tag, while the run works, gets it once more
+// before the tag.
+func TestCollectedArtifactIsSentAgainBeforeItsTag(t *testing.T) {
+	w := newRunWorld(t)
+	_, folder, index, _ := buildLayout(t)
+	at, err := w.registry.Repository("app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	looks := 0
+	front := testenv.Front(t, w.registry, func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodHead && strings.HasSuffix(r.URL.Path, "/manifests/"+index.Digest.String()) {
+			if looks++; looks == 2 { // the first was before it was sent
+				if err := at.Manifests().Delete(t.Context(), index); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		return false
+	})
+	r := w.run(t, map[string]string{"INPUT_MODE": "sign", "INPUT_SOURCE": "oci:" + folder, "INPUT_TARGET_ARTIFACT_REFERENCE": front + "/app:v1"})
+	if r.code != 0 || tagged(t, w.registry, "app", "v1") != index.Digest || !strings.Contains(strings.Join(r.artifact.Warnings, "\n"), "sent again") {
+		t.Errorf("exit code %d, warnings %q", r.code, r.artifact.Warnings)
+	}
+}

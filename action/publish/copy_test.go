@@ -610,3 +610,23 @@ type discarded struct{ header http.Header }
 func (d discarded) Header() http.Header         { return d.header }
 func (d discarded) Write(p []byte) (int, error) { return len(p), nil }
 func (d discarded) WriteHeader(int)             {}
+
+// What refers to something else is no referrer, whatever lists it as one.
+func TestReferrerOfAnotherManifestIsNone(t *testing.T) {
+	backend := testenv.Start(t, testenv.NewTagSchemaRegistry)
+	behind := testenv.ProxyTo(backend)
+	b, _ := pushedBuild(t, backend, backend.Host)
+	ofARM, ofAMD := registry.ReferrersTag(b.arm64.Digest), registry.ReferrersTag(b.amd64.Digest)
+	host := testenv.ServeRegistry(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, ofAMD):
+			r.URL.Path = strings.Replace(r.URL.Path, ofAMD, ofARM, 1)
+		case strings.HasSuffix(r.URL.Path, ofARM):
+			r.URL.Path += "-none"
+		}
+		behind.ServeHTTP(w, r)
+	}))
+	if plan := makePlan(t, repositorySource(t, host, b.index.Digest), everything); plan.Referrers() != 2 { // the SBOM, and the note on it
+		t.Errorf("%d referrers", plan.Referrers())
+	}
+}
