@@ -77,13 +77,13 @@ func readComplaint(stderr string) (outcome, error) {
 }
 
 // checkLogins checks that a PIN is tried once: there is no login after one that
-// failed, and after one that did not only where the session was lost since. A
-// context-specific login is another one.
+// failed, and after one that did not only where the session was lost since, or the
+// module was finalized. A context-specific login is another one.
 func checkLogins(journal []faults.Call) error {
 	logins, wrong, lost := 0, false, false
 	for _, call := range journal {
 		if call.Name != "C_Login" {
-			lost = lost || slices.ContainsFunc(lossOfSession, func(name string) bool { return call.RV == faults.ReturnValue(name) })
+			lost = lost || call.Name == "C_Finalize" || slices.ContainsFunc(lossOfSession, func(name string) bool { return call.RV == faults.ReturnValue(name) })
 			continue
 		}
 		if wrong {

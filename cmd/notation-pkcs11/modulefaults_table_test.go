@@ -196,6 +196,7 @@ const (
 	codeInvalid = string(contract.ErrorCodeValidation)
 	codeGeneral = string(contract.ErrorCodeGeneric)
 	codeBusy    = string(contract.ErrorCodeThrottled)
+	codeDenied  = string(contract.ErrorCodeAccessDenied)
 	tooLong     = "the module says that its answer has a length of "
 )
 
@@ -211,6 +212,7 @@ var expectations = []expectation{
 	{function: "C_GetFunctionList", nth: anywhere, but: append(names(prints), deadly...), code: codeInvalid, says: "gives no function list (C_GetFunctionList"},
 	{function: "C_Initialize", nth: 1, faults: []string{"CKR_CANT_LOCK"}}, // without locks, then
 	{function: "C_Initialize", nth: anywhere, faults: []string{"CKR_CRYPTOKI_ALREADY_INITIALIZED", idle.name}, code: codeGeneral, says: "C_GetSlotList: CKR_CRYPTOKI_NOT_INITIALIZED"},
+	{function: "C_Initialize", nth: 1, faults: []string{"CKR_HOST_MEMORY"}, code: codeGeneral, says: "can't be initialized (C_Initialize: CKR_HOST_MEMORY)"}, // a daemon that is missing, mostly
 	{function: "C_GetSlotList", nth: 1, faults: doubtful, code: codeGeneral, says: tooLong},
 	{function: "C_GetSlotList", nth: 1, faults: append(names(idle, flips, isLong, prints, cutsShort, isEmpty), "CKR_BUFFER_TOO_SMALL")},
 	{function: "C_GetSlotList", nth: 2, faults: impossible, code: codeGeneral, says: tooLong},
@@ -223,9 +225,9 @@ var expectations = []expectation{
 	{function: "C_GetTokenInfo", nth: 2, faults: append(names(flips), "CKR_DEVICE_ERROR")}, // the empty slot's
 
 	// Sessions and the login.
-	{function: "C_OpenSession", nth: 1, but: slices.Concat(noMoreSessions, deadly, names(idle, flips))}, // a read-write one, then
-	{subject: "describe-key", function: "C_OpenSession", nth: 1, faults: names(idle, flips)},            // another one, then
-	{function: "C_OpenSession", nth: anywhere, faults: names(idle, flips), code: codeGeneral, says: "C_Login: CKR_SESSION_HANDLE_INVALID"},
+	{function: "C_OpenSession", nth: 1, but: slices.Concat(noMoreSessions, deadly, names(idle, flips))},                                   // a read-write one, then
+	{subject: "describe-key", function: "C_OpenSession", nth: 1, faults: names(idle, flips)},                                              // another one, then
+	{function: "C_OpenSession", nth: anywhere, faults: names(idle, flips), code: codeDenied, says: "C_Login: CKR_SESSION_HANDLE_INVALID"}, // any refusal may have cost a try
 	{function: "C_Login", nth: anywhere, faults: append(names(idle), "CKR_USER_ALREADY_LOGGED_IN"), code: codeInvalid, says: "shows no private key"},
 
 	// What describe-key can't learn before a login it learns after it.

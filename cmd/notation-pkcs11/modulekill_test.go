@@ -229,7 +229,7 @@ func (h *hsm) reports(k kill, r *attempt) error {
 	if name == "load" || name == "C_GetFunctionList" {
 		name = "dlopen"
 	}
-	if want := "ended its process in " + name + " (signal: killed)"; !strings.Contains(r.stderr.String(), want) || r.command.ProcessState.ExitCode() != 1 || r.stdout.Len() > 0 {
+	if want := "ended its process in " + name + " (signal: killed, as by the system where a limit of memory is reached)"; !strings.Contains(r.stderr.String(), want) || r.command.ProcessState.ExitCode() != 1 || r.stdout.Len() > 0 {
 		return fmt.Errorf("it doesn't say %q", want)
 	}
 	return nil
