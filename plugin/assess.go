@@ -7,6 +7,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -157,6 +158,21 @@ func (p *pool) usesBeside(used *x509.Certificate, public crypto.PublicKey, now t
 		list = append(list, other)
 	}
 	return list
+}
+
+// othersLeaf returns a certificate of cert_chain that looks as if its user took it
+// for the key's: an end-entity certificate, where none is the key's own. Nil: there
+// is none. An old root without basic constraints that the chain needs is not meant.
+func othersLeaf(configured, chain []*x509.Certificate) *x509.Certificate {
+	if slices.ContainsFunc(configured, chain[0].Equal) {
+		return nil
+	}
+	for _, c := range configured {
+		if !c.IsCA && !slices.ContainsFunc(chain, c.Equal) {
+			return c
+		}
+	}
+	return nil
 }
 
 // soon is how long before its end a certificate is called to mind.

@@ -34,20 +34,29 @@ const (
 // rules of the Notary Project at the time given.
 //
 // A key can have several certificates: a renewed one, or the self-signed one
-// that its token made. The first that passes is taken, in this order: those in
-// cert_chain, which its user chose, before those on the token; issued by an
-// authority before self-signed; then the latest end, then the latest beginning.
+// that its token made. Where some are in cert_chain its user chose among those:
+// none on the token takes their place, even if none of them passes. The first
+// that passes is taken, in this order: issued by an authority before self-signed;
+// then the latest end, then the latest beginning.
 func findChain(public crypto.PublicKey, onToken, configured []*x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
 	p := newPool(configured, onToken)
 	leaves := p.leaves(public)
 	if len(leaves) == 0 {
 		return nil, noLeaf(onToken, configured)
 	}
-	chain, err := p.first(leaves, now)
-	if err != nil {
-		return nil, contract.NewValidationError(err.Error())
+	chosen := slices.DeleteFunc(slices.Clone(leaves), func(leaf *x509.Certificate) bool { return !p.chosen[leaf] })
+	onlyOnToken := len(leaves) - len(chosen)
+	if len(chosen) > 0 {
+		leaves = chosen
 	}
-	return chain, nil
+	chain, err := p.first(leaves, now)
+	switch {
+	case err == nil:
+		return chain, nil
+	case len(chosen) > 0 && onlyOnToken > 0:
+		err = fmt.Errorf("cert_chain holds this key's certificate %s, which can't be used: %w; correct cert_chain, or leave it out to use a certificate on the token", nameOf(chosen[0]), err)
+	}
+	return nil, contract.NewValidationError(err.Error())
 }
 
 // isForSigning is false for certificates with which no chain passes, such

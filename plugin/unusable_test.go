@@ -180,6 +180,30 @@ func TestCertificateInCertChainComesFirst(t *testing.T) {
 	}
 }
 
+// Who names a certificate in cert_chain must not get signatures with another one.
+func TestCertificateInCertChainIsReplacedByNone(t *testing.T) {
+	root, key := newEntity(t, "root"), newEntity(t, "signer")
+	rootCert := root.certify(root)
+	onToken := []*x509.Certificate{key.certify(root, asLeaf, named("older")), rootCert}
+	for name, test := range map[string]struct {
+		change func(*x509.Certificate)
+		why    string
+	}{
+		"expired":    {func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, "invalid at signing time"},
+		"serverAuth": {func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }, "ServerAuth"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			chosen := key.certify(root, asLeaf, named("chosen"), test.change)
+			_, err := findChain(key.public(), onToken, []*x509.Certificate{chosen, rootCert}, time.Now())
+			checkError(t, err, contract.ErrorCodeValidation, `cert_chain holds this key's certificate "CN=chosen", which can't be used`, test.why, "correct cert_chain")
+			a := Assess(pkcs11.KeyInfo{Public: key.public()}, onToken, []*x509.Certificate{chosen, rootCert}, time.Now())
+			if a.Problem == "" || a.InUse.Name != "chosen" {
+				t.Errorf("assessed as %+v", a)
+			}
+		})
+	}
+}
+
 func TestCertificateThatEndsLateIsNotWarnedOf(t *testing.T) {
 	now := time.Now()
 	for days, want := range map[time.Duration]bool{29: true, 31: false} {
