@@ -42,6 +42,9 @@ type CertificateUse struct {
 	// Why says why signatures don't carry it; printable. Empty: they do, or would
 	// if it had no problem.
 	Why string `json:"notUsed,omitempty"`
+	// Unusable is true where Why is a fault of its own, and not that another one
+	// comes first.
+	Unusable bool `json:"-"`
 }
 
 // Sources of certificates.
@@ -145,7 +148,7 @@ func (p *pool) usesBeside(used *x509.Certificate, public crypto.PublicKey, now t
 		_, err := p.chain(leaf, now)
 		switch {
 		case err != nil:
-			other.Why = printable(err.Error())
+			other.Why, other.Unusable = printable(err.Error()), true
 		case p.chosen[used] && !p.chosen[leaf]:
 			other.Why = "cert_chain holds the one in use"
 		case isIssuedBy(leaf, leaf) && !isIssuedBy(used, used):

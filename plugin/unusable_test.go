@@ -213,3 +213,33 @@ func TestCertificateThatEndsLateIsNotWarnedOf(t *testing.T) {
 		}
 	}
 }
+
+// What may still become a chain is acceptable: a renewed certificate is stored
+// before the old one ends, and its issuers may come after it.
+func TestAcceptableIsWhatCanBecomeAChain(t *testing.T) {
+	root, key, stranger := newEntity(t, "root"), newEntity(t, "signer"), newEntity(t, "stranger")
+	rootCert := root.certify(root)
+	expired := func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }
+	server := func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }
+	later := func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }
+	good := key.certify(root, asLeaf, named("good"))
+	for name, test := range map[string]struct {
+		certificates []*x509.Certificate
+		why          string // "" is acceptable
+	}{
+		"good":                     {[]*x509.Certificate{good}, ""},
+		"not valid yet":            {[]*x509.Certificate{key.certify(root, asLeaf, later)}, ""},
+		"without its issuer":       {[]*x509.Certificate{key.certify(stranger, asLeaf)}, ""},
+		"one of two":               {[]*x509.Certificate{key.certify(root, asLeaf, server), good}, ""},
+		"expired":                  {[]*x509.Certificate{key.certify(root, asLeaf, expired)}, "expired on"},
+		"expired, and without one": {[]*x509.Certificate{key.certify(stranger, asLeaf, expired)}, "expired on"},
+		"for servers":              {[]*x509.Certificate{key.certify(root, asLeaf, server)}, "ServerAuth"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := CheckAcceptable(key.public(), test.certificates, []*x509.Certificate{good, rootCert}, time.Now())
+			if (err == nil) != (test.why == "") || err != nil && !strings.Contains(err.Error(), test.why) {
+				t.Errorf("error %v, want %q", err, test.why)
+			}
+		})
+	}
+}
