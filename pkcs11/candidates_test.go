@@ -200,17 +200,33 @@ func TestImportStoresNoFormerCertificate(t *testing.T) {
 	}
 }
 
-// Without a login one public key is seen, or a choice.
+// Without a login one public key is seen, or a choice: of a certificate that has
+// the key's name alone, others on the token can be the key's own.
 func TestPublicHalfNeedsALoginWhereThereIsAChoice(t *testing.T) {
+	nothing := func(*testing.T, *succession) {}
 	for name, test := range map[string]struct {
-		former bool
-		logins int
-	}{"one": {false, 0}, "two": {true, 1}} {
-		t.Run(name, func(t *testing.T) {
-			s := newSuccession(t, testenv.EC256)
-			if test.former {
-				s.store(t, s.formers[0], s.key.Label, s.key.ID...)
+		rules   []string
+		prepare func(*testing.T, *succession)
+		logins  int
+	}{
+		"one public key": {nil, nothing, 0},
+		"the public key and the former certificate of its name": {nil, func(t *testing.T, s *succession) {
+			s.store(t, s.formers[0], s.key.Label, s.key.ID...)
+		}, 1},
+		"one certificate and its authorities": {[]string{hidePublic}, func(t *testing.T, s *succession) {
+			s.store(t, s.own[0], s.key.Label, s.key.ID...)
+			for i, authority := range s.own[1:] {
+				s.store(t, authority, "authority", byte(0x80+i))
 			}
+		}, 0},
+		"the former certificate of its name, and its own under another": {[]string{hidePublic}, func(t *testing.T, s *succession) {
+			s.store(t, s.formers[0], s.key.Label, s.key.ID...)
+			s.store(t, s.own[0], "renewed", 0x77)
+		}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSuccession(t, testenv.EC256, test.rules...)
+			test.prepare(t, s)
 			token, err := s.module.Token(parse(t, "pkcs11:token=T"))
 			if err != nil {
 				t.Fatal(err)

@@ -207,6 +207,18 @@ func (c *calls) read(s pkcs11.SessionHandle, handle pkcs11.ObjectHandle, types .
 	return values, first
 }
 
+// isOfOneObject reports whether the error of a read need be of nothing but its
+// object: the session, the token and the module are still there, as far as it says.
+func isOfOneObject(err error) bool {
+	switch _, rv := returned(err); rv {
+	case pkcs11.CKR_OK, pkcs11.CKR_SESSION_HANDLE_INVALID, pkcs11.CKR_SESSION_CLOSED, pkcs11.CKR_USER_NOT_LOGGED_IN,
+		pkcs11.CKR_DEVICE_REMOVED, pkcs11.CKR_TOKEN_NOT_PRESENT, pkcs11.CKR_TOKEN_NOT_RECOGNIZED, pkcs11.CKR_SLOT_ID_INVALID,
+		pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED:
+		return false
+	}
+	return !IsKind(failed(err, ""), KindAnswer)
+}
+
 func isMissingAttribute(rv uint) bool {
 	return rv == pkcs11.CKR_ATTRIBUTE_TYPE_INVALID || rv == pkcs11.CKR_ATTRIBUTE_SENSITIVE
 }

@@ -81,7 +81,9 @@ func (t *Token) Key(ctx context.Context, u URI, o KeyOptions) (*Key, error) {
 // PublicKey returns the public half of the one private key that the URI
 // selects. It logs in only if what it sees without leaves none or several: the
 // private key's attributes, or the public keys and certificates that the URI's
-// object and id select, with those of KeyOptions.Certificates beside them. The private key itself may be
+// object and id select, with those of KeyOptions.Certificates beside them. A
+// certificate on the token counts alone only where no other on it, but of
+// authorities, has another public key. The private key itself may be
 // invisible then, so a URI that selects several is noticed only by Key. The
 // session that it takes stays open until Module.Close.
 func (t *Token) PublicKey(ctx context.Context, u URI, o KeyOptions) (crypto.PublicKey, error) {
@@ -135,18 +137,25 @@ func (k *Key) peek(s pkcs11.SessionHandle) (crypto.PublicKey, error) {
 	if err != nil || len(private) > 1 {
 		return nil, err // enter says what is wrong
 	}
-	var list candidates
+	var id identity
 	if len(private) == 1 {
-		id, err := k.identify(s, private[0])
-		if err != nil || id.public != nil {
+		if id, err = k.identify(s, private[0]); err != nil || id.public != nil {
 			return id.public, err
 		}
-		list = id.candidates
-	} else if list, err = k.visibleCandidates(s); err != nil {
+	} else if id.candidates, err = k.visibleCandidates(s); err != nil {
 		return nil, err
 	}
+	list := id.candidates
 	if len(list) != 1 {
 		return nil, nil
+	}
+	if list.isSettled() {
+		return list[0].public, nil
+	}
+	// A former key's certificate can have the name, and the key's own another.
+	all, err := k.allCandidates(s, object{}, id.values)
+	if err != nil || len(all) != 1 || !equal(all[0].public, list[0].public) {
+		return nil, err
 	}
 	return list[0].public, nil
 }

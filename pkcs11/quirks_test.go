@@ -79,6 +79,46 @@ func TestUnneededAttributesThatCanNotBeReadStopNothing(t *testing.T) {
 	}
 }
 
+// One object that can't be read, of other people's perhaps, says nothing of a key
+// whose public half another one shows; a token that is gone does.
+func TestObjectThatCanNotBeReadStopsNoKeyThatNeedsItNot(t *testing.T) {
+	for _, rv := range []string{"0x5", "0x6", "0x20", "0x30", "0x82"} {
+		for name, test := range map[string]struct{ rule, show string }{
+			"certificate":                       {"fail-attribute cert 0x11 " + rv, "on the token"},
+			"public key, but for a certificate": {"fail-attribute public 0x100 " + rv, "elsewhere"},
+		} {
+			t.Run(name+" "+rv, func(t *testing.T) {
+				rules := []string{test.rule}
+				if test.show == "elsewhere" {
+					for _, attribute := range []string{"0x120", "0x122", "0x180", "0x181"} {
+						rules = append(rules, "fail-attribute public "+attribute+" "+rv)
+					}
+				}
+				s := newSuccession(t, testenv.EC256, rules...)
+				s.store(t, s.own[0], s.key.Label, s.key.ID...)
+				k := mustOpenKey(t, s.module, "pkcs11:token=T;object=signing", s.options(t, s.own...))
+				certificates, err := k.Certificates()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := map[string]int{"on the token": 0, "elsewhere": 1}[test.show]; len(certificates) != want {
+					t.Errorf("%d certificates, want %d", len(certificates), want)
+				}
+			})
+		}
+	}
+	for _, rv := range []string{"0x32", "0xb3", "0xe0", "0x190"} {
+		t.Run("gone "+rv, func(t *testing.T) {
+			s := newSuccession(t, testenv.EC256, "fail-attribute cert 0x11 "+rv)
+			s.store(t, s.own[0], "another", 0x77)
+			k := mustOpenKey(t, s.module, "pkcs11:token=T;object=signing", s.options(t, s.own...))
+			if _, err := k.Certificates(); !pkcs11.IsKind(err, pkcs11.KindCall) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
 // certify returns a certificate for each key of a token.
 func certify(t *testing.T, token *testenv.Token) []*x509.Certificate {
 	t.Helper()

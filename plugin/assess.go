@@ -7,6 +7,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,6 +42,9 @@ type CertificateUse struct {
 	// Why says why signatures don't carry it; printable. Empty: they do, or would
 	// if it had no problem.
 	Why string `json:"notUsed,omitempty"`
+	// Unusable is true where Why is a fault of its own, and not that another one
+	// comes first.
+	Unusable bool `json:"-"`
 }
 
 // Sources of certificates.
@@ -144,7 +148,7 @@ func (p *pool) usesBeside(used *x509.Certificate, public crypto.PublicKey, now t
 		_, err := p.chain(leaf, now)
 		switch {
 		case err != nil:
-			other.Why = printable(err.Error())
+			other.Why, other.Unusable = printable(err.Error()), true
 		case p.chosen[used] && !p.chosen[leaf]:
 			other.Why = "cert_chain holds the one in use"
 		case isIssuedBy(leaf, leaf) && !isIssuedBy(used, used):
@@ -157,6 +161,21 @@ func (p *pool) usesBeside(used *x509.Certificate, public crypto.PublicKey, now t
 		list = append(list, other)
 	}
 	return list
+}
+
+// othersLeaf returns a certificate of cert_chain that looks as if its user took it
+// for the key's: an end-entity certificate, where none is the key's own. Nil: there
+// is none. An old root without basic constraints that the chain needs is not meant.
+func othersLeaf(configured, chain []*x509.Certificate) *x509.Certificate {
+	if slices.ContainsFunc(configured, chain[0].Equal) {
+		return nil
+	}
+	for _, c := range configured {
+		if !c.IsCA && !slices.ContainsFunc(chain, c.Equal) {
+			return c
+		}
+	}
+	return nil
 }
 
 // soon is how long before its end a certificate is called to mind.

@@ -34,20 +34,29 @@ const (
 // rules of the Notary Project at the time given.
 //
 // A key can have several certificates: a renewed one, or the self-signed one
-// that its token made. The first that passes is taken, in this order: those in
-// cert_chain, which its user chose, before those on the token; issued by an
-// authority before self-signed; then the latest end, then the latest beginning.
+// that its token made. Where some are in cert_chain its user chose among those:
+// none on the token takes their place, even if none of them passes. The first
+// that passes is taken, in this order: issued by an authority before self-signed;
+// then the latest end, then the latest beginning.
 func findChain(public crypto.PublicKey, onToken, configured []*x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
 	p := newPool(configured, onToken)
 	leaves := p.leaves(public)
 	if len(leaves) == 0 {
 		return nil, noLeaf(onToken, configured)
 	}
-	chain, err := p.first(leaves, now)
-	if err != nil {
-		return nil, contract.NewValidationError(err.Error())
+	chosen := slices.DeleteFunc(slices.Clone(leaves), func(leaf *x509.Certificate) bool { return !p.chosen[leaf] })
+	onlyOnToken := len(leaves) - len(chosen)
+	if len(chosen) > 0 {
+		leaves = chosen
 	}
-	return chain, nil
+	chain, err := p.first(leaves, now)
+	switch {
+	case err == nil:
+		return chain, nil
+	case len(chosen) > 0 && onlyOnToken > 0:
+		err = fmt.Errorf("cert_chain holds this key's certificate %s, which can't be used: %w; correct cert_chain, or leave it out to use a certificate on the token", nameOf(chosen[0]), err)
+	}
+	return nil, contract.NewValidationError(err.Error())
 }
 
 // isForSigning is false for certificates with which no chain passes, such
@@ -177,7 +186,16 @@ func (p *pool) leaves(public crypto.PublicKey) []*x509.Certificate {
 // chain returns the first chain above a leaf that passes the rules, else the
 // error of the one that came closest.
 func (p *pool) chain(leaf *x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
-	var broken, incomplete error
+	chain, broken, incomplete := p.judge(leaf, now)
+	if chain != nil {
+		return chain, nil
+	}
+	return nil, cmp.Or(broken, incomplete)
+}
+
+// judge returns the first chain above a leaf that passes the rules, else the
+// errors of those that break one, and of those that end below a root.
+func (p *pool) judge(leaf *x509.Certificate, now time.Time) (chain []*x509.Certificate, broken, incomplete error) {
 	for _, chain := range p.paths(leaf) {
 		top := chain[len(chain)-1]
 		if !isIssuedBy(top, top) {
@@ -186,11 +204,38 @@ func (p *pool) chain(leaf *x509.Certificate, now time.Time) ([]*x509.Certificate
 		}
 		err := checkChain(chain, now)
 		if err == nil {
-			return chain, nil
+			return chain, nil, nil
 		}
 		broken = cmp.Or(broken, err)
 	}
-	return nil, cmp.Or(broken, incomplete)
+	return nil, broken, incomplete
+}
+
+// CheckAcceptable reports, as an error, that notation accepts none of a key's
+// certificates among those given, and never will: each has expired, or breaks a
+// rule together with those above it. One that isn't valid yet, and one above which
+// certificates are missing, can be accepted later. Others can be in the chains.
+func CheckAcceptable(public crypto.PublicKey, certificates, others []*x509.Certificate, now time.Time) error {
+	var first error
+	p := newPool(certificates, others)
+	for _, leaf := range p.leaves(public) {
+		if !p.chosen[leaf] {
+			continue
+		}
+		at := now
+		if at.Before(leaf.NotBefore) {
+			at = leaf.NotBefore
+		}
+		chain, broken, incomplete := p.judge(leaf, at)
+		switch {
+		case at.After(leaf.NotAfter):
+			broken = fmt.Errorf("certificate %s: it expired on %s; have it renewed", nameOf(leaf), day(leaf.NotAfter))
+		case chain != nil || incomplete != nil:
+			return nil
+		}
+		first = cmp.Or(first, broken)
+	}
+	return first
 }
 
 // missingIssuer explains why a chain ends below a root.

@@ -443,8 +443,10 @@ func TestLeafWithoutNameIsNamedByItsNumber(t *testing.T) {
 }
 
 // FuzzChain makes certificates of four names and keys that issue each other in
-// any way, also forged and expired ones. A chain is found if and only if some
-// order of them, without a name and key twice, is one that notation takes.
+// any way, also forged and expired ones; half of them are cert_chain's. A chain is
+// found if and only if some order of them, without a name and key twice, is one
+// that notation takes and begins with a certificate of cert_chain, if that has any
+// of the key's.
 func FuzzChain(f *testing.F) {
 	var entities []fuzzedEntity
 	for i := range 4 {
@@ -478,8 +480,16 @@ func FuzzChain(f *testing.F) {
 			certs = append(certs, made[what])
 		}
 		public := entities[0].key.Public()
-		chain, err := findChain(public, certs[:len(certs)/2], certs[len(certs)/2:], now)
-		possible := anyChain(nil, certs, public, now)
+		onToken, configured := certs[:len(certs)/2], certs[len(certs)/2:]
+		chain, err := findChain(public, onToken, configured, now)
+		leaves := certs
+		if slices.ContainsFunc(configured, func(c *x509.Certificate) bool { return c.PublicKey.(*ecdsa.PublicKey).Equal(public) }) {
+			leaves = configured
+		}
+		possible := slices.ContainsFunc(leaves, func(leaf *x509.Certificate) bool {
+			return leaf.PublicKey.(*ecdsa.PublicKey).Equal(public) &&
+				(corex509.ValidateCodeSigningCertChain([]*x509.Certificate{leaf}, &now) == nil || anyChain([]*x509.Certificate{leaf}, certs, now))
+		})
 		if (err == nil) != possible {
 			t.Fatalf("possible: %v; found: %v, error %v", possible, names(chain), err)
 		}
@@ -529,20 +539,18 @@ func (e fuzzedEntity) certify(t *testing.T, all []fuzzedEntity, issuer, how byte
 	return cert
 }
 
-// anyChain tries all orders of certificates in which each names the next as its
-// issuer, and has notation judge them.
-func anyChain(below, rest []*x509.Certificate, public crypto.PublicKey, now time.Time) bool {
+// anyChain tries all orders of certificates above those given in which each names
+// the next as its issuer, and has notation judge them.
+func anyChain(below, rest []*x509.Certificate, now time.Time) bool {
 	for _, cert := range rest {
 		switch {
 		case slices.ContainsFunc(below, func(b *x509.Certificate) bool { return isSameEntity(b, cert) }):
 			continue
-		case len(below) == 0 && !cert.PublicKey.(*ecdsa.PublicKey).Equal(public):
-			continue
-		case len(below) > 0 && !bytes.Equal(below[len(below)-1].RawIssuer, cert.RawSubject):
+		case !bytes.Equal(below[len(below)-1].RawIssuer, cert.RawSubject):
 			continue
 		}
 		chain := append(slices.Clone(below), cert)
-		if corex509.ValidateCodeSigningCertChain(chain, &now) == nil || anyChain(chain, rest, public, now) {
+		if corex509.ValidateCodeSigningCertChain(chain, &now) == nil || anyChain(chain, rest, now) {
 			return true
 		}
 	}

@@ -252,12 +252,11 @@ func (c *check) findCertificates(ctx context.Context) (string, error) {
 		problems, advices = append(problems, problem), append(advices, advice)
 	}
 	for _, other := range a.Others {
-		text := fmt.Sprintf("another certificate for this key, %s (serial number %s, until %s), is not used: %s", quote(other.Name), other.SerialNumber, day(other.NotAfter), other.Why)
-		if other.Source == SourceChain && a.InUse.Source != SourceChain {
-			warn(text, "Correct cert_chain, or take that certificate out of it")
-		} else {
-			found += "; " + text
-		}
+		found += fmt.Sprintf("; another certificate for this key, %s (serial number %s, until %s), is not used: %s", quote(other.Name), other.SerialNumber, day(other.NotAfter), other.Why)
+	}
+	if others := othersLeaf(c.settings.Certificates, chain); others != nil {
+		warn("cert_chain holds no certificate of this key, but "+nameOf(others)+", which is another key's; signatures carry the one on the token",
+			"Set cert_chain to a file with this key's certificate, or leave it out")
 	}
 	leaf := chain[0]
 	if !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageCodeSigning) {

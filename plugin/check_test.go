@@ -5,6 +5,7 @@ package plugin
 import (
 	"context"
 	"crypto"
+	"crypto/x509"
 	"os"
 	"path/filepath"
 	"slices"
@@ -221,6 +222,32 @@ func TestCheckWarnsAndSucceeds(t *testing.T) {
 	}
 	if s := report.Steps[6]; !strings.Contains(s.Problem, "codeSigning") || !strings.Contains(s.Found, testenv.LeafName) {
 		t.Errorf("certificates: %+v", s)
+	}
+}
+
+func TestCheckWarnsOfACertChainOfAnotherKey(t *testing.T) {
+	p := newProbe(t, contract.KeySpecEC256)
+	root, other := newEntity(t, "another root"), newEntity(t, "another signer")
+	for name, test := range map[string]struct {
+		certChain []*x509.Certificate
+		warned    bool
+	}{
+		"another key's chain":          {[]*x509.Certificate{other.certify(root, asLeaf), root.certify(root)}, true},
+		"authorities alone":            {[]*x509.Certificate{root.certify(root)}, false},
+		"the key's own beside others'": {append([]*x509.Certificate{other.certify(root, asLeaf)}, p.certificates...), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := ParseSettings(testKeyID, nil, func(string) string { return "" }, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Certificates = test.certChain
+			report := Check(t.Context(), p, s, time.Now())
+			step := report.Steps[6]
+			if warned := strings.Contains(step.Problem, `no certificate of this key, but "CN=another signer"`); !report.Usable || warned != test.warned {
+				t.Errorf("usable %v: %+v", report.Usable, step)
+			}
+		})
 	}
 }
 

@@ -116,8 +116,6 @@ var ofReturnValue = map[string]advice{
 	"CKR_MECHANISM_PARAM_INVALID": {general, "The token doesn't take the parameters that notation needs (a salt as long as the hash); use another key or a newer module"},
 	"CKR_FUNCTION_NOT_SUPPORTED":  {general, "The module lacks this function; check that it is the vendor's current PKCS#11 module"},
 	"CKR_ATTRIBUTE_VALUE_INVALID": {general, "The token doesn't take one of the values that it was given, often an id; give the key URI an id that the vendor's documentation allows, or update the vendor's module"},
-	"CKR_DATA_LEN_RANGE":          {general, "The token doesn't sign a digest of this length with this key; use another key"},
-	"CKR_DATA_INVALID":            {general, "The token doesn't sign such data with this key; use another key"},
 	"CKR_RANDOM_NO_RNG":           {general, "The token has no random numbers, which RSASSA-PSS and ECDSA need; use another token"},
 
 	// What is made on the token.
@@ -162,6 +160,10 @@ var ofFunction = map[string]map[string]advice{
 	"C_GenerateKeyPair": {
 		"CKR_FUNCTION_NOT_SUPPORTED": {general, "The module doesn't generate keys; make the key with the vendor's tool"},
 		"CKR_MECHANISM_INVALID":      {general, "The token doesn't generate keys of this type; take another type, or make the key with the vendor's tool"},
+	},
+	"C_Sign": {
+		"CKR_DATA_LEN_RANGE": {general, "The token doesn't sign a digest of this length with this key; use another key"},
+		"CKR_DATA_INVALID":   {general, "The token doesn't sign such data with this key; use another key"},
 	},
 	"C_CreateObject": {
 		"CKR_FUNCTION_NOT_SUPPORTED": {general, "The module stores no objects; store the certificate with the vendor's tool, or name it with cert_chain"},

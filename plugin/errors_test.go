@@ -203,6 +203,8 @@ func TestAdviceFitsTheFunction(t *testing.T) {
 		{"C_OpenSession", ckrHostMemory, "no memory left"},
 		{"C_GetSlotList", ckrDeviceError, "its service runs"},
 		{"C_Sign", ckrDeviceError, "reports a fault"},
+		{"C_Sign", 0x20, "doesn't sign such data"},
+		{"C_GetAttributeValue", 0x20, "Look the code up"},
 		{"C_GenerateKeyPair", 0x54, "doesn't generate keys"},
 		{"C_SignInit", 0x54, "lacks this function"},
 	} {

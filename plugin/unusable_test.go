@@ -180,6 +180,30 @@ func TestCertificateInCertChainComesFirst(t *testing.T) {
 	}
 }
 
+// Who names a certificate in cert_chain must not get signatures with another one.
+func TestCertificateInCertChainIsReplacedByNone(t *testing.T) {
+	root, key := newEntity(t, "root"), newEntity(t, "signer")
+	rootCert := root.certify(root)
+	onToken := []*x509.Certificate{key.certify(root, asLeaf, named("older")), rootCert}
+	for name, test := range map[string]struct {
+		change func(*x509.Certificate)
+		why    string
+	}{
+		"expired":    {func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, "invalid at signing time"},
+		"serverAuth": {func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }, "ServerAuth"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			chosen := key.certify(root, asLeaf, named("chosen"), test.change)
+			_, err := findChain(key.public(), onToken, []*x509.Certificate{chosen, rootCert}, time.Now())
+			checkError(t, err, contract.ErrorCodeValidation, `cert_chain holds this key's certificate "CN=chosen", which can't be used`, test.why, "correct cert_chain")
+			a := Assess(pkcs11.KeyInfo{Public: key.public()}, onToken, []*x509.Certificate{chosen, rootCert}, time.Now())
+			if a.Problem == "" || a.InUse.Name != "chosen" {
+				t.Errorf("assessed as %+v", a)
+			}
+		})
+	}
+}
+
 func TestCertificateThatEndsLateIsNotWarnedOf(t *testing.T) {
 	now := time.Now()
 	for days, want := range map[time.Duration]bool{29: true, 31: false} {
@@ -187,5 +211,35 @@ func TestCertificateThatEndsLateIsNotWarnedOf(t *testing.T) {
 		if (warning != "") != want {
 			t.Errorf("%d days: %q", days, warning)
 		}
+	}
+}
+
+// What may still become a chain is acceptable: a renewed certificate is stored
+// before the old one ends, and its issuers may come after it.
+func TestAcceptableIsWhatCanBecomeAChain(t *testing.T) {
+	root, key, stranger := newEntity(t, "root"), newEntity(t, "signer"), newEntity(t, "stranger")
+	rootCert := root.certify(root)
+	expired := func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }
+	server := func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }
+	later := func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }
+	good := key.certify(root, asLeaf, named("good"))
+	for name, test := range map[string]struct {
+		certificates []*x509.Certificate
+		why          string // "" is acceptable
+	}{
+		"good":                     {[]*x509.Certificate{good}, ""},
+		"not valid yet":            {[]*x509.Certificate{key.certify(root, asLeaf, later)}, ""},
+		"without its issuer":       {[]*x509.Certificate{key.certify(stranger, asLeaf)}, ""},
+		"one of two":               {[]*x509.Certificate{key.certify(root, asLeaf, server), good}, ""},
+		"expired":                  {[]*x509.Certificate{key.certify(root, asLeaf, expired)}, "expired on"},
+		"expired, and without one": {[]*x509.Certificate{key.certify(stranger, asLeaf, expired)}, "expired on"},
+		"for servers":              {[]*x509.Certificate{key.certify(root, asLeaf, server)}, "ServerAuth"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := CheckAcceptable(key.public(), test.certificates, []*x509.Certificate{good, rootCert}, time.Now())
+			if (err == nil) != (test.why == "") || err != nil && !strings.Contains(err.Error(), test.why) {
+				t.Errorf("error %v, want %q", err, test.why)
+			}
+		})
 	}
 }

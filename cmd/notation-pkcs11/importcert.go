@@ -24,7 +24,9 @@ func importCertCommand() *cobra.Command {
 the label and CKA_ID of the key, those above it, up to the root, under the common
 name of their subject. The order in the file doesn't matter; certificates in it
 that are not of this chain are left out, and those that are on the token already
-are left alone. A file in which no certificate has the key's public key is refused.
+are left alone. A file in which no certificate has the key's public key is refused,
+and so is one whose certificate of the key notation can't use: it has expired, say,
+or is for servers.
 
 In the end stands the certificate that signatures with the key carry from now on.
 After a renewal that need not be the new one: of several on the token notation gets
@@ -130,6 +132,13 @@ func importInto(ctx context.Context, m *host.Module, s plugin.Settings, file str
 			hint:     "Check that the URI selects the key for which the certificate was issued",
 		}
 	}
+	before, err := key.Certificates(ctx)
+	if err != nil {
+		return importCertResult{}, err
+	}
+	if err := plugin.CheckAcceptable(key.Public(), related, slices.Concat(before, s.Certificates), time.Now()); err != nil {
+		return importCertResult{}, &failure{error: fmt.Errorf("notation can't sign with the certificate of the file, so nothing was stored: %w", err), settings: s}
+	}
 	stored, err := m.Import(ctx, related)
 	if err != nil {
 		return importCertResult{}, err
@@ -142,10 +151,6 @@ func importInto(ctx context.Context, m *host.Module, s plugin.Settings, file str
 		}
 		result.Certificates = append(result.Certificates, importedResult{c.Subject.String(), outcome})
 	}
-	before, err := key.Certificates(ctx)
-	if err != nil {
-		return importCertResult{}, err
-	}
 	a := plugin.Assess(pkcs11.KeyInfo{Public: key.Public()}, slices.Concat(before, related), s.Certificates, time.Now())
 	result.Problem, result.InUse = asFlags(a.Problem), a.InUse
 	for _, other := range a.Others { // related[0] is the file's one of the key
@@ -157,14 +162,18 @@ func importInto(ctx context.Context, m *host.Module, s plugin.Settings, file str
 }
 
 // noteInUse says that another certificate than the file's is in use, why, and how
-// to change that.
+// to change that where the file's could be.
 func noteInUse(used, imported plugin.CertificateUse, file string) string {
-	remedy := "set --cert-chain to " + shellQuote(file)
-	if used.Source == plugin.SourceToken {
-		remedy += ", or delete the one in use from the token with the vendor's tool"
+	note := fmt.Sprintf("signatures carry another certificate of this key, %s (serial number %s, until %s); the file's is not used: %s",
+		visible(used.Subject), used.SerialNumber, used.NotAfter.Format(time.DateOnly), asFlags(imported.Why))
+	if imported.Unusable {
+		return note
 	}
-	return fmt.Sprintf("signatures carry another certificate of this key, %s (serial number %s, until %s); the file's is not used: %s; to use it, %s",
-		visible(used.Subject), used.SerialNumber, used.NotAfter.Format(time.DateOnly), asFlags(imported.Why), remedy)
+	note += "; to use it, set --cert-chain to " + shellQuote(file)
+	if used.Source == plugin.SourceToken {
+		note += ", or delete the one in use from the token with the vendor's tool"
+	}
+	return note
 }
 
 func (s screen) imported(result importCertResult) error {
