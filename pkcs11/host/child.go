@@ -33,6 +33,7 @@ func Main() {
 		os.Stderr.WriteString("this command is not for users: it serves a parent process that starts it itself\n")
 		os.Exit(2)
 	}
+	checkWalls()
 	c := &child{pipe: pipe{in: in, out: out}, recorder: recorder{file: calls}, pins: make(chan pinAnswer)}
 	c.serve()
 	exit() // without the library's exit handlers
