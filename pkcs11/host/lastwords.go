@@ -27,10 +27,11 @@ const (
 )
 
 // crash finds what the Go runtime's report of a crash begins with, and wants what
-// it says where it gets no thread or no memory.
+// it says where it gets no thread or no memory: no more of it than these words, since
+// a module can print them, too, with the PIN behind them.
 var (
 	crash = regexp.MustCompile(`SIG[A-Z]+: |Exception 0x|PC=0x|unexpected fault|fatal error:|panic:|^runtime[:/]`)
-	wants = regexp.MustCompile(`pthread_create failed: .*|failed to create new OS thread.*|runtime: cannot allocate memory|runtime: out of memory.*`)
+	wants = regexp.MustCompile(`pthread_create failed|failed to create new OS thread|runtime: cannot allocate memory|runtime: out of memory`)
 )
 
 // seal keeps no more lines of the module.
