@@ -4,6 +4,7 @@ package pkcs11
 
 import (
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/miekg/pkcs11"
@@ -41,6 +42,18 @@ type binding interface {
 // the calls "dlopen" and "dlclose". It is called from every goroutine that uses
 // the module and must not call the module itself.
 type Trace func(call string) (done func(rv uint, wrong error))
+
+// traced are the calls that a Trace is told of.
+var traced = []string{
+	"dlopen", "dlclose",
+	"C_Initialize", "C_Finalize", "C_GetInfo", "C_GetSlotList", "C_GetSlotInfo", "C_GetTokenInfo", "C_GetMechanismList",
+	"C_OpenSession", "C_CloseSession", "C_Login", "C_Logout",
+	"C_FindObjectsInit", "C_FindObjects", "C_FindObjectsFinal", "C_GetAttributeValue", "C_SignInit", "C_Sign",
+	"C_GenerateKeyPair", "C_CreateObject", "C_DestroyObject",
+}
+
+// IsCall reports whether a Trace is told of calls of this name, such as "C_Sign".
+func IsCall(name string) bool { return slices.Contains(traced, name) }
 
 // callError is the failure of one PKCS#11 function.
 type callError struct {

@@ -128,17 +128,19 @@ func newCheckedContext(ctx *pkcs11.Ctx, library uintptr) (*checkedContext, error
 	return &checkedContext{ctx, held.functions}, nil
 }
 
-// lengthError says that an answer can't be as long as the module says.
-type lengthError struct{ says, most uint }
+// LengthError says that an answer can't be as long as the module says. A Trace gets
+// it.
+type LengthError struct{ Says, Most uint }
 
-func (e lengthError) Error() string {
-	return fmt.Sprintf("the module says that its answer has a length of %d, which is more than the %d that are possible", e.says, e.most)
+// Error implements error.
+func (e LengthError) Error() string {
+	return fmt.Sprintf("the module says that its answer has a length of %d, which is more than the %d that are possible", e.Says, e.Most)
 }
 
 // checkLength checks a length that a module told.
 func checkLength(length, most C.ulong) error {
 	if length > most {
-		return lengthError{uint(length), uint(most)}
+		return LengthError{uint(length), uint(most)}
 	}
 	return nil
 }

@@ -33,6 +33,7 @@ func Main() {
 		os.Stderr.WriteString("this command is not for users: it serves a parent process that starts it itself\n")
 		os.Exit(2)
 	}
+	checkWalls()
 	c := &child{pipe: pipe{in: in, out: out}, recorder: recorder{file: calls}, pins: make(chan pinAnswer)}
 	c.serve()
 	exit() // without the library's exit handlers
@@ -242,7 +243,7 @@ func (c *child) askPIN(_ context.Context, token pkcs11.TokenInfo) (pkcs11.PIN, e
 	}
 	answer := <-c.pins
 	if err := answer.pin.Lock(); err != nil {
-		c.trace("mlock")(0, err) // into the log, and nothing else
+		c.trace(callMlock)(0, err) // into the log, and nothing else
 	}
 	return answer.pin, answer.err
 }
@@ -257,11 +258,8 @@ func (c *child) record(call string) (done func(rv uint, wrong error)) {
 func (c *child) report(call string) (done func(rv uint, wrong error)) {
 	leave, start := c.record(call), time.Now()
 	return func(rv uint, wrong error) {
-		finished := finishedCall{Call: call, RV: rv, Nanoseconds: time.Since(start).Nanoseconds()}
+		finished := finishedCall{Call: call, RV: rv, Nanoseconds: time.Since(start).Nanoseconds(), Wrong: wrongOf(wrong)}
 		leave(rv, wrong)
-		if wrong != nil {
-			finished.Wrong = wrong.Error()
-		}
 		c.send(frameCall, finished)
 	}
 }

@@ -63,17 +63,33 @@ static void give_up(const char *what)
 	_exit(EARLY_EXIT_NO_WALLS);
 }
 
+// The walls that are set. They are noted here for Go, which has the arguments from
+// elsewhere and compares.
+static int no_new_privs_set, sandbox_set, traced_set;
+
+int early_is_set(const char *wall)
+{
+	return (no_new_privs_set && strcmp(wall, EARLY_NO_NEW_PRIVS) == 0) ||
+	       (sandbox_set && strcmp(wall, EARLY_SANDBOX) == 0) || (traced_set && strcmp(wall, EARLY_TRACED) == 0);
+}
+
 // set_walls does what the second argument of a module host says.
 static void set_walls(const char *walls)
 {
-	if (strstr(walls, EARLY_TRACED) != NULL)
+	if (strstr(walls, EARLY_TRACED) != NULL) {
 		prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-	if (strstr(walls, EARLY_NO_NEW_PRIVS) != NULL && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-		give_up("no_new_privs can't be set: ");
+		traced_set = 1;
+	}
+	if (strstr(walls, EARLY_NO_NEW_PRIVS) != NULL) {
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+			give_up("no_new_privs can't be set: ");
+		no_new_privs_set = 1;
+	}
 	if (strstr(walls, EARLY_SANDBOX) != NULL) {
 		if (syscall(SYS_landlock_restrict_self, EARLY_RULESET, 0) != 0)
 			give_up("the sandbox can't be set: ");
 		close(EARLY_RULESET);
+		sandbox_set = 1;
 	}
 }
 
@@ -86,7 +102,8 @@ __attribute__((constructor)) static void early(void)
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	remember_block();
 
-	// Not every C library hands the arguments to a constructor.
+	// Not every C library hands the arguments to a constructor. Where they can't be
+	// read, or not all of them, walls are missing, which Go notices (checkWalls).
 	char line[4096];
 	int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
 	ssize_t length = fd < 0 ? -1 : read(fd, line, sizeof(line) - 1);

@@ -28,6 +28,13 @@ const (
 	wallTraced     = C.EARLY_TRACED
 )
 
+// isSet reports whether a wall was set in this process before Go started.
+func isSet(wall string) bool {
+	text := C.CString(wall)
+	defer C.free(unsafe.Pointer(text))
+	return C.early_is_set(text) != 0
+}
+
 // exitNoWalls is the exit status of a child that could not set its walls, and has
 // loaded nothing.
 const exitNoWalls = C.EARLY_EXIT_NO_WALLS

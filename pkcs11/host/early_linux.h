@@ -12,3 +12,6 @@
 // early_erase overwrites the values of a variable in the environment that the
 // process was started with.
 void early_erase(const char *name);
+
+// early_is_set returns whether a wall, one of the words, was set in this process.
+int early_is_set(const char *wall);

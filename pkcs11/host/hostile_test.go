@@ -12,8 +12,11 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -266,6 +269,57 @@ func TestFramesAreBounded(t *testing.T) {
 	}
 	if err := p.handle(typ, body); !errors.As(err, new(refusal)) {
 		t.Errorf("a call that nobody asked for: error %v", err)
+	}
+}
+
+// What a child says goes into the debug log, and into errors, only as a choice of
+// words that the parent has; it answers what it was asked, once.
+func TestChildPutsNoTextIntoTheLog(t *testing.T) {
+	var log bytes.Buffer
+	p := newHostileChild(nil, &frames{count: map[frameType]int{}})
+	p.log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	p.waiting[1] = make(chan reply, 1)
+	for _, test := range []struct {
+		t     frameType
+		body  string
+		taken bool
+	}{
+		{frameCall, `{"call":"C_Sign","rv":5,"ns":7}`, true},
+		{frameCall, `{"call":"C_Sign","wrong":{"length":{"Says":9,"Most":8}}}`, true},
+		{frameCall, `{"call":"mlock","wrong":{"errno":12}}`, true},
+		{frameCall, `{"call":"C_Sign","wrong":{"text":"` + testPIN + `"}}`, true},
+		{frameCall, `{"call":"C_Sign","wrong":"` + testPIN + `"}`, false},
+		{frameCall, `{"call":"` + testPIN + `"}`, false},
+		{frameReply, `{"id":1}`, true},
+		{frameReply, `{"id":1}`, false},
+		{frameReply, `{"id":2}`, false},
+	} {
+		err := p.handle(test.t, []byte(test.body))
+		if (err == nil) != test.taken || err != nil && !errors.As(err, new(refusal)) {
+			t.Errorf("%s: error %v", test.body, err)
+		}
+		if err != nil && strings.Contains(err.Error(), testPIN) {
+			t.Errorf("%s: the PIN is in the error: %v", test.body, err)
+		}
+	}
+	if strings.Contains(log.String(), testPIN) || strings.Count(log.String(), "\n") != 4 {
+		t.Errorf("the log:\n%s", &log)
+	}
+	p.logged.Store(maxCalls)
+	if err := p.handle(frameCall, []byte(`{"call":"C_Sign"}`)); !errors.As(err, new(refusal)) {
+		t.Errorf("without end: error %v", err)
+	}
+
+	notes, err := os.Create(filepath.Join(t.TempDir(), "calls"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer notes.Close()
+	r := recorder{file: notes}
+	r.enter(testPIN)
+	r.enter("C_Login")
+	if calls := r.calls(); !slices.Equal(calls, []string{"C_Login"}) {
+		t.Errorf("the child is said to be in %q", calls)
 	}
 }
 

@@ -24,9 +24,22 @@ const (
 )
 
 // marker is the argument by which the child knows what it is. The walls follow.
-const marker = "module-host"
+// The program's name before it isn't that of the parent, which may be as long as its
+// parent likes: the child reads the first bytes of its arguments before Go starts.
+const (
+	program = "notation-pkcs11"
+	marker  = "module-host"
+)
 
 func isChild() bool { return len(os.Args) > 1 && os.Args[1] == marker }
+
+// asked returns the walls that the parent asked for.
+func asked() string {
+	if len(os.Args) != 3 {
+		return ""
+	}
+	return os.Args[2]
+}
 
 // inherited returns the child's ends of the pipes, and the recorder's file.
 func inherited() (in, out, calls *os.File, err error) {
@@ -57,7 +70,7 @@ func inherit(walls string, files ...*os.File) (*exec.Cmd, error) {
 	}
 	return &exec.Cmd{
 		Path:        path,
-		Args:        []string{os.Args[0], marker, walls},
+		Args:        []string{program, marker, walls},
 		ExtraFiles:  files,
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
 	}, nil

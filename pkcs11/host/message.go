@@ -6,9 +6,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
+	"syscall"
 
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 )
@@ -39,6 +41,9 @@ const (
 	// maxValues is about how many values a JSON document may have: each can be two
 	// bytes there, and some hundred in memory. It is some six thousand keys.
 	maxValues = 1 << 18
+	// maxCalls is how many calls are logged since the last request: some sixty for
+	// each object of a full token.
+	maxCalls = 1 << 18
 )
 
 // maxLength is the bound of a type of frame, in bytes.
@@ -159,10 +164,48 @@ type importParameters struct {
 
 // finishedCall is a call into the module that returned.
 type finishedCall struct {
-	Call        string `json:"call"`
-	RV          uint   `json:"rv"`
-	Nanoseconds int64  `json:"ns"`
-	Wrong       string `json:"wrong,omitempty"` // about the answer, where it can't be
+	Call        string       `json:"call"`
+	RV          uint         `json:"rv"`
+	Nanoseconds int64        `json:"ns"`
+	Wrong       *wrongAnswer `json:"wrong,omitempty"`
+}
+
+// wrongAnswer is what is wrong with the answer of a call, for the log of a parent,
+// which takes no text of a process that knows the PIN.
+type wrongAnswer struct {
+	Length *pkcs11.LengthError `json:"length,omitempty"`
+	Errno  syscall.Errno       `json:"errno,omitempty"` // of callMlock
+}
+
+// callMlock is the one call that is none into the module.
+const callMlock = "mlock"
+
+// isCall reports whether a child is in a call of this name at times.
+func isCall(name string) bool { return name == callMlock || pkcs11.IsCall(name) }
+
+// wrongOf returns what is sent of an error; nil for none.
+func wrongOf(err error) *wrongAnswer {
+	if err == nil {
+		return nil
+	}
+	var wrong wrongAnswer
+	var length pkcs11.LengthError
+	if errors.As(err, &length) {
+		wrong.Length = &length
+	}
+	errors.As(err, &wrong.Errno)
+	return &wrong
+}
+
+// String says what is wrong.
+func (w wrongAnswer) String() string {
+	switch {
+	case w.Length != nil:
+		return w.Length.Error()
+	case w.Errno != 0:
+		return w.Errno.Error()
+	}
+	return "the answer can't be read"
 }
 
 // pipe sends and receives frames. Frames may be sent from several goroutines,

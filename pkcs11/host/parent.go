@@ -37,6 +37,7 @@ type process struct {
 	done     chan struct{} // closed when it is reaped and all that it sent is handled
 	inFlight string        // the calls that it had not returned from, then
 
+	logged atomic.Int64   // calls since the last request
 	asking atomic.Bool    // for the PIN
 	asked  sync.WaitGroup // until the answer is there
 
@@ -172,9 +173,15 @@ func (p *process) handle(t frameType, body []byte) error {
 		if err := json.Unmarshal(body, &c); err != nil {
 			return malformed(err)
 		}
+		if !isCall(c.Call) {
+			return refusal("it reported a call of no function that is in use")
+		}
+		if p.logged.Add(1) > maxCalls {
+			return refusal(fmt.Sprintf("it reported more than %d calls", maxCalls))
+		}
 		attributes := []any{"function", c.Call, "rv", pkcs11.RVName(c.RV), "duration", time.Duration(c.Nanoseconds)}
-		if c.Wrong != "" {
-			attributes = append(attributes, "wrong", c.Wrong)
+		if c.Wrong != nil {
+			attributes = append(attributes, "wrong", c.Wrong.String())
 		}
 		p.log.Debug("call", attributes...)
 	case frameAsk:
@@ -196,10 +203,12 @@ func (p *process) handle(t frameType, body []byte) error {
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if c, known := p.waiting[r.ID]; known {
-			delete(p.waiting, r.ID)
-			c <- r
+		c, known := p.waiting[r.ID]
+		if !known {
+			return refusal("it sent a reply to no request")
 		}
+		delete(p.waiting, r.ID)
+		c <- r
 	default:
 		return refusal(fmt.Sprintf("it sent a frame of the unknown type %q", t))
 	}
@@ -243,6 +252,7 @@ func (p *process) call(ctx context.Context, o operation, parameters, result any)
 	id := p.lastID
 	p.waiting[id] = answers
 	p.mu.Unlock()
+	p.logged.Store(0)
 	// A child that is gone is noticed below; one that doesn't read must not
 	// block this goroutine.
 	go p.send(frameRequest, request{id, o, document})

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 )
 
@@ -52,15 +51,16 @@ func (r *recorder) write(slot int, call string) {
 	_, _ = r.file.WriteAt(note[:], int64(slot*slotSize))
 }
 
-// calls names the functions that were entered and not left.
+// calls names the functions that were entered and not left. Other names are the
+// module's, which can write into the file.
 func (r *recorder) calls() []string {
 	const most = 256 // slots; a child has one for each signature that it makes at once
 	notes := make([]byte, most*slotSize)
 	n, _ := r.file.ReadAt(notes, 0)
 	var names []string
 	for note := range slices.Chunk(notes[:n], slotSize) {
-		name := strings.ToValidUTF8(string(bytes.TrimRight(note, "\x00")), "?")
-		if name != "" && !slices.Contains(names, name) {
+		name := string(bytes.TrimRight(note, "\x00"))
+		if isCall(name) && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}

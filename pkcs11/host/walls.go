@@ -40,6 +40,17 @@ func wallError(format string, arguments ...any) error {
 	return &pkcs11.Error{Kind: pkcs11.KindConfig, Message: fmt.Sprintf(format, arguments...)}
 }
 
+// checkWalls ends the child unless all walls are set that the parent asked for: what
+// sets them (early_linux.c) has its arguments from /proc, which may be missing.
+func checkWalls() {
+	for wall := range strings.SplitSeq(asked(), ",") {
+		if wall != "" && !isSet(wall) {
+			fmt.Fprintf(os.Stderr, "the wall %q is not set\n", wall)
+			os.Exit(exitNoWalls)
+		}
+	}
+}
+
 // underTrace has strace run a command of this executable, and write to a file.
 func underTrace(command *exec.Cmd, file string) error {
 	strace, err := exec.LookPath("strace")

@@ -449,6 +449,46 @@ func TestNoWallsNoModule(t *testing.T) {
 	if command.ProcessState.ExitCode() != 71 || !strings.Contains(string(output), "the sandbox can't be set: ") {
 		t.Errorf("%v\n%s", err, output)
 	}
+	// The arguments are read from /proc before Go starts, and may be longer than what
+	// is read: cut before the walls, in one, and not at all.
+	const room = 4095
+	for name, test := range map[string]struct {
+		program int
+		walls   string
+		status  int // 0: it serves, and kills its group in the end
+	}{
+		"no walls to be seen":   {room, "no-new-privs", 71},
+		"a wall cut in two":     {room - len("/module-host/no-new"), "no-new-privs", 71},
+		"a second wall cut":     {room - len("/module-host/no-new-privs,sand"), "no-new-privs,sandbox", 71},
+		"an unknown wall":       {0, "no-new-privs,moat", 71},
+		"none are asked for":    {room, "", 0},
+		"all that is asked for": {0, "no-new-privs", 0},
+	} {
+		calls, err := os.CreateTemp(t.TempDir(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var pipes [4]*os.File // requests and replies
+		for i := 0; i < len(pipes); i += 2 {
+			if pipes[i], pipes[i+1], err = os.Pipe(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		command := exec.Cmd{
+			Path:        "/proc/self/exe",
+			Args:        []string{strings.Repeat("a", test.program), "module-host", test.walls},
+			ExtraFiles:  []*os.File{pipes[0], pipes[3], calls},
+			SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
+		}
+		pipes[1].Close() // at which a child ends that serves
+		output, _ := command.CombinedOutput()
+		if got := command.ProcessState.ExitCode(); test.status == 0 && got != -1 || test.status != 0 && got != test.status {
+			t.Errorf("%s: exit status %d\n%s", name, got, output)
+		}
+		for _, f := range append(pipes[:], calls) {
+			f.Close()
+		}
+	}
 	c := config("/nonexistent/module.so")
 	c.Sandbox = &sandbox.Sandbox{Read: []string{"/nonexistent"}}
 	if _, err := host.Open(t.Context(), c); !pkcs11.IsKind(err, pkcs11.KindConfig) || !strings.Contains(err.Error(), "/nonexistent") {
@@ -457,6 +497,17 @@ func TestNoWallsNoModule(t *testing.T) {
 	c.Sandbox, c.MayGainPrivileges = &sandbox.Sandbox{}, true
 	if _, err := host.Open(t.Context(), c); !pkcs11.IsKind(err, pkcs11.KindConfig) || !strings.Contains(err.Error(), "no_new_privs") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// The name by which a parent was started is no matter of the host's.
+func TestLongNameOfTheParentLeavesTheWalls(t *testing.T) {
+	f := newFixture(t)
+	name := os.Args[0]
+	defer func() { os.Args[0] = name }()
+	os.Args[0] = strings.Repeat("a", 1<<16)
+	if err := sign(t.Context(), config(f.Path)); err != nil {
+		t.Error(err)
 	}
 }
 
