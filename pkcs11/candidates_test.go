@@ -21,8 +21,8 @@ import (
 // imported alone; SoftHSM's EC private keys show no point.
 type succession struct {
 	*quirky
-	key, former         *testenv.Key
-	own, formers, roots []*x509.Certificate
+	key, former  *testenv.Key
+	own, formers []*x509.Certificate
 }
 
 func newSuccession(t *testing.T, kind testenv.KeyType, rules ...string) *succession {

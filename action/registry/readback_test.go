@@ -23,12 +23,12 @@ func ReadBack(t *testing.T, r *Client, of Target, manifest ocispec.Descriptor) (
 
 func TestEnvelopesInUseShareABudget(t *testing.T) {
 	registry := testenv.Start(t, testenv.NewRegistry)
-	r, app := pushedImage(t, registry.Host, "v1", registry.PushImage)
+	_, app := pushedImage(t, registry.Host, "v1", registry.PushImage)
 	push := func(size int) ocispec.Descriptor {
 		_, manifest := pushSignature(t, app, make([]byte, size))
 		return manifest
 	}
-	r = New(Options{CredentialsFile: os.DevNull})
+	r := New(Options{CredentialsFile: os.DevNull})
 	err := r.Envelope(t.Context(), app, push(maxOpenEnvelope), func([]byte, string) {
 		if r.open.TryAcquire(maxOpenEnvelopeBytes - maxOpenEnvelope + 1) {
 			t.Error("the envelope in use counts for nothing")
