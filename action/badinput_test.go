@@ -42,6 +42,7 @@ const hush = "hush-471147"
 // about it, with the exit status 2; no request is sent, the key's plugin is not
 // asked, nothing is written, and no secret is shown.
 func TestBadInputs(t *testing.T) {
+	testenv.Long(t, "starts a run for each bad input")
 	w := newRunWorld(t)
 	reference, _ := w.image(t, "app", "v1")
 	files := t.TempDir()

@@ -80,6 +80,7 @@ func (c killCase) String() string {
 // run does not know it yet. Then it lets others sign the same artifact: a run that
 // knows nothing of the dead one, and one with the same cache directory.
 func TestKilledAtEachRequest(t *testing.T) {
+	testenv.Long(t, "kills a run at each of its requests")
 	t.Parallel()
 	w := newFaultWorld(t)
 	var cases []killCase

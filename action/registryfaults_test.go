@@ -601,6 +601,7 @@ func (w *faultWorld) plan() (whole, short []faultCase) {
 //
 //	SOAK=1 go test ./action -run TestRegistryFaults -timeout 30m -update
 func TestRegistryFaults(t *testing.T) {
+	testenv.Long(t, "signs and verifies with each fault of a registry")
 	t.Parallel() // most of it is waiting
 	w := newFaultWorld(t)
 	w.findSteps(t)

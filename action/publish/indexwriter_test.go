@@ -17,6 +17,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
 
 // register is a referrers tag as registries have it: what is written last is
@@ -154,6 +155,7 @@ func wantListed(t *testing.T, r *register, wanted []ocispec.Descriptor) {
 // Writers start and end at any time, on networks of any speed, and with pauses
 // between their pushes.
 func TestWritersAtOnceLoseNothing(t *testing.T) {
+	testenv.Long(t, "lets writers race a hundred times")
 	for round := range 100 {
 		synctest.Test(t, func(t *testing.T) {
 			shared := &register{}

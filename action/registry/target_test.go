@@ -280,6 +280,7 @@ func referrersOf(t *testing.T, answer func(w http.ResponseWriter, r *http.Reques
 }
 
 func TestReferrersAreBounded(t *testing.T) {
+	testenv.Long(t, "lists as much as may be listed")
 	page := func(n int) []byte {
 		var manifests []ocispec.Descriptor
 		for i := range n {
