@@ -83,12 +83,12 @@ func (list candidates) String() string {
 }
 
 // candidatesOf reads the public keys of public key objects and of certificates.
-// Those of types that can't be used are left out.
+// Those of types that can't be used, and objects that can't be read, are left out.
 func (c *calls) candidatesOf(s pkcs11.SessionHandle, values map[uint][]byte, publicKeys, certificates []object) (candidates, error) {
 	var list candidates
 	for _, o := range publicKeys {
 		shown, err := c.read(s, o.handle, publicAttributes...)
-		if err != nil {
+		if err != nil && !isOfOneObject(err) {
 			return nil, err
 		}
 		if public, err := parsePublicKey(shown); err == nil {

@@ -117,12 +117,13 @@ func pssKey(der []byte) any {
 // certificates reads the X.509 certificates among objects. Those that
 // crypto/x509 refuses are as ParseCertificate returns them: a token may hold
 // other people's, and whether one is needed is for others to say. Objects without
-// a value (CKA_URL), and those that are far too long, are left out.
+// a value (CKA_URL), those that are far too long, and those that can't be read, are
+// left out.
 func (c *calls) certificates(s pkcs11.SessionHandle, objects []pkcs11.ObjectHandle) ([]*x509.Certificate, error) {
 	var certificates []*x509.Certificate
 	for _, handle := range objects {
 		values, err := c.read(s, handle, pkcs11.CKA_VALUE)
-		if err != nil {
+		if err != nil && !isOfOneObject(err) {
 			return nil, err
 		}
 		der := values[pkcs11.CKA_VALUE]
