@@ -82,6 +82,9 @@ func (i *invocation) importCert(ctx context.Context, args []string) error {
 	var result importCertResult
 	err = i.with(ctx, opened, func(ctx context.Context, m *host.Module) error {
 		result, err = importInto(ctx, m, s, args[1], certificates)
+		if pkcs11.IsKind(err, pkcs11.KindPublicKey) { // though the file's were among the candidates
+			err = notOfThisKey(s, "%s holds no certificate of this key; nothing was stored: %w", shellQuote(args[1]), err)
+		}
 		return err
 	})
 	if err != nil {
@@ -126,11 +129,7 @@ func importInto(ctx context.Context, m *host.Module, s plugin.Settings, file str
 	}
 	related := plugin.Related(key.Public(), certificates)
 	if len(related) == 0 {
-		return importCertResult{}, &failure{
-			error:    fmt.Errorf("the file has no certificate with the key's public key (it has %s), so nothing was stored", plural(len(certificates), "certificate", "certificates")),
-			settings: s,
-			hint:     "Check that the URI selects the key for which the certificate was issued",
-		}
+		return importCertResult{}, notOfThisKey(s, "the file has no certificate with the key's public key (it has %s), so nothing was stored", plural(len(certificates), "certificate", "certificates"))
 	}
 	before, err := key.Certificates(ctx)
 	if err != nil {
@@ -159,6 +158,11 @@ func importInto(ctx context.Context, m *host.Module, s plugin.Settings, file str
 		}
 	}
 	return result, nil
+}
+
+// notOfThisKey is the failure of a file with other keys' certificates.
+func notOfThisKey(s plugin.Settings, format string, args ...any) error {
+	return &failure{error: fmt.Errorf(format, args...), settings: s, hint: "Check that the URI selects the key for which the certificate was issued"}
 }
 
 // noteInUse says that another certificate than the file's is in use, why, and how
