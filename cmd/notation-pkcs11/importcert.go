@@ -193,7 +193,11 @@ func (s screen) imported(result importCertResult) error {
 	if err := s.table(rows); err != nil || result.InUse == nil || result.Note != "" || result.Problem != "" {
 		return err
 	}
-	_, err := fmt.Fprintf(s, "\nSignatures with this key carry %s from now on (serial number %s, until %s).\n",
-		visible(result.InUse.Subject), result.InUse.SerialNumber, result.InUse.NotAfter.Format(time.DateOnly))
+	since := "from now on"
+	if result.done() == "" {
+		since = "still"
+	}
+	_, err := fmt.Fprintf(s, "\nSignatures with this key carry %s %s (serial number %s, until %s).\n",
+		visible(result.InUse.Subject), since, result.InUse.SerialNumber, result.InUse.NotAfter.Format(time.DateOnly))
 	return err
 }
