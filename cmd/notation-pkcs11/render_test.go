@@ -42,7 +42,7 @@ var (
 		{URI: "pkcs11:token=T;id=%02", Type: "RSA-3072", Problem: "the certificate expired on 2020-01-01",
 			Certificate: &plugin.CertificateUse{Name: hostile, Source: plugin.SourceToken, NotAfter: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)}},
 	}}}}
-	goodCheck = checkResult{
+	goodCheck = checkResult{FIPS140: fips140Off,
 		Report: plugin.Report{Usable: true, Steps: []plugin.Step{
 			{Name: "module", Outcome: plugin.OutcomeOK, Duration: 12_345_678, Found: "/lib/softhsm2.so (SoftHSM 2.6)"},
 			{Name: "token", Outcome: plugin.OutcomeOK, Duration: 100_000, Found: "pkcs11:token=T"},
@@ -51,12 +51,12 @@ var (
 		}},
 		KeyAdd: []string{"key", "add", "--plugin", "pkcs11", "--id", "pkcs11:token=T;object=it's", "--plugin-config", "module=/lib/softhsm2.so", "my-key"},
 	}
-	badCheck = checkResult{Report: plugin.Report{Steps: []plugin.Step{
+	badCheck = checkResult{FIPS140: fips140Off, Report: plugin.Report{Steps: []plugin.Step{
 		{Name: "module", Outcome: plugin.OutcomeOK, Duration: 12_345_678, Found: "/lib/softhsm2.so"},
 		{Name: "login", Outcome: plugin.OutcomeFailed, Duration: 100_000, Problem: "the login failed (C_Login: CKR_PIN_INCORRECT)", Advice: "The PIN was tried once and not again"},
 		{Name: "key", Outcome: plugin.OutcomeSkipped},
 	}}}
-	undecidedCheck = checkResult{Report: plugin.Report{Steps: []plugin.Step{
+	undecidedCheck = checkResult{FIPS140: fips140Off, Report: plugin.Report{Steps: []plugin.Step{
 		{Name: "token", Outcome: plugin.OutcomeFailed, Duration: 100_000, Problem: "several tokens match pkcs11:token=T", Advice: "Take one of these",
 			Candidates: []string{"pkcs11:serial=1;token=T", "pkcs11:serial=2;token=T"}},
 	}}}
