@@ -31,6 +31,7 @@ const (
 	KindKey          Kind = "key"           // the key can never make such a signature (type, size, attributes)
 	KindPublicKey    Kind = "public-key"    // the key's public half can't be learned from the token
 	KindNotPermitted Kind = "not-permitted" // the key exists, but its attributes forbid this use
+	KindExposed      Kind = "exposed"       // the token made a key that could leave it
 	KindNoPIN        Kind = "no-pin"        // the token wants a PIN and there is none
 	KindPINSource    Kind = "pin-source"    // the PIN can't be read from where it should be
 	KindPINLocked    Kind = "pin-locked"    // the token's flags say final try or locked: it was not touched

@@ -79,10 +79,10 @@ type Generated struct {
 // alone. One that comes out otherwise is looked at again after the module was
 // restarted, with a second login, so keys of the module must be closed before:
 // OpenSC shows new keys as not sensitive until then. A key that could be
-// extracted or read even so is deleted, and the error is of KindNotPermitted, as
-// it is for one that may not sign, which stays. Nothing is overwritten: where a
-// key has the label or the CKA_ID, the error is of KindExists. The session must
-// have been opened with SessionOptions.Write.
+// extracted or read even so is deleted, and the error is of KindExposed; for one
+// that may not sign, which stays, it is of KindNotPermitted. Nothing is
+// overwritten: where a key has the label or the CKA_ID, the error is of KindExists.
+// The session must have been opened with SessionOptions.Write.
 func (s *Session) Generate(u URI, keyType string) (Generated, error) {
 	for _, g := range generatedRSA {
 		if g.name == keyType {
@@ -266,7 +266,7 @@ func (s *Session) accept(uri URI, o object, pair keyPair) (keyPair, []string, er
 	case err != nil:
 		return pair, nil, asError(err, "the key %s was generated, and what it may do can't be read", uri)
 	case is.exposed != "":
-		return pair, nil, s.discard(pair, newError(KindNotPermitted, "the token made the key %s in such a way that it %s", uri, is.exposed))
+		return pair, nil, s.discard(pair, newError(KindExposed, "the token made the key %s in such a way that it %s", uri, is.exposed))
 	case is.useless:
 		return pair, nil, newError(KindNotPermitted, "the token made the key %s in such a way that it may not sign (CKA_SIGN); the vendor's tool can delete it", uri)
 	}

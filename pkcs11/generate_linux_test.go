@@ -19,12 +19,12 @@ func TestGeneratedKeyThatCouldLeaveTheTokenIsDeleted(t *testing.T) {
 		kind  pkcs11.Kind
 		wants string
 	}{
-		"extractable":              {[]string{"set-attribute private 0x162 01"}, pkcs11.KindNotPermitted, "is extractable (CKA_EXTRACTABLE); it was deleted again"},
-		"not sensitive":            {[]string{"set-attribute private 0x103 00"}, pkcs11.KindNotPermitted, "is not sensitive (CKA_SENSITIVE); it was deleted again"},
+		"extractable":              {[]string{"set-attribute private 0x162 01"}, pkcs11.KindExposed, "is extractable (CKA_EXTRACTABLE); it was deleted again"},
+		"not sensitive":            {[]string{"set-attribute private 0x103 00"}, pkcs11.KindExposed, "is not sensitive (CKA_SENSITIVE); it was deleted again"},
 		"may not sign":             {[]string{"set-attribute private 0x108 00"}, pkcs11.KindNotPermitted, "may not sign (CKA_SIGN); the vendor's tool can delete it"},
 		"can't be looked at again": {[]string{"set-attribute private 0x162 01", "C_Initialize#2 rv 0x5"}, pkcs11.KindCall, "can't be read (C_Initialize: CKR_GENERAL_ERROR)"},
-		"can't be deleted":         {[]string{"set-attribute private 0x162 01", "C_DestroyObject rv 0x1b"}, pkcs11.KindNotPermitted, "could not be deleted"},
-		"only said to be deleted":  {[]string{"set-attribute private 0x162 01", "C_DestroyObject rv 0x0"}, pkcs11.KindNotPermitted, "could not be deleted"},
+		"can't be deleted":         {[]string{"set-attribute private 0x162 01", "C_DestroyObject rv 0x1b"}, pkcs11.KindExposed, "could not be deleted"},
+		"only said to be deleted":  {[]string{"set-attribute private 0x162 01", "C_DestroyObject rv 0x0"}, pkcs11.KindExposed, "could not be deleted"},
 		"takes no such template":   {[]string{"C_GenerateKeyPair rv 0xd1"}, pkcs11.KindCall, "C_GenerateKeyPair: CKR_TEMPLATE_INCONSISTENT"},
 		"knows no such key":        {[]string{"C_GenerateKeyPair rv 0x70"}, pkcs11.KindCall, "C_GenerateKeyPair: CKR_MECHANISM_INVALID"},
 	} {

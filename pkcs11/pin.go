@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+	"unicode"
 
 	"github.com/notation-pkcs11/notation-pkcs11/internal/trustedfile"
 )
@@ -74,6 +75,12 @@ func (p PIN) suspicion() string {
 		return "ends in a blank"
 	case bytes.ContainsAny(secret, "\r\n"):
 		return "has a line break in it"
+	case bytes.IndexByte(secret, 0) >= 0:
+		return "has a NUL byte in it"
+	case len(secret) > 1 && secret[0] == secret[len(secret)-1] && (secret[0] == '"' || secret[0] == '\''):
+		return "stands in quotation marks"
+	case bytes.ContainsFunc(secret, func(r rune) bool { return !unicode.IsGraphic(r) }):
+		return "has a character in it that doesn't show"
 	}
 	return ""
 }

@@ -31,7 +31,7 @@ const (
 
 // ReadBundle reads a file of certificates in any order, in the forms in which
 // authorities send them: PEM, with anything between the blocks, PKCS#7 (.p7b), in
-// PEM or DER, or one certificate in DER. A certificate that can't be parsed is
+// PEM or DER, or certificates in DER. A certificate that can't be parsed is
 // among them as pkcs11.ParseCertificate returns it, since it may not be needed.
 // The errors name the file, and a command that turns it into one that is read,
 // where there is one.
@@ -66,7 +66,7 @@ func readBounded(path string) ([]byte, error) {
 
 func parseBundle(data []byte) ([]*x509.Certificate, error) {
 	if len(data) > 1 && data[0] == 0x30 && data[1] >= 0x80 { // a long SEQUENCE, and no text
-		return parseDER(data)
+		return parseBinary(data)
 	}
 	text, err := plainText(data)
 	if err != nil {
@@ -144,12 +144,36 @@ func parsePEM(text []byte) ([]*x509.Certificate, error) {
 func noCertificate(text []byte) error {
 	der, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(text)), ""))
 	if _, wrong := parseDER(der); err == nil && wrong == nil {
-		return errors.New("it is base64 without the lines -----BEGIN and -----END; type: base64 -d FILE > FILE.der")
+		return errors.New("it is base64 without the lines -----BEGIN and -----END; type: base64 -di FILE > FILE.der")
 	}
 	return errors.New("it holds no certificate in PEM, and is neither DER nor PKCS#7")
 }
 
 var errTooManyCertificates = fmt.Errorf("it holds more than %d certificates; it should hold those of this key alone", maxBundleCertificates)
+
+// parseBinary reads what files in DER hold: one value, mostly, or several that were
+// put one behind the other. Padding after the last is passed over.
+func parseBinary(data []byte) ([]*x509.Certificate, error) {
+	var certs []*x509.Certificate
+	for {
+		found, err := parseDER(data)
+		if err != nil {
+			if len(certs) > 0 {
+				err = fmt.Errorf("its certificate number %d is damaged: %w", len(certs)+1, err)
+			}
+			return nil, err
+		}
+		if certs = append(certs, found...); len(certs) > maxBundleCertificates {
+			return nil, errTooManyCertificates
+		}
+		var first asn1.RawValue
+		rest, err := asn1.Unmarshal(data, &first)
+		if err != nil || len(rest) == 0 || rest[0] != 0x30 { // PKCS#7 in BER is no value here, and all of the file
+			return certs, nil
+		}
+		data = rest
+	}
+}
 
 // parseDER reads one certificate, or the certificates of a PKCS#7.
 func parseDER(der []byte) ([]*x509.Certificate, error) {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/asn1"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/pem"
 	"os"
@@ -57,6 +58,8 @@ func forms(tb testing.TB, certs ...*x509.Certificate) map[string][]byte {
 		"UTF-16, big endian":        utf16(binary.BigEndian, "\ufeff"),
 		"UTF-16 without a mark":     utf16(binary.LittleEndian, ""),
 		"X509 CERTIFICATE":          bytes.ReplaceAll(text, []byte(" CERTIFICATE"), []byte(" X509 CERTIFICATE")),
+		"DER, one behind the other": raw,
+		"DER, padded":               append(slices.Clone(raw), 0, '\n'),
 		"PKCS#7":                    p7,
 		"PKCS#7 in PEM":             block("PKCS7"),
 		"PKCS#7 as CMS":             block("CMS"),
@@ -134,6 +137,31 @@ func TestErrorOfABundleHasTheCommandForThisFile(t *testing.T) {
 	_, err := ReadBundle(path)
 	if want := `openssl pkcs12 -in '` + strings.ReplaceAll(path, "'", `'\''`) + `' -nokeys`; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// The command is one that works: with the lines that Windows ends in CR LF, too.
+func TestCommandForBase64MakesAFileThatIsRead(t *testing.T) {
+	chain := newChain(t, testKeys[contract.KeySpecEC256]().Public())
+	text := base64.StdEncoding.EncodeToString(chain[0].Raw)
+	for name, end := range map[string]string{"LF": "\n", "CR LF": "\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "leaf.txt")
+			if err := os.WriteFile(path, []byte(text[:64]+end+text[64:]+end), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := ReadBundle(path)
+			if err == nil {
+				t.Fatal("it was read")
+			}
+			_, command, _ := strings.Cut(err.Error(), "type: ")
+			if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
+				t.Fatalf("%s: %v: %s", command, err, out)
+			}
+			if got, err := ReadBundle(path + ".der"); err != nil || len(got) != 1 || !got[0].Equal(chain[0]) {
+				t.Errorf("%d certificates, %v", len(got), err)
+			}
+		})
 	}
 }
 

@@ -238,6 +238,16 @@ func CheckAcceptable(public crypto.PublicKey, certificates, others []*x509.Certi
 	return first
 }
 
+// missingCertificate is the error of a chain that lacks a certificate which its
+// authority has.
+type missingCertificate string
+
+func (e missingCertificate) Error() string { return string(e) }
+
+func missing(format string, args ...any) error {
+	return missingCertificate(fmt.Sprintf(format, args...))
+}
+
 // missingIssuer explains why a chain ends below a root.
 func (p *pool) missingIssuer(top *x509.Certificate, length int) error {
 	issuer := quote(top.Issuer.String())
@@ -247,11 +257,11 @@ func (p *pool) missingIssuer(top *x509.Certificate, length int) error {
 	case len(p.issuers(top)) > 0:
 		return fmt.Errorf("certificate %s: its issuer %s leads back to a certificate below, and the chain must go up to a self-signed root; add that to cert_chain or to the token", nameOf(top), issuer)
 	case len(p.bySubject[string(top.RawIssuer)]) > 0:
-		return fmt.Errorf("certificate %s: its issuer %s is missing, up to the root: a certificate of that name is there but didn't sign it; add the right one to cert_chain or to the token", nameOf(top), issuer)
+		return missing("certificate %s: its issuer %s is missing, up to the root: a certificate of that name is there but didn't sign it; add the right one to cert_chain or to the token", nameOf(top), issuer)
 	case slices.ContainsFunc(p.all, func(other *x509.Certificate) bool { return isIssuedByAlike(top, other) }):
 		return fmt.Errorf("certificate %s: its issuer %s is there and has signed it, but its name is encoded in other bytes than in this certificate, which RFC 5280 allows and notation doesn't; ask the authority for an issuer's certificate with the name in the same encoding, or have this one issued again", nameOf(top), issuer)
 	}
-	return fmt.Errorf("certificate %s: its issuer %s is missing, and the chain must go up to the self-signed root; add it to cert_chain or to the token", nameOf(top), issuer)
+	return missing("certificate %s: its issuer %s is missing, and the chain must go up to the self-signed root; add it to cert_chain or to the token", nameOf(top), issuer)
 }
 
 // paths returns every way from the leaf upwards, each to a self-signed

@@ -202,8 +202,14 @@ func TestCheckFailsOnEveryBrokenChain(t *testing.T) {
 				t.Fatal(err)
 			}
 			report := p.checked(t)
-			if s := report.Steps[6]; report.Usable || s.Outcome != OutcomeFailed || !strings.Contains(s.Problem, variant.Rule) {
+			s := report.Steps[6]
+			if report.Usable || s.Outcome != OutcomeFailed || !strings.Contains(s.Problem, variant.Rule) {
 				t.Errorf("usable %v: %+v", report.Usable, s)
+			}
+			// A certificate is there: none is to be asked for.
+			if isMissing := strings.Contains(s.Problem, "is missing"); isMissing != strings.Contains(s.Advice, "Get the CA's certificates") ||
+				strings.Contains(s.Advice, "csr") != strings.Contains(s.Problem, "there is no certificate for this key") {
+				t.Errorf("the advice on %q is %q", s.Problem, s.Advice)
 			}
 		})
 	}

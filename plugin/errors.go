@@ -50,6 +50,7 @@ var ofKind = map[pkcs11.Kind]advice{
 	pkcs11.KindKey:          {validation, "Use another key: notation signs with RSA of 2048, 3072 or 4096 bits and with P-256, P-384 or P-521"},
 	pkcs11.KindPublicKey:    {general, "So that the public half is known, " + remedyCertificate},
 	pkcs11.KindNotPermitted: {denied, "Use a key that may sign (CKA_SIGN), or have the token's administrator permit it"},
+	pkcs11.KindExposed:      {denied, "Have the token's policy keep new keys sensitive and not extractable, or make the key so with the vendor's tool"},
 	pkcs11.KindNoPIN:        {denied, "Give the PIN with the environment variable NOTATION_PKCS11_PIN, or with the plugin config pin_source=file:/path or pin_source=env:NAME"},
 	pkcs11.KindPINSource:    {denied, "No PIN was tried; correct {pin}"},
 	pkcs11.KindPINLocked:    {denied, "No PIN was tried; find out with the vendor's tool who used wrong ones, and have the PIN reset there, or the count by one right login, before signing again"},

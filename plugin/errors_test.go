@@ -52,7 +52,7 @@ func TestCodeOfEachError(t *testing.T) {
 			kind(pkcs11.KindTokens), kind(pkcs11.KindNoKey), kind(pkcs11.KindKeys), kind(pkcs11.KindKey), kind(pkcs11.KindExists),
 		}},
 		{contract.ErrorCodeAccessDenied, []*pkcs11.Error{
-			kind(pkcs11.KindNotPermitted), kind(pkcs11.KindNoPIN), kind(pkcs11.KindPINSource), kind(pkcs11.KindPINLocked),
+			kind(pkcs11.KindNotPermitted), kind(pkcs11.KindExposed), kind(pkcs11.KindNoPIN), kind(pkcs11.KindPINSource), kind(pkcs11.KindPINLocked),
 			call(ckrPINIncorrect), call(ckrPINInvalid), call(ckrPINLenRange), call(ckrPINExpired), call(ckrPINLocked),
 			call(ckrUserPINNotInitialized), call(ckrUserTypeInvalid), call(ckrKeyFunctionNotPermitted), call(ckrFunctionRejected),
 		}},

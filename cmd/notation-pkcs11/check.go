@@ -90,6 +90,9 @@ func (i *invocation) check(ctx context.Context, args []string, learn bool) error
 	if fips140.Enabled() {
 		result.FIPS140 = fips140.Version()
 	}
+	if !result.Usable && errors.Is(ctx.Err(), context.Canceled) { // whose steps failed by that alone
+		return fail(fmt.Errorf("interrupted: %w", context.Cause(ctx)), s) // which names the signal
+	}
 	config := i.config()
 	if learn && p.module != nil {
 		p.close() // so that what it does last is seen, too
@@ -119,9 +122,6 @@ func (i *invocation) check(ctx context.Context, args []string, learn bool) error
 	}
 	if err != nil || result.Usable {
 		return unsaid("", err)
-	}
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return fail(fmt.Errorf("interrupted: %w", context.Cause(ctx)), s) // which names the signal
 	}
 	n := slices.IndexFunc(result.Steps, func(step plugin.Step) bool { return step.Outcome == plugin.OutcomeFailed })
 	return &failure{

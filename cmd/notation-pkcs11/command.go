@@ -27,8 +27,10 @@ func runCommand(ctx context.Context, args []string) int {
 	root, out := newRoot(), &output{file: streams.Stdout()}
 	root.SetArgs(args)
 	root.SetOut(out)
+	refuseUnknownNames(root)
 	cmd, err := root.ExecuteContextC(ctx)
-	if err == nil && out.err != nil { // of the help, which cobra prints
+	var f *failure
+	if out.err != nil && !errors.As(err, &f) { // of the help and the completions, which cobra prints
 		err = unsaid("", out.err)
 	}
 	if err == nil {
@@ -104,6 +106,28 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 		}
 	}
 	return fmt.Errorf("unknown command %q%s", args[0], didYouMean("", args[0], names))
+}
+
+// refuseUnknownNames has the commands that cobra adds refuse what isn't there, where
+// cobra would print some help and succeed. The output must have been set before.
+func refuseUnknownNames(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Args = func(_ *cobra.Command, args []string) error {
+				found, rest, err := root.Find(args)
+				if err != nil {
+					return err
+				}
+				return knownCommand(found, rest)
+			}
+		case "completion":
+			c.Args = knownCommand
+			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
 }
 
 // nameNearFlag adds the flag that may have been meant to the error of one that is

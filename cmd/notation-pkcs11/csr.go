@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11/host"
 	"github.com/notation-pkcs11/notation-pkcs11/plugin"
 )
@@ -60,7 +61,7 @@ func (i *invocation) csr(ctx context.Context, uri string, subject pkix.Name, fil
 	}
 	var der []byte
 	err = i.with(ctx, s, func(ctx context.Context, m *host.Module) error {
-		key, err := openKey(ctx, m, false)
+		key, err := openKeyToCertify(ctx, m, s, false)
 		if err != nil {
 			return err
 		}
@@ -87,6 +88,17 @@ func openKey(ctx context.Context, m *host.Module, write bool) (*host.Key, error)
 		return nil, err
 	}
 	return m.Key(ctx)
+}
+
+// openKeyToCertify is openKey for a command that makes what certifies the key: where
+// its public half isn't known a certificate can't be what is missing.
+func openKeyToCertify(ctx context.Context, m *host.Module, s plugin.Settings, write bool) (*host.Key, error) {
+	key, err := openKey(ctx, m, write)
+	if pkcs11.IsKind(err, pkcs11.KindPublicKey) {
+		err = &failure{error: err, settings: s,
+			hint: "Store the key's public key object with the vendor's tool (pkcs11-tool --write-object FILE --type pubkey), or make a new key with generate-key"}
+	}
+	return key, err
 }
 
 func (i *invocation) remarkIdentity(subject pkix.Name) {

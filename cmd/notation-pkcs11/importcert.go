@@ -82,6 +82,9 @@ func (i *invocation) importCert(ctx context.Context, args []string) error {
 	var result importCertResult
 	err = i.with(ctx, opened, func(ctx context.Context, m *host.Module) error {
 		result, err = importInto(ctx, m, s, args[1], certificates)
+		if pkcs11.IsKind(err, pkcs11.KindPublicKey) { // though the file's were among the candidates
+			err = notOfThisKey(s, "%s holds no certificate of this key; nothing was stored: %w", shellQuote(args[1]), err)
+		}
 		return err
 	})
 	if err != nil {
@@ -126,11 +129,7 @@ func importInto(ctx context.Context, m *host.Module, s plugin.Settings, file str
 	}
 	related := plugin.Related(key.Public(), certificates)
 	if len(related) == 0 {
-		return importCertResult{}, &failure{
-			error:    fmt.Errorf("the file has no certificate with the key's public key (it has %s), so nothing was stored", plural(len(certificates), "certificate", "certificates")),
-			settings: s,
-			hint:     "Check that the URI selects the key for which the certificate was issued",
-		}
+		return importCertResult{}, notOfThisKey(s, "the file has no certificate with the key's public key (it has %s), so nothing was stored", plural(len(certificates), "certificate", "certificates"))
 	}
 	before, err := key.Certificates(ctx)
 	if err != nil {
@@ -161,6 +160,11 @@ func importInto(ctx context.Context, m *host.Module, s plugin.Settings, file str
 	return result, nil
 }
 
+// notOfThisKey is the failure of a file with other keys' certificates.
+func notOfThisKey(s plugin.Settings, format string, args ...any) error {
+	return &failure{error: fmt.Errorf(format, args...), settings: s, hint: "Check that the URI selects the key for which the certificate was issued"}
+}
+
 // noteInUse says that another certificate than the file's is in use, why, and how
 // to change that where the file's could be.
 func noteInUse(used, imported plugin.CertificateUse, file string) string {
@@ -189,7 +193,11 @@ func (s screen) imported(result importCertResult) error {
 	if err := s.table(rows); err != nil || result.InUse == nil || result.Note != "" || result.Problem != "" {
 		return err
 	}
-	_, err := fmt.Fprintf(s, "\nSignatures with this key carry %s from now on (serial number %s, until %s).\n",
-		visible(result.InUse.Subject), result.InUse.SerialNumber, result.InUse.NotAfter.Format(time.DateOnly))
+	since := "from now on"
+	if result.done() == "" {
+		since = "still"
+	}
+	_, err := fmt.Fprintf(s, "\nSignatures with this key carry %s %s (serial number %s, until %s).\n",
+		visible(result.InUse.Subject), since, result.InUse.SerialNumber, result.InUse.NotAfter.Format(time.DateOnly))
 	return err
 }

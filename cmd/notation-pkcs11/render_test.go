@@ -42,8 +42,7 @@ var (
 		{URI: "pkcs11:token=T;id=%02", Type: "RSA-3072", Problem: "the certificate expired on 2020-01-01",
 			Certificate: &plugin.CertificateUse{Name: hostile, Source: plugin.SourceToken, NotAfter: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)}},
 	}}}}
-	goodCheck = checkResult{
-		FIPS140: fips140Off,
+	goodCheck = checkResult{FIPS140: fips140Off,
 		Report: plugin.Report{Usable: true, Steps: []plugin.Step{
 			{Name: "module", Outcome: plugin.OutcomeOK, Duration: 12_345_678, Found: "/lib/softhsm2.so (SoftHSM 2.6)"},
 			{Name: "token", Outcome: plugin.OutcomeOK, Duration: 100_000, Found: "pkcs11:token=T"},

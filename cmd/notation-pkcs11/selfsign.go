@@ -65,7 +65,7 @@ func (i *invocation) selfSign(ctx context.Context, uri string, order selfSigned)
 	}
 	var der []byte
 	err = i.with(ctx, s, func(ctx context.Context, m *host.Module) error {
-		key, err := openKey(ctx, m, order.store)
+		key, err := openKeyToCertify(ctx, m, s, order.store)
 		if err != nil {
 			return err
 		}
