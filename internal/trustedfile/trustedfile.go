@@ -11,8 +11,8 @@
 //   - A [Secret], a [Library] and a [Log] belong to root or to the user of this
 //     process, and so does the entry of a sticky directory that leads to them. A Library is
 //     opened a second time by its path, so its directories do, too.
-//   - No secret is used that every user can read, unless a directory on the way
-//     lets nobody else through: in volumes of Kubernetes files have the mode 0644.
+//   - No secret is used that every user can read, unless a directory on the way, of
+//     root or of the user, lets nobody else through: in volumes of Kubernetes files have the mode 0644.
 //   - What a group can change is used. [Warning] names it: with the umask 002 each
 //     file is so, and Debian's /usr/local/lib is writable by the group staff.
 //
