@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"fmt"
 	"math/big"
 	"slices"
 	"time"
@@ -20,7 +21,8 @@ const maxCertificate = 64 << 10
 // ParseCertificate parses a certificate in DER, and cuts off what follows it:
 // tokens pad CKA_VALUE. There is a certificate in any case.
 //
-// One that crypto/x509 refuses comes with the error, and with what could be read
+// One that crypto/x509 refuses, that is longer than 64 KiB, or whose key
+// [CheckPublicKey] refuses, comes with the error, and with what could be read
 // of it all the same: Raw, and as far as it is intact the names, serial number,
 // validity, public key and signature. With that it can be recognised and named;
 // [CheckParsed] tells it from others.
@@ -33,11 +35,28 @@ func ParseCertificate(der []byte) (*x509.Certificate, error) {
 	if _, err := asn1.Unmarshal(der, &first); err == nil {
 		der = first.FullBytes
 	}
-	certificate, err := x509.ParseCertificate(der)
+	if len(der) > maxCertificate {
+		return &x509.Certificate{Raw: slices.Clone(der)}, errLongCertificate
+	}
+	certificate, err := parseBounded(der)
 	if err != nil {
 		certificate = partOf(der)
 	} else if certificate.PublicKey == nil {
 		certificate.PublicKey = pssKey(certificate.RawSubjectPublicKeyInfo)
+	}
+	return certificate, err
+}
+
+var errLongCertificate = fmt.Errorf("it is longer than %d bytes", maxCertificate)
+
+// parseBounded parses a certificate with a key that can be used.
+func parseBounded(der []byte) (*x509.Certificate, error) {
+	if len(der) > maxCertificate {
+		return nil, errLongCertificate
+	}
+	certificate, err := x509.ParseCertificate(der)
+	if err == nil {
+		err = CheckPublicKey(certificate.PublicKey)
 	}
 	return certificate, err
 }
@@ -48,7 +67,7 @@ func CheckParsed(certificate *x509.Certificate) error {
 	if certificate.Version > 0 { // which every certificate has that crypto/x509 parsed
 		return nil
 	}
-	_, err := x509.ParseCertificate(certificate.Raw)
+	_, err := parseBounded(certificate.Raw)
 	return err
 }
 
@@ -84,7 +103,7 @@ func partOf(der []byte) *x509.Certificate {
 			name.FillFromRDNSequence(&sequence)
 		}
 	}
-	public, err := x509.ParsePKIXPublicKey(part.RawSubjectPublicKeyInfo)
+	public, err := ParsePublicKey(part.RawSubjectPublicKeyInfo)
 	if err != nil {
 		public = pssKey(part.RawSubjectPublicKeyInfo)
 	}

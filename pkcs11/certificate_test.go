@@ -7,6 +7,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"math/big"
@@ -68,8 +69,48 @@ func TestCertificateThatGoRefusesIsReadInPart(t *testing.T) {
 	}
 }
 
+// Verifying a signature with a key of any size can take hours. Such a key is not
+// taken, whichever way it comes.
+func TestKeysOfAnySizeAreNotTaken(t *testing.T) {
+	_, signer := issue(t, "signer", nil, nil)
+	ones := func(bits uint) *big.Int {
+		n := new(big.Int).Lsh(big.NewInt(1), bits)
+		return n.Sub(n, big.NewInt(1))
+	}
+	for name, test := range map[string]struct {
+		key  rsa.PublicKey
+		says string
+	}{
+		"the longest":     {rsa.PublicKey{N: ones(8192), E: 65537}, ""},
+		"a bit longer":    {rsa.PublicKey{N: ones(8193), E: 65537}, "longer than 8192 bits"},
+		"a long exponent": {rsa.PublicKey{N: ones(2048), E: 1<<31 - 1}, "exponent is too large"},
+		"256 KiB":         {rsa.PublicKey{N: ones(8 * 256 << 10), E: 1<<31 - 1}, "longer than 65536 bytes"},
+	} {
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour)}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, &test.key, signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spki, err := x509.MarshalPKIXPublicKey(&test.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		certificate, err := ParseCertificate(der)
+		_, keyErr := ParsePublicKey(spki)
+		if test.says == "" {
+			if err != nil || keyErr != nil || CheckParsed(certificate) != nil || !test.key.Equal(certificate.PublicKey) {
+				t.Errorf("%s: errors %v, %v", name, err, keyErr)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), test.says) || keyErr == nil || certificate.PublicKey != nil || CheckParsed(certificate) == nil {
+			t.Errorf("%s: errors %v, %v, key %T", name, err, keyErr, certificate.PublicKey)
+		}
+	}
+}
+
 // FuzzCertificate holds that whatever a token or a file has, there is a
-// certificate, and an error if and only if crypto/x509 has one for its bytes.
+// certificate, and an error if and only if CheckParsed has one for its bytes.
 func FuzzCertificate(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{0x30, 0x03, 0x02, 0x01, 0x01})

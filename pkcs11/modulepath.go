@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"runtime"
+	"strings"
 
 	"github.com/notation-pkcs11/notation-pkcs11/internal/trustedfile"
 )
@@ -31,6 +33,9 @@ func CheckModule(path string) error {
 func checkModulePath(path string) error {
 	if !filepath.IsAbs(path) {
 		return errors.New("is not an absolute path")
+	}
+	if runtime.GOOS != "windows" && strings.Contains(path, "$") { // $LIB, $ORIGIN, $PLATFORM: ld.so(8)
+		return errors.New(`has a "$" in it, which the dynamic linker may replace; use a path without`)
 	}
 	err := trustedfile.Check(path, trustedfile.Library)
 	var failed *fs.PathError // whose text repeats the path

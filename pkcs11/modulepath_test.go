@@ -29,10 +29,11 @@ func TestModuleFromWhereOthersCanWriteIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, says := range map[string]string{
-		file + ".missing": "no such file",
-		dir:               "not a regular file",
-		dir + "/loop":     "can't be reached: too many",
-		"module.so":       "not an absolute path",
+		file + ".missing":  "no such file",
+		dir:                "not a regular file",
+		dir + "/loop":      "can't be reached: too many",
+		"module.so":        "not an absolute path",
+		dir + "/$LIB/m.so": `has a "$" in it`,
 	} {
 		if err := CheckModule(path); !IsKind(err, KindModule) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: error %v, want %s", path, err, says)

@@ -7,6 +7,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/asn1"
 	"errors"
 	"fmt"
@@ -48,6 +49,42 @@ func parsePublicKey(values map[uint][]byte) (crypto.PublicKey, error) {
 	}
 }
 
+// Bounds of RSA keys: with a longer one a single verification takes seconds, up to
+// hours. Signing keys have 4096 bits at most, and 65537.
+const (
+	maxRSABits     = 8192
+	maxRSAExponent = 1 << 24
+)
+
+// CheckPublicKey returns an error for a key with which it takes too long to verify a
+// signature, such as an RSA key of 100000 bits. Check keys that others made with it
+// before one is used.
+func CheckPublicKey(public crypto.PublicKey) error {
+	key, isRSA := public.(*rsa.PublicKey)
+	switch {
+	case !isRSA:
+		return nil
+	case key.N.BitLen() > maxRSABits:
+		return fmt.Errorf("its RSA key is longer than %d bits", maxRSABits)
+	case key.E > maxRSAExponent:
+		return errors.New("its RSA public exponent is too large")
+	}
+	return nil
+}
+
+// ParsePublicKey parses a SubjectPublicKeyInfo in DER, and returns no key that
+// [CheckPublicKey] refuses.
+func ParsePublicKey(der []byte) (crypto.PublicKey, error) {
+	public, err := x509.ParsePKIXPublicKey(der)
+	if err == nil {
+		err = CheckPublicKey(public)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return public, nil
+}
+
 func parseRSA(modulus, exponent []byte) (crypto.PublicKey, error) {
 	if len(modulus) == 0 || len(exponent) == 0 {
 		return nil, errNoPublicHalf
@@ -56,15 +93,15 @@ func parseRSA(modulus, exponent []byte) (crypto.PublicKey, error) {
 	if !e.IsInt64() || e.Int64() > 1<<31-1 || e.Int64() < 3 || e.Bit(0) == 0 {
 		return nil, errors.New("its RSA public exponent is out of range")
 	}
-	const maxBytes = 16384 / 8
-	if len(modulus) > maxBytes+1 {
-		return nil, errors.New("its RSA modulus is longer than 16384 bits")
-	}
 	n := new(big.Int).SetBytes(modulus)
 	if n.Sign() == 0 {
 		return nil, errors.New("its RSA modulus is zero")
 	}
-	return &rsa.PublicKey{N: n, E: int(e.Int64())}, nil
+	key := &rsa.PublicKey{N: n, E: int(e.Int64())}
+	if err := CheckPublicKey(key); err != nil {
+		return nil, err
+	}
+	return key, nil
 }
 
 func parseEC(params, point []byte) (crypto.PublicKey, error) {

@@ -109,7 +109,7 @@ func TestPublicKeyRefuses(t *testing.T) {
 		"exponent 1":        {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_MODULUS: {1, 1}, pkcs11.CKA_PUBLIC_EXPONENT: {1}}, "exponent is out of range"},
 		"even exponent":     {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_MODULUS: {1, 1}, pkcs11.CKA_PUBLIC_EXPONENT: {4}}, "exponent is out of range"},
 		"endless exponent":  {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_MODULUS: {1, 1}, pkcs11.CKA_PUBLIC_EXPONENT: {1, 0, 0, 0, 0, 0, 0, 0, 1}}, "exponent is out of range"},
-		"endless modulus":   {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_MODULUS: make([]byte, 4096), pkcs11.CKA_PUBLIC_EXPONENT: {3}}, "longer than 16384 bits"},
+		"endless modulus":   {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_MODULUS: bytes.Repeat([]byte{0xff}, 4096), pkcs11.CKA_PUBLIC_EXPONENT: {3}}, "longer than 8192 bits"},
 		"modulus of zeros":  {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_RSA), pkcs11.CKA_MODULUS: {0, 0}, pkcs11.CKA_PUBLIC_EXPONENT: {3}}, "modulus is zero"},
 		"truncated type":    {map[uint][]byte{pkcs11.CKA_KEY_TYPE: {3}, pkcs11.CKA_MODULUS: {1, 1}, pkcs11.CKA_PUBLIC_EXPONENT: {3}}, unknown},
 		"point at infinity": {map[uint][]byte{pkcs11.CKA_KEY_TYPE: ulong(pkcs11.CKK_EC), pkcs11.CKA_EC_PARAMS: p256, pkcs11.CKA_EC_POINT: {0}}, "CKA_EC_POINT"},
@@ -183,7 +183,7 @@ func FuzzPublicKey(f *testing.F) {
 		}
 		switch key := public.(type) {
 		case *rsa.PublicKey:
-			if key.N.Cmp(new(big.Int).SetBytes(modulus)) != 0 || key.N.Sign() <= 0 || key.N.BitLen() > 16384+8 {
+			if key.N.Cmp(new(big.Int).SetBytes(modulus)) != 0 || key.N.Sign() <= 0 || key.N.BitLen() > maxRSABits {
 				t.Errorf("the modulus is %x", key.N)
 			}
 			if e := new(big.Int).SetBytes(exponent); e.Cmp(big.NewInt(int64(key.E))) != 0 || key.E < 3 || key.E%2 == 0 {

@@ -221,6 +221,9 @@ func parsePKCS7(der []byte) ([]*x509.Certificate, error) {
 		if err != nil {
 			return nil, fmt.Errorf("it is PKCS#7 in BER that can't be read (%w); type: openssl pkcs7 -inform der -in FILE -print_certs -out FILE.pem", err)
 		}
+		for i, certificate := range parsed.Certificates {
+			parsed.Certificates[i], _ = pkcs11.ParseCertificate(certificate.Raw)
+		}
 		return bounded(parsed.Certificates)
 	}
 	var content struct {

@@ -8,6 +8,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
@@ -199,6 +200,18 @@ func TestSelfSignedCertificateIsAChain(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkNames(t, chain, "alone")
+}
+
+// With such a key a verification takes hours, and so would this test.
+func TestSignatureOfAKeyOfAnySizeIsNotVerified(t *testing.T) {
+	const bytes = 4 << 20
+	n := new(big.Int).Lsh(big.NewInt(1), 8*bytes)
+	issuer := &x509.Certificate{PublicKey: &rsa.PublicKey{N: n.Sub(n, big.NewInt(1)), E: 1<<31 - 1}}
+	signature := make([]byte, bytes)
+	signature[1] = 1
+	if isSignedBy(&x509.Certificate{SignatureAlgorithm: x509.SHA256WithRSA, Signature: signature}, issuer) {
+		t.Error("it counts as good")
+	}
 }
 
 func TestRenewedAndCrossSignedAuthorities(t *testing.T) {

@@ -30,7 +30,7 @@ var arrows = map[string][]string{
 	"action/envelope":            {"action/report"},
 	"action/revocation":          {},
 	"action/report":              {},
-	"cmd/internal/hosted":        {"pkcs11", "pkcs11/host", "plugin"},
+	"cmd/internal/hosted":        {"internal/trustedfile", "pkcs11", "pkcs11/host", "plugin"},
 	"cmd/internal/streams":       {},
 	"cmd/notation-pkcs11":        {"cmd/internal/hosted", "cmd/internal/streams", "internal/sandbox", "pkcs11", "pkcs11/host", "plugin"},
 	"cmd/notation-pkcs11-action": {"action", "cmd/internal/hosted", "pkcs11", "pkcs11/host", "plugin"},

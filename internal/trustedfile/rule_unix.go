@@ -48,7 +48,7 @@ func (w way) check(kind Kind, user int) error {
 	if file := w.file(); !isTrusted(file.owner(), user) {
 		return refuse("belongs to user %d of this machine, who can change it; type: %s", file.owner(), command(user, "chown "+strconv.Itoa(user), file))
 	}
-	if kind == Secret && w.file().mode()&readableByOthers != 0 && !slices.ContainsFunc(w.directories(), func(e *entry) bool { return e.mode()&passableByOthers == 0 }) {
+	if kind == Secret && w.file().mode()&readableByOthers != 0 && !slices.ContainsFunc(w.directories(), func(e *entry) bool { return e.isDoor(user) }) {
 		return refuse("can be read by every user of this machine; type: %s", command(user, "chmod 600", w.file()))
 	}
 	return nil
@@ -94,6 +94,12 @@ func (e *entry) checkOwners(kind Kind, user int) error {
 	return nil
 }
 
+// isDoor reports whether a directory keeps others out. Its owner is not another
+// user, who could open it.
+func (e *entry) isDoor(user int) bool {
+	return e.mode()&passableByOthers == 0 && isTrusted(e.owner(), user)
+}
+
 func isTrusted(owner, user int) bool { return owner == 0 || owner == user }
 
 // command is what is to be typed to change the entries, by root if they are not
@@ -119,6 +125,14 @@ func Warning(path string) (warning, keepOut string) {
 	}
 	var groups []string
 	found := w.writable(writableByGroup)
+	for _, e := range w {
+		// As in checkOwners, where it is every user who can write there.
+		in, user := e.directory, os.Geteuid()
+		if in != nil && in.isSticky() && in.mode()&(writableByGroup|writableByOthers) == writableByGroup && !slices.Contains(found, in) &&
+			(!isTrusted(in.owner(), user) || !isTrusted(e.owner(), user)) {
+			found = append(found, in)
+		}
+	}
 	for _, e := range found {
 		if group := strconv.Itoa(e.group()); !slices.Contains(groups, group) {
 			groups = append(groups, group)

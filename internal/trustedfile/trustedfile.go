@@ -8,11 +8,11 @@
 //     of a directory on the way to it, symbolic links followed. In a sticky
 //     directory such as /tmp users can't replace each other's entries, so it
 //     passes; Kubernetes mounts its volumes with the mode 1777.
-//   - A [Secret] and a [Library] belong to root or to the user of this process,
-//     and so does the entry of a sticky directory that leads to them. A Library is
+//   - A [Secret], a [Library] and a [Log] belong to root or to the user of this
+//     process, and so does the entry of a sticky directory that leads to them. A Library is
 //     opened a second time by its path, so its directories do, too.
-//   - No secret is used that every user can read, unless a directory on the way
-//     lets nobody else through: in volumes of Kubernetes files have the mode 0644.
+//   - No secret is used that every user can read, unless a directory on the way, of
+//     root or of the user, lets nobody else through: in volumes of Kubernetes files have the mode 0644.
 //   - What a group can change is used. [Warning] names it: with the umask 002 each
 //     file is so, and Debian's /usr/local/lib is writable by the group staff.
 //
@@ -39,6 +39,8 @@ const (
 	Library
 	// Public is what is no secret and is believed: a certificate, a trust policy.
 	Public
+	// Log is what this process writes to a file that may be there already.
+	Log
 )
 
 // Error says why a file is not used, as what follows the file's name in a
@@ -106,20 +108,26 @@ func Check(path string, kind Kind) error {
 	return f.Close()
 }
 
+// CheckOpen holds a file that is open, under the path by which it was opened,
+// against the rule.
+func CheckOpen(f *os.File, kind Kind) error {
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &Error{Reason: "is not a regular file"}
+	}
+	if err != nil {
+		return err
+	}
+	return check(f.Name(), info, kind)
+}
+
 // open opens a file and checks what it has open.
 func open(path string, kind Kind) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // opening a pipe could block for ever
 	if err != nil {
 		return nil, err
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = &Error{Reason: "is not a regular file"}
-	}
-	if err == nil {
-		err = check(path, info, kind)
-	}
-	if err != nil {
+	if err := CheckOpen(f, kind); err != nil {
 		f.Close()
 		return nil, err
 	}

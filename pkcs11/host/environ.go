@@ -17,12 +17,17 @@ var secretNames = []string{
 	"NOTATION_PKCS11_PIN",
 	"NOTATION_USERNAME", "NOTATION_PASSWORD", "DOCKER_AUTH_CONFIG", // of registries
 	"GITHUB_TOKEN", "GH_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "GH_ENTERPRISE_TOKEN",
-	"CI_JOB_TOKEN", "CI_REPOSITORY_URL", "CI_REGISTRY_PASSWORD", "CI_DEPLOY_PASSWORD", "CI_DEPENDENCY_PROXY_PASSWORD", // of GitLab
-	"SYSTEM_ACCESSTOKEN", // of Azure Pipelines
+	"CI_JOB_TOKEN", "CI_JOB_JWT", "CI_JOB_JWT_V1", "CI_JOB_JWT_V2", "CI_BUILD_TOKEN", "GITLAB_TOKEN", // of GitLab
+	"CI_REPOSITORY_URL", "CI_REGISTRY_PASSWORD", "CI_DEPLOY_PASSWORD", "CI_DEPENDENCY_PROXY_PASSWORD",
+	"SYSTEM_ACCESSTOKEN", "AZURE_DEVOPS_EXT_PAT", // of Azure Pipelines
 }
 
 // secretPrefixes are those of a workflow's inputs and the runner's tokens.
 var secretPrefixes = []string{"INPUT_", "ACTIONS_"}
+
+// secretSuffix is that of the names which GitLab's documentation gives to ID tokens
+// (id_tokens in .gitlab-ci.yml); jobs choose them.
+const secretSuffix = "_ID_TOKEN"
 
 // IsSecret reports whether the name of an environment variable is that of a
 // secret which no module is given, such as NOTATION_PKCS11_PIN or GITHUB_TOKEN.
@@ -30,7 +35,7 @@ func IsSecret(name string) bool {
 	if runtime.GOOS == "windows" { // where the case of names doesn't matter
 		name = strings.ToUpper(name)
 	}
-	return slices.Contains(secretNames, name) ||
+	return slices.Contains(secretNames, name) || strings.HasSuffix(name, secretSuffix) ||
 		slices.ContainsFunc(secretPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 

@@ -127,7 +127,7 @@ func encodeCertificates(certificates []*x509.Certificate) [][]byte {
 
 // parse reads what the child says of the key.
 func (k *Key) parse(o opened) (err error) {
-	if k.public, err = x509.ParsePKIXPublicKey(o.PublicKey); err != nil {
+	if k.public, err = pkcs11.ParsePublicKey(o.PublicKey); err != nil {
 		return fmt.Errorf("the key's public half can't be parsed: %w", err)
 	}
 	k.certificates = parseCertificates(o.Certificates)

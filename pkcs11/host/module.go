@@ -79,7 +79,7 @@ func (m *Module) Keys(ctx context.Context) ([]Listing, error) {
 			info := pkcs11.KeyInfo{URI: key.URI, Type: key.Type, Problem: key.Problem, Mechanisms: key.Mechanisms}
 			if len(key.PublicKey) > 0 {
 				var err error
-				if info.Public, err = x509.ParsePKIXPublicKey(key.PublicKey); err != nil {
+				if info.Public, err = pkcs11.ParsePublicKey(key.PublicKey); err != nil {
 					return nil, fmt.Errorf("the public half of the key %s can't be parsed: %w", key.URI, err)
 				}
 			}
@@ -106,7 +106,7 @@ func (m *Module) Generate(ctx context.Context, keyType string) (pkcs11.Generated
 	if err := m.process.call(ctx, opGenerate, generateParameters{keyType}, &result); err != nil {
 		return pkcs11.Generated{}, err
 	}
-	public, err := x509.ParsePKIXPublicKey(result.PublicKey)
+	public, err := pkcs11.ParsePublicKey(result.PublicKey)
 	return pkcs11.Generated{URI: result.URI, Public: public, Warnings: result.Warnings}, err
 }
 

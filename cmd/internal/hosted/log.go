@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"syscall"
 
+	"github.com/notation-pkcs11/notation-pkcs11/internal/trustedfile"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 )
 
@@ -71,19 +72,16 @@ func entitle(f *os.File) error {
 }
 
 // openForAppending opens a regular file, and makes it. A pipe could block for ever,
-// and a stream of the protocol would be spoilt.
+// and a stream of the protocol would be spoilt. A file that is there belongs to this
+// user, or to root: whoever made it could have it open.
 func openForAppending(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file", path)
-	}
-	if err != nil {
+	if err := trustedfile.CheckOpen(f, trustedfile.Log); err != nil {
 		f.Close()
-		return nil, err
+		return nil, fmt.Errorf("%s %w", path, err)
 	}
 	return f, nil
 }

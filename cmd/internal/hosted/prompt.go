@@ -37,7 +37,7 @@ func PromptPIN(ctx context.Context, token pkcs11.TokenInfo) (pkcs11.PIN, error) 
 	}
 	done := make(chan typed, 1)
 	go func() { // can't be interrupted, but ends with the process
-		secret, err := term.ReadPassword(tty.inputFd())
+		secret, err := tty.readSecret()
 		done <- typed{secret, err}
 	}()
 	select {

@@ -5,6 +5,7 @@
 package hosted
 
 import (
+	"bytes"
 	"errors"
 	"os"
 
@@ -33,3 +34,47 @@ func openTerminal() (terminal, error) {
 }
 
 func (t terminal) inputFd() int { return int(t.Fd()) }
+
+// readSecret reads a line without echo, and returns it without its end. It is in
+// one buffer, whose other bytes are wiped: x/term's ReadPassword leaves copies behind
+// in memory. Where the input ends (Ctrl-D) the line does.
+func (t terminal) readSecret() ([]byte, error) {
+	fd := t.inputFd()
+	modes, err := unix.IoctlGetTermios(fd, readTermios)
+	if err != nil {
+		return nil, err
+	}
+	silent := *modes
+	silent.Lflag &^= unix.ECHO
+	silent.Lflag |= unix.ICANON | unix.ISIG
+	silent.Iflag |= unix.ICRNL
+	if err := unix.IoctlSetTermios(fd, writeTermios, &silent); err != nil {
+		return nil, err
+	}
+	defer unix.IoctlSetTermios(fd, writeTermios, modes)
+	return readLine(func(rest []byte) (int, error) { return unix.Read(fd, rest) })
+}
+
+// readLine reads up to the end of a line, or of the input.
+func readLine(read func([]byte) (int, error)) ([]byte, error) {
+	buffer := make([]byte, 4<<10) // the longest line of a terminal
+	_ = unix.Mlock(buffer)        // where a limit forbids that, the PIN's own lock says so
+	for length := 0; length < len(buffer); {
+		n, err := read(buffer[length:])
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			clear(buffer)
+			return nil, err
+		}
+		line, _, ended := bytes.Cut(buffer[:length+n], []byte("\n"))
+		length += n
+		if ended || n == 0 {
+			clear(buffer[len(line):])
+			return line, nil
+		}
+	}
+	clear(buffer)
+	return nil, errors.New("the line is too long")
+}

@@ -5,6 +5,8 @@ package hosted
 import (
 	"errors"
 	"os"
+
+	"golang.org/x/term"
 )
 
 // terminal is the console of this process, whose two directions have names of
@@ -28,3 +30,6 @@ func (t terminal) inputFd() int { return int(t.input.Fd()) }
 func (t terminal) Write(p []byte) (int, error) { return t.output.Write(p) }
 
 func (t terminal) Close() error { return errors.Join(t.input.Close(), t.output.Close()) }
+
+// readSecret reads a line without echo.
+func (t terminal) readSecret() ([]byte, error) { return term.ReadPassword(t.inputFd()) }

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build unix && !linux
+
+package hosted
+
+import "golang.org/x/sys/unix"
+
+// The ioctls that read and write a terminal's modes.
+const (
+	readTermios  = unix.TIOCGETA
+	writeTermios = unix.TIOCSETA
+)
