@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -260,8 +261,10 @@ func (h *hsm) checkNobodyIsLeft(t *testing.T) {
 	}
 }
 
-// processesOf lists the processes whose executable they take to be below a
-// directory. Those that have ended and wait for their parent have no arguments.
+// processesOf lists the processes whose executable is below a directory, as their
+// arguments or the kernel say: a module host has no path in its arguments, and only
+// root may ask the kernel for its executable. Those that have ended and wait for
+// their parent have neither.
 func processesOf(dir string) ([]int, error) {
 	arguments, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
@@ -279,7 +282,8 @@ func processesOf(dir string) ([]int, error) {
 			return nil, fmt.Errorf("who is there can't be known: %w", err)
 		}
 		self = self || pid == os.Getpid()
-		if bytes.HasPrefix(content, []byte(dir+"/")) {
+		executable, _ := os.Readlink(filepath.Join(filepath.Dir(path), "exe"))
+		if bytes.HasPrefix(content, []byte(dir+"/")) || strings.HasPrefix(executable, dir+"/") {
 			pids = append(pids, pid)
 		}
 	}
