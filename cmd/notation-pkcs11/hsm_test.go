@@ -18,7 +18,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -261,16 +260,15 @@ func (h *hsm) checkNobodyIsLeft(t *testing.T) {
 	}
 }
 
-// processesOf lists the processes whose executable is below a directory, as their
-// arguments or the kernel say: a module host has no path in its arguments, and only
-// root may ask the kernel for its executable. Those that have ended and wait for
-// their parent have neither.
+// processesOf lists the processes whose executable they take to be below a
+// directory, and the module hosts, which have no path in their arguments, that are
+// their children. Those that have ended and wait for their parent have no arguments.
 func processesOf(dir string) ([]int, error) {
 	arguments, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		return nil, err
 	}
-	var pids []int
+	var pids, hosts []int
 	self := false
 	for _, path := range arguments {
 		content, err := os.ReadFile(path)
@@ -282,9 +280,19 @@ func processesOf(dir string) ([]int, error) {
 			return nil, fmt.Errorf("who is there can't be known: %w", err)
 		}
 		self = self || pid == os.Getpid()
-		executable, _ := os.Readlink(filepath.Join(filepath.Dir(path), "exe"))
-		if bytes.HasPrefix(content, []byte(dir+"/")) || strings.HasPrefix(executable, dir+"/") {
+		if bytes.HasPrefix(content, []byte(dir+"/")) {
 			pids = append(pids, pid)
+		}
+		if bytes.Contains(content, []byte("\x00module-host\x00")) {
+			hosts = append(hosts, pid)
+		}
+	}
+	for _, host := range hosts {
+		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", host))
+		if slices.ContainsFunc(pids, func(pid int) bool {
+			return pid != host && bytes.Contains(status, fmt.Appendf(nil, "\nPPid:\t%d\n", pid))
+		}) {
+			pids = append(pids, host)
 		}
 	}
 	if !self {
