@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,6 +38,7 @@ type hsm struct {
 	chain      string // path of the certificates above the key's own, which is on the token
 	dir        string // for all that runs leave
 	runs       int
+	sessions   []int // of the commands that were started
 }
 
 // The key on the token, and what is signed with it.
@@ -131,8 +133,8 @@ func (h *hsm) start(o order) (*attempt, error) {
 		return nil, err
 	}
 	r.command = exec.Command(h.executable, o.args...)
-	r.command.Args[0] = r.executable()
 	r.command.Dir = r.dir
+	r.command.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // by which all its processes are known
 	r.command.Env = append(append(r.Env(), h.token.Env()...),
 		"PATH="+os.Getenv("PATH"), "HOME="+r.dir, "TMPDIR="+r.dir,
 		"NOTATION_PKCS11_PIN="+h.token.PIN, "NOTATION_PKCS11_MODULE="+r.Path, "NOTATION_PKCS11_CERT_CHAIN="+h.chain,
@@ -147,8 +149,16 @@ func (h *hsm) start(o order) (*attempt, error) {
 	r.command.Stdout, r.command.Stderr = &r.stdout, &r.stderr
 	r.command.WaitDelay = time.Second // for whoever else has its streams open
 	r.begun = time.Now()
-	return r, r.command.Start()
+	if err := r.command.Start(); err != nil {
+		return nil, err
+	}
+	h.sessions = append(h.sessions, r.session())
+	return r, nil
 }
+
+// session is the session that the command leads. Its module host and what that
+// starts stay in it, whoever else of them ends; all users may ask for it.
+func (r *attempt) session() int { return r.command.Process.Pid }
 
 // wait waits for the end of the command, whatever that is.
 func (r *attempt) wait() error {
@@ -234,17 +244,12 @@ func (h *hsm) checkNothingLeaks(r *attempt) error {
 	return nil
 }
 
-// executable is what the command takes its executable for, and so does its module
-// host: by the first of their arguments the run's processes are known, which all
-// users may read in /proc. Their environment nobody but root can.
-func (r *attempt) executable() string { return filepath.Join(r.dir, "notation-pkcs11") }
-
 // isGone waits until the processes are gone.
 func (r *attempt) isGone() error {
 	var left []int
 	for range 500 {
 		var err error
-		if left, err = processesOf(r.dir); err != nil || len(left) == 0 {
+		if left, err = processesOf(r.session()); err != nil || len(left) == 0 {
 			return err
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -255,20 +260,19 @@ func (r *attempt) isGone() error {
 // checkNobodyIsLeft checks that no process of any run is left.
 func (h *hsm) checkNobodyIsLeft(t *testing.T) {
 	t.Helper()
-	if left, err := processesOf(h.dir); err != nil || len(left) > 0 {
+	if left, err := processesOf(h.sessions...); err != nil || len(left) > 0 {
 		t.Errorf("processes are left: %v, %v", left, err)
 	}
 }
 
-// processesOf lists the processes whose executable they take to be below a
-// directory, and the module hosts, which have no path in their arguments, that are
-// their children. Those that have ended and wait for their parent have no arguments.
-func processesOf(dir string) ([]int, error) {
+// processesOf lists the processes of sessions. Those that have ended and wait for
+// their parent have no arguments.
+func processesOf(sessions ...int) ([]int, error) {
 	arguments, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		return nil, err
 	}
-	var pids, hosts []int
+	var pids []int
 	self := false
 	for _, path := range arguments {
 		content, err := os.ReadFile(path)
@@ -279,20 +283,16 @@ func processesOf(dir string) ([]int, error) {
 		if err := errors.Join(err, numberErr); err != nil {
 			return nil, fmt.Errorf("who is there can't be known: %w", err)
 		}
+		session, err := unix.Getsid(pid)
+		if errors.Is(err, unix.ESRCH) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("who is there can't be known: %w", err)
+		}
 		self = self || pid == os.Getpid()
-		if bytes.HasPrefix(content, []byte(dir+"/")) {
+		if len(content) > 0 && slices.Contains(sessions, session) {
 			pids = append(pids, pid)
-		}
-		if bytes.Contains(content, []byte("\x00module-host\x00")) {
-			hosts = append(hosts, pid)
-		}
-	}
-	for _, host := range hosts {
-		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", host))
-		if slices.ContainsFunc(pids, func(pid int) bool {
-			return pid != host && bytes.Contains(status, fmt.Appendf(nil, "\nPPid:\t%d\n", pid))
-		}) {
-			pids = append(pids, host)
 		}
 	}
 	if !self {
@@ -314,7 +314,7 @@ func TestProcessesThatAreLeftAreSeen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	left, err := processesOf(r.dir)
+	left, err := processesOf(r.session())
 	if want := []int{r.command.Process.Pid, host}; err != nil || len(left) != 2 || !slices.Contains(left, want[0]) || !slices.Contains(left, want[1]) {
 		t.Errorf("processes %v are seen, want %v: %v", left, want, err)
 	}
