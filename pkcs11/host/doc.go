@@ -3,7 +3,7 @@
 // Package host opens keys of package pkcs11 with the vendor's library in a
 // child process, the module host.
 //
-// A PKCS#11 module is somebody else's C code: it prints on stdout, hangs when
+// A PKCS#11 module is C code from a vendor: it prints on stdout, hangs when
 // its network HSM is away, crashes when it is finalized. Here it does so in a
 // process of its own. The parent keeps the deadline and the errors; the child,
 // the same executable started again, keeps the library, the session and the
