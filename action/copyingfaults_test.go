@@ -3,7 +3,6 @@
 package action
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"testing"
@@ -131,27 +130,7 @@ func TestTagIsRightWheneverTheRunIsKilled(t *testing.T) {
 				t.Run(fmt.Sprintf("%s/request %d, carried out %t", k.name, at+1, late), func(t *testing.T) {
 					build, proxy := newTaggedBuild(t, k, fmt.Sprintf("killed-build-%d-%d-%t", i, at, late)), startFaults(t, k)
 					runner := w.runner(t, k, w.signer)
-					child := w.child(t, build.inputs(proxy), runner)
-					var log bytes.Buffer
-					child.Stdout, child.Stderr = &log, &log
-					started := make(chan struct{})
-					proxy.Inject(registryfaults.Rule{Nth: at + 1, Times: 1, Fault: registryfaults.Fault{Name: "kill", Do: func(x *registryfaults.Exchange) {
-						if late {
-							x.Forward()
-						}
-						<-started
-						if err := child.Process.Kill(); err != nil {
-							t.Error(err)
-						}
-						x.Wait()
-					}}})
-					if err := child.Start(); err != nil {
-						t.Fatal(err)
-					}
-					close(started)
-					if err := child.Wait(); err == nil || child.ProcessState.ExitCode() != -1 {
-						t.Fatalf("the run was not killed: %v\n%s", err, &log)
-					}
+					killAt(t, w.child(t, build.inputs(proxy), runner), proxy, at+1, late)
 					build.check(t, w, false)
 					build.finish(t, w, proxy, runner)
 				})

@@ -134,16 +134,14 @@ func (s faultSubject) inputs(proxy *registryfaults.Proxy) map[string]string {
 	return map[string]string{"INPUT_MODE": "sign", "INPUT_TARGET_ARTIFACT_REFERENCE": proxy.Host + "/" + s.repository + "@" + s.image.Digest.String()}
 }
 
-func (w *faultWorld) kill(t *testing.T, c killCase, repository string) {
-	subject := newFaultSubject(t, c.kind, repository)
-	proxy := startFaults(t, c.kind)
-	dead := w.runner(t, c.kind, w.signer)
-	child := w.child(t, subject.inputs(proxy), dead)
+// killAt has a run be killed at its nth request, before that is carried out or after.
+func killAt(t *testing.T, child *exec.Cmd, proxy *registryfaults.Proxy, nth int, late bool) {
+	t.Helper()
 	var log bytes.Buffer
 	child.Stdout, child.Stderr = &log, &log
 	started := make(chan struct{})
-	proxy.Inject(registryfaults.Rule{Nth: c.at, Times: 1, Fault: registryfaults.Fault{Name: "kill", Do: func(x *registryfaults.Exchange) {
-		if c.late {
+	proxy.Inject(registryfaults.Rule{Nth: nth, Times: 1, Fault: registryfaults.Fault{Name: "kill", Do: func(x *registryfaults.Exchange) {
+		if late {
 			x.Forward()
 		}
 		<-started
@@ -159,6 +157,13 @@ func (w *faultWorld) kill(t *testing.T, c killCase, repository string) {
 	if err := child.Wait(); err == nil || child.ProcessState.ExitCode() != -1 {
 		t.Fatalf("the run was not killed: %v\n%s", err, &log)
 	}
+}
+
+func (w *faultWorld) kill(t *testing.T, c killCase, repository string) {
+	subject := newFaultSubject(t, c.kind, repository)
+	proxy := startFaults(t, c.kind)
+	dead := w.runner(t, c.kind, w.signer)
+	killAt(t, w.child(t, subject.inputs(proxy), dead), proxy, c.at, c.late)
 	orphans := storedSignatures(proxy)
 	if listed := subject.checkListing(t); !isSubset(listed, orphans) {
 		t.Errorf("%v are listed, and %v are stored", listed, orphans)
