@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/publish"
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
@@ -55,8 +54,6 @@ func (r *run) attachAll(ctx context.Context, artifacts []*artifact) []*artifact 
 	if len(r.attachments) == 0 {
 		return artifacts
 	}
-	var mu sync.Mutex
-	attached := map[*artifact][]*artifact{}
 	r.freely(ctx, "attaching", artifacts, func(ctx context.Context, a *artifact) error {
 		if a.target.Parent != nil {
 			return nil
@@ -66,9 +63,7 @@ func (r *run) attachAll(ctx context.Context, artifacts []*artifact) []*artifact 
 			if err != nil {
 				return fmt.Errorf("attach %s: %w", file.Path, err)
 			}
-			mu.Lock()
-			attached[a] = append(attached[a], made)
-			mu.Unlock()
+			a.attached = append(a.attached, made)
 		}
 		return nil
 	})
@@ -76,7 +71,7 @@ func (r *run) attachAll(ctx context.Context, artifacts []*artifact) []*artifact 
 	seen := map[string]bool{}
 	for _, a := range artifacts {
 		all = append(all, a)
-		for _, made := range attached[a] {
+		for _, made := range a.attached {
 			if !seen[made.Resolved] {
 				all = append(all, made)
 			}

@@ -147,12 +147,9 @@ func (r *run) readSource(ctx context.Context, reference string, needsPlan bool) 
 func (r *run) resolveDestinations(ctx context.Context) []*artifact {
 	readers := r.readers(ctx, r.sources)
 	roots := make([]*artifact, len(r.inputs.destinations))
-	below := make([][]*artifact, len(roots))
-	index := map[*artifact]int{}
 	for i := range r.inputs.destinations {
 		d := &r.inputs.destinations[i]
 		roots[i] = &artifact{Artifact: report.Artifact{Reference: d.text}, destination: d}
-		index[roots[i]] = i
 	}
 	r.stage(ctx, "reading sources", roots, func(ctx context.Context, root *artifact) error {
 		d := root.destination
@@ -170,7 +167,7 @@ func (r *run) resolveDestinations(ctx context.Context) []*artifact {
 				return nil
 			}
 			children, err := r.registries.Children(ctx, root.target)
-			below[index[root]] = root.children(children)
+			root.contains(children)
 			return err
 		}
 		t, err := r.registries.At(d.repository, s.source.Root())
@@ -183,25 +180,25 @@ func (r *run) resolveDestinations(ctx context.Context) []*artifact {
 		root.Warnings = append(root.Warnings, s.plan.Warnings...)
 		if r.inputs.recursive {
 			children, err := r.parts(root)
-			below[index[root]] = root.children(children)
+			root.contains(children)
 			return err
 		}
 		return nil
 	})
-	return distinctDestinations(roots, below)
+	return distinctDestinations(roots)
 }
 
 // distinctDestinations is distinct, where what was named is not taken for a part of
 // something else: it has tags.
-func distinctDestinations(roots []*artifact, below [][]*artifact) []*artifact {
+func distinctDestinations(roots []*artifact) []*artifact {
 	named := map[string]bool{}
 	for _, root := range roots {
 		named[root.Resolved] = true
 	}
-	for i := range below {
-		below[i] = slices.DeleteFunc(below[i], func(a *artifact) bool { return named[a.Resolved] })
+	for _, root := range roots {
+		root.below = slices.DeleteFunc(root.below, func(a *artifact) bool { return named[a.Resolved] })
 	}
-	return distinct(roots, below)
+	return distinct(roots)
 }
 
 // parts are the manifests in an artifact that is going to be at a target.
@@ -228,15 +225,13 @@ func (a *artifact) has(t registry.Target) bool {
 	return a.source.plan != nil && a.target.Repo == t.Repo && a.source.plan.Has(t.Desc.Digest)
 }
 
-// children are artifacts that are in an index.
-func (a *artifact) children(targets []registry.Target) []*artifact {
-	var list []*artifact
-	for _, t := range targets {
+// contains takes what is in an index for artifacts below it.
+func (a *artifact) contains(children []registry.Target) {
+	for _, t := range children {
 		child := &artifact{Artifact: report.Artifact{Reference: t.Text}, root: a, source: a.source}
 		child.resolved(t)
-		list = append(list, child)
+		a.below = append(a.below, child)
 	}
-	return list
 }
 
 // verifySource has the policy judge an artifact where it comes from, as it judges it at

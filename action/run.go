@@ -60,6 +60,9 @@ type artifact struct {
 	// renew is set if a warning says already that the certificate must be renewed.
 	renew bool
 
+	below    []*artifact // what is in it, as far as that is treated on its own
+	attached []*artifact // what the files became that were attached to it
+
 	// Of a run with sources, tags or files to attach:
 	destination *destination // nil: it is in another artifact, or attached to it
 	root        *artifact    // which that is; nil: none
@@ -190,13 +193,8 @@ func (r *run) resolve(ctx context.Context) []*artifact {
 		return r.resolveDestinations(ctx)
 	}
 	roots := make([]*artifact, len(r.inputs.targets))
-	below := make([][]*artifact, len(roots))
 	for i, text := range r.inputs.targets {
 		roots[i] = &artifact{Artifact: report.Artifact{Reference: text}}
-	}
-	index := map[*artifact]int{}
-	for i, root := range roots {
-		index[root] = i
 	}
 	r.stage(ctx, "resolving", roots, func(ctx context.Context, root *artifact) error {
 		t, err := r.registries.Resolve(ctx, root.Reference)
@@ -212,19 +210,15 @@ func (r *run) resolve(ctx context.Context) []*artifact {
 			return nil
 		}
 		children, err := r.registries.Children(ctx, root.target)
-		for _, child := range children {
-			a := &artifact{Artifact: report.Artifact{Reference: child.Text}}
-			a.resolved(child)
-			below[index[root]] = append(below[index[root]], a)
-		}
+		root.contains(children)
 		return err
 	})
-	return distinct(roots, below)
+	return distinct(roots)
 }
 
 // distinct puts what is below each root behind it, and keeps the first of those
 // that are the same manifest in the same repository.
-func distinct(roots []*artifact, below [][]*artifact) []*artifact {
+func distinct(roots []*artifact) []*artifact {
 	seen := map[string]*artifact{}
 	var list []*artifact
 	add := func(a *artifact) {
@@ -242,9 +236,9 @@ func distinct(roots []*artifact, below [][]*artifact) []*artifact {
 		}
 		list = append(list, a)
 	}
-	for i, root := range roots {
+	for _, root := range roots {
 		add(root)
-		for _, child := range below[i] {
+		for _, child := range root.below {
 			add(child)
 		}
 	}
