@@ -19,11 +19,13 @@ else
 fi
 echo "$packages packages with tests: $last"
 
+# grep fails where it counts none, which is no failure here.
 count() { grep --count "$@" "$events" || true; }
 
 report() {
   exec {never}<> <(:)
   while ! read -rt 30 -u "$never"; do # which waits without another process
+    # As in count, and of the packages alone.
     ended=$(grep -v '"Test":' "$events" | grep --count --extended-regexp '"Action":"(pass|fail)"' || true)
     echo "… $((SECONDS / 60)) min $((SECONDS % 60)) s: $ended of $packages packages," \
       "$(count --extended-regexp '"Action":"(pass|fail)".*"Test":"[^/"]+"') tests"
