@@ -113,6 +113,7 @@ type copying struct {
 	to   registry.Target
 
 	sent, mounted, bytes atomic.Int64
+	admitted, sendable   atomic.Bool // the credentials were good for looking for a blob, and for sending one
 	begun                sync.Once
 	since                time.Time
 }
@@ -181,10 +182,11 @@ const maxSendings = 5
 
 // upload sends a blob if it is not there, again where that may help.
 func (c *copying) upload(ctx context.Context, blob plannedBlob) error {
-	exists, err := c.to.Repo.Blobs().Exists(ctx, blob.desc)
+	exists, err := c.exists(ctx, blob.desc)
 	if err != nil {
 		return err
 	}
+	c.admitted.Store(true)
 	if exists {
 		c.moved.Add(blob.desc.Size)
 		return nil
@@ -195,11 +197,28 @@ func (c *copying) upload(ctx context.Context, blob plannedBlob) error {
 		if blob.foreign && errors.As(err, &source) && isAbsent(err) {
 			return nil
 		}
-		if err == nil || ctx.Err() != nil || sending == maxSendings || !worthSendingAgain(err, sending) {
+		if err == nil {
+			c.sendable.Store(true)
+			return nil
+		}
+		if ctx.Err() != nil || sending == maxSendings || !worthSendingAgain(err, sending == 1 || c.sendable.Load()) {
 			return err
 		}
 		if sleep(ctx, c.pause<<(sending-1)+rand.N(c.pause)) != nil {
 			return err
+		}
+	}
+}
+
+// exists looks for a blob. A token that was shared with other requests may end in
+// between, so credentials that were good are tried again.
+func (c *copying) exists(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
+	for look := 1; ; look++ {
+		exists, err := c.to.Repo.Blobs().Exists(ctx, desc)
+		var response *errcode.ErrorResponse
+		expired := errors.As(err, &response) && response.StatusCode == http.StatusUnauthorized && response.Method == http.MethodHead && c.admitted.Load()
+		if err == nil || !expired || look == maxSendings {
+			return exists, err
 		}
 	}
 }
@@ -281,7 +300,8 @@ func refusesMount(err error) bool {
 // worthSendingAgain reports whether an upload that failed may succeed when it is begun
 // again, with the blob from its source and a token that is good at that time. What
 // refuses the blob, the credentials or the size refuses them again.
-func worthSendingAgain(err error, sendings int) bool {
+// Sendable says that the credentials may be good for it.
+func worthSendingAgain(err error, sendable bool) bool {
 	var response *errcode.ErrorResponse
 	var network net.Error
 	switch {
@@ -293,8 +313,8 @@ func worthSendingAgain(err error, sendings int) bool {
 		return !registry.IsRefused(err)
 	}
 	switch response.StatusCode {
-	case http.StatusUnauthorized: // a token may end between two requests; that it does so again is unlikely
-		return response.Method == http.MethodPut || sendings == 1
+	case http.StatusUnauthorized: // a token may end between two requests, and requests at once may share one that ends
+		return response.Method == http.MethodPut || response.Method == http.MethodPost && sendable
 	case http.StatusNotFound, http.StatusRequestedRangeNotSatisfiable: // the upload is not known any more
 		return response.Method == http.MethodPut
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:

@@ -630,3 +630,30 @@ func TestReferrerOfAnotherManifestIsNone(t *testing.T) {
 		t.Errorf("%d referrers", plan.Referrers())
 	}
 }
+
+// Wrong credentials are sent once, lest an account be locked.
+func TestWrongCredentialsOfATargetAreSentOnce(t *testing.T) {
+	layout, folder := testenv.NewLayout(t)
+	b := newBuild(t, layout)
+	for name, challenge := range map[string]string{
+		"basic":  `Basic realm="here"`,
+		"bearer": `Bearer realm="http://%s/token",service="here"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var sent atomic.Int64
+			host := testenv.ServeRegistry(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Authorization") != "" {
+					sent.Add(1)
+				}
+				w.Header().Set("WWW-Authenticate", strings.ReplaceAll(challenge, "%s", r.Host))
+				w.WriteHeader(http.StatusUnauthorized)
+			}))
+			plan := makePlan(t, layoutSource(t, folder, b.index.Digest), everything)
+			client := registry.New(registry.Options{Username: "user", Password: registry.NewSecret("wrong")})
+			copier, to := copierOf(t, client, host, "app", plan)
+			if _, err := copier.Copy(t.Context(), plan, to); err == nil || sent.Load() != 1 {
+				t.Errorf("sent %d times: %v", sent.Load(), err)
+			}
+		})
+	}
+}
