@@ -127,6 +127,7 @@ func asRoot(t *testing.T, stdin string, command ...string) string {
 		command = append([]string{"sudo", "-n"}, command...)
 	}
 	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // and no secret of the test's
 	cmd.Stdin = strings.NewReader(stdin)
 	output, err := cmd.CombinedOutput()
 	if err != nil {

@@ -21,6 +21,7 @@ const (
 	pinOrSOPIN   = thePIN + "|" + theSOPIN
 	eachOfThem   = pinOrSOPIN + "|" + thePassword
 	testsProgram = `[a-z0-9-]+\.test`
+	scripts      = `sh|bash|env|cat|chmod|dd|grep|head|sleep|stat` // and what they run, which inherits all they have
 )
 
 // allowed are all the places where tests put their secrets on purpose. Of a module
@@ -31,9 +32,9 @@ var allowed = []rule{
 	{inArguments, pinOrSOPIN, `sh|bash`, "", "scripts of tests and of the documentation, which run those"},
 	{inEnvironment, thePIN, `.*`, `PIN|MY_PIN|SELFTEST_PIN`, "variables of scripts and of a workflow, whose names mean nothing to the product, and which all that they run inherits"},
 	{inOutput, thePIN, `.*\.json`, `.*"Test":"TestScripts/[^"]*","Output":" *PIN=[^ ]*\\n"\}\n?`, "testscript prints the environment of a script"},
-	{inEnvironment, thePIN, `notation|notation-pkcs11|notation-pkcs11-action|` + testsProgram + `|sh|bash|openssl`, `NOTATION_PKCS11_PIN`, "who starts a plugin may set it, for what else a script runs, too; notation hands it on"},
-	{inEnvironment, thePIN, `notation-pkcs11-action|` + testsProgram + `|sh|bash`, `INPUT_PIN`, "an input of the action, with which a runner starts it"},
-	{inEnvironment, thePassword, `notation-pkcs11-action|` + testsProgram + `|sh|bash`, `INPUT_REGISTRY_PASSWORD`, "likewise"},
+	{inEnvironment, thePIN, `notation|notation-pkcs11|notation-pkcs11-action|openssl|` + testsProgram + `|` + scripts, `NOTATION_PKCS11_PIN`, "who starts a plugin may set it, for what else a script runs, too; notation hands it on"},
+	{inEnvironment, thePIN, `notation-pkcs11-action|` + testsProgram + `|` + scripts, `INPUT_PIN`, "an input of the action, with which a runner starts it"},
+	{inEnvironment, thePassword, `notation-pkcs11-action|` + testsProgram + `|` + scripts, `INPUT_REGISTRY_PASSWORD`, "likewise"},
 	{inFile, thePIN, `.+/(?:pin|pin\.txt|typed)`, "", "PIN files"},
 	{inFile, thePIN, `.+/faults-\d+/rules`, "", "rules of the module that misbehaves: its own PIN pad has a PIN"},
 	{inFile, thePIN, `(?:.*/)?[a-z-]+\.txtar|.*/script-[^/]+/.*`, "", "the scripts, which have PINs to be typed and to be refused"},

@@ -38,6 +38,8 @@ func TestRulesAllowNoMoreThanTheySay(t *testing.T) {
 		{place{inArguments, "sh", ""}, thePassword},
 		{place{inEnvironment, "sleep", "PIN"}, theSOPIN},
 		{place{inEnvironment, "notation-pkcs11-action", "INPUT_PIN"}, thePassword},
+		{place{inEnvironment, "docker-credential-test", "NOTATION_PKCS11_PIN"}, thePIN},
+		{place{inEnvironment, "cat", "HOST_TEST_PIN"}, thePIN},
 		{place{inEnvironment, "notation", "INPUT_REGISTRY_PASSWORD"}, thePassword},
 	} {
 		for _, r := range allowed {
