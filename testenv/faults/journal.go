@@ -22,6 +22,8 @@ type Call struct {
 	// Returned is whether the call came back. One that did not hangs still, or
 	// its process died in it.
 	Returned bool
+	// Hangs is whether a rule lets the call hang, and it has come to that.
+	Hangs bool
 	// RV is what a call returned.
 	RV uint
 }
@@ -42,13 +44,16 @@ func (m *Module) Journal() ([]Call, error) {
 			return nil, fmt.Errorf("read journal: %w", err)
 		}
 		at := thread{call.PID, call.TID}
-		if !call.Returned {
+		i, entered := pending[at]
+		switch {
+		case call.Name == "HANG" && entered:
+			calls[i].Hangs = true
+			continue
+		case !call.Returned:
 			pending[at] = len(calls)
 			calls = append(calls, call)
 			continue
-		}
-		i, ok := pending[at]
-		if !ok || calls[i].Name != call.Name {
+		case !entered || calls[i].Name != call.Name:
 			return nil, fmt.Errorf("read journal: %q returns and was not entered", line)
 		}
 		delete(pending, at)

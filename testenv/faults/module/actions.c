@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "actions.h"
+#include "journal.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -17,6 +18,7 @@ static void hang(void)
 
 	for (size_t i = 0; i < sizeof(polite) / sizeof(polite[0]); i++)
 		signal(polite[i], SIG_IGN);
+	journal_write("HANG");
 	for (;;)
 		pause();
 }

@@ -6,7 +6,8 @@
 //	PID TID C_Name [DETAIL] -> 0xRV
 //
 // A call that has no second line has not come back: it hangs, or its process is
-// dead. Besides there are lines with OVERLAP or BAD-RULES for a name.
+// dead. Besides there are lines with OVERLAP or BAD-RULES for a name, and with HANG
+// where a rule lets the call before it hang.
 
 #ifndef FAULTS_JOURNAL_H
 #define FAULTS_JOURNAL_H
