@@ -29,6 +29,7 @@ var parts = []struct {
 	{"README.md", "outputs", referenceOutputs},
 	{"docs/report.md", "example", exampleJSON},
 	{"docs/report.md", "summary", exampleSummary},
+	{"docs/report.md", "list", exampleList},
 }
 
 // The manifest of the action and the documentation say what the tables say. To
