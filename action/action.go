@@ -170,7 +170,7 @@ func (a *Action) run(ctx context.Context, in inputs) (code int, err error) {
 	}
 	r.Finished = time.Now().UTC()
 	r.Succeeded = len(r.Errors) == 0 && r.Count().Failed == 0
-	deliver(console, file, r)
+	deliver(console, file, a.Getenv("RUNNER_TEMP"), r)
 	if !r.Succeeded {
 		return exitFailure, nil
 	}

@@ -364,9 +364,12 @@ func writeBadFiles(t *testing.T, files string, w *runWorld) []badInput {
 	pipe("notation-pipe/" + dir.PathSigningKeys)
 	folder("notation-link")
 	link(filepath.Join(files, "policies/good.json"), "notation-link/"+dir.PathTrustPolicy)
+	put("notation-two/"+dir.PathTrustPolicy, `{"version":"1.0"}`)
+	put("notation-two/trustpolicy.oci.json", `{"version":"1.1"}`)
 	return append(bad,
 		badInput{inputs: map[string]string{"notation": "notation-pipe", "key_id": "", "key_name": "release"}, says: "not a regular file"},
 		badInput{inputs: policyInputs(map[string]string{"notation": "notation-link"}), says: "not a regular file"},
 		badInput{inputs: policyInputs(map[string]string{"notation": "notation-missing"}), says: "there is nobody to trust"},
+		badInput{inputs: policyInputs(map[string]string{"notation": "notation-two"}), says: "trustpolicy.json differ"},
 	)
 }

@@ -4,6 +4,7 @@ package action
 
 import (
 	"bytes"
+	"encoding/json"
 	"reflect"
 	"strings"
 	"testing"
@@ -103,6 +104,14 @@ func exampleJSON() []string {
 	return append(append([]string{"```json"}, strings.Split(strings.TrimSpace(out.String()), "\n")...), "```")
 }
 
+func exampleList() []string {
+	var out bytes.Buffer
+	if err := exampleReport().WriteList(&out); err != nil {
+		panic(err)
+	}
+	return append(append([]string{"```json"}, strings.Split(strings.TrimSpace(out.String()), "\n")...), "```")
+}
+
 func exampleSummary() []string {
 	return append(append([]string{""}, strings.Split(strings.TrimSpace(exampleReport().Summary()), "\n")...), "")
 }
@@ -134,6 +143,17 @@ func TestReportIsDocumented(t *testing.T) {
 		}
 	}
 	walk(reflect.TypeFor[report.Report]())
+	var list []map[string]any
+	if err := json.Unmarshal([]byte(strings.Trim(strings.Join(exampleList(), ""), "`json")), &list); err != nil || len(list) == 0 {
+		t.Fatal(err)
+	}
+	for _, listed := range list {
+		for name := range listed {
+			if !strings.Contains(text, "`"+name+"`") {
+				t.Errorf("docs/report.md does not say what %s is in the list of artifacts", name)
+			}
+		}
+	}
 	for _, name := range report.CheckNames {
 		if !strings.Contains(text, "`"+name+"`") {
 			t.Errorf("docs/report.md does not say what the check %s is", name)

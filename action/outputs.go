@@ -17,6 +17,8 @@ var outputTable = []output{
 	{outputDigests, "Digests of the artifacts, one a line, in the order of the input; with `recursive`, each index before what is in it. An artifact that was named twice is there once, and one that could not be resolved is not."},
 	{outputSignatureDigests, "Digests of the signature manifests that were added, one a line."},
 	{outputVerified, "`true` if all artifacts verified; `skipped` if all did but those that the trust policy wants not verified; else `false`. Empty in the modes that don't verify."},
+	{outputVerifyCommands, "A `notation verify` command per line for each artifact that is signed or verified, and of which nothing failed. The trust policy that counts is that of the machine where the command runs."},
+	{outputArtifacts, "Path of a JSON file that lists the artifacts: reference, digest, tags, digests of signatures, verdict, and until when the artifact verifies. docs/report.md describes the members."},
 	{outputReport, "Path of the JSON report."},
 }
 
@@ -24,12 +26,15 @@ const (
 	outputDigests          = "digests"
 	outputSignatureDigests = "signature_digests"
 	outputVerified         = "verified"
+	outputVerifyCommands   = "verify_commands"
+	outputArtifacts        = "artifacts"
 	outputReport           = "report"
 )
 
-// deliver writes outputs, summary, report and log. What can't be written is a warning:
+// deliver writes outputs, summary, list, report and log. The list goes into the
+// temporary directory. What can't be written is a warning:
 // the signatures are made.
-func deliver(console *report.Console, file *report.File, r *report.Report) {
+func deliver(console *report.Console, file *report.File, temporary string, r *report.Report) {
 	warn := func(err error) {
 		if err != nil {
 			r.Warnings = append(r.Warnings, report.Message(err))
@@ -39,6 +44,9 @@ func deliver(console *report.Console, file *report.File, r *report.Report) {
 		warn(console.SetOutput(o.name, o.value))
 	}
 	warn(console.Summarise(r))
+	list, err := r.WriteListFile(temporary, Name)
+	warn(err)
+	warn(console.SetOutput(outputArtifacts, list))
 	path, err := file.Write(r)
 	warn(err)
 	warn(console.SetOutput(outputReport, path))
@@ -47,7 +55,7 @@ func deliver(console *report.Console, file *report.File, r *report.Report) {
 
 type outputValue struct{ name, value string }
 
-// outputs are those of the step, but the report's path.
+// outputs are those of the step, but the paths of files.
 func outputs(r *report.Report) []outputValue {
 	var digests, signatures []string
 	for i := range r.Artifacts {
@@ -62,6 +70,7 @@ func outputs(r *report.Report) []outputValue {
 		{outputDigests, strings.Join(digests, "\n")},
 		{outputSignatureDigests, strings.Join(signatures, "\n")},
 		{outputVerified, verified(r)},
+		{outputVerifyCommands, strings.Join(r.VerifyCommands(), "\n")},
 	}
 }
 

@@ -23,12 +23,18 @@ var parts = []struct {
 	{"action.yml", "inputs", manifestInputs},
 	{"action.yml", "outputs", manifestOutputs},
 	{"action.yml", "environment", manifestEnvironment},
+	{signWorkflow, "inputs", workflowInputs},
+	{signWorkflow, "secrets", workflowSecrets},
+	{signWorkflow, "outputs", workflowOutputs},
+	{signWorkflow, "results", workflowResults},
+	{signWorkflow, "values", workflowValues},
 	{"docs/action.md", "inputs", referenceInputs},
 	{"docs/action.md", "outputs", referenceOutputs},
 	{"README.md", "inputs", referenceInputs},
 	{"README.md", "outputs", referenceOutputs},
 	{"docs/report.md", "example", exampleJSON},
 	{"docs/report.md", "summary", exampleSummary},
+	{"docs/report.md", "list", exampleList},
 }
 
 // The manifest of the action and the documentation say what the tables say. To

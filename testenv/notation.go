@@ -6,9 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -35,7 +33,7 @@ type Notation struct {
 // NewNotation makes a home directory for the command. The first call in a
 // checkout builds the command.
 func NewNotation() (*Notation, error) {
-	command, err := buildNotation()
+	command, err := buildTool("notation", notationPackage)
 	if err != nil {
 		return nil, fmt.Errorf("build notation: %w", err)
 	}
@@ -46,28 +44,15 @@ func NewNotation() (*Notation, error) {
 	return &Notation{Command: command, home: home}, nil
 }
 
-// buildNotation returns the path of the built command.
-func buildNotation() (string, error) {
-	root, err := checkout()
+// Next is the same configuration under the commands of tools/notation-next, which sign
+// and verify with the main branch of notation-go. The first call in a checkout builds
+// them.
+func (n *Notation) Next() (*Notation, error) {
+	command, err := buildTool("notation-next", ".")
 	if err != nil {
-		return "", err
+		return nil, fmt.Errorf("build notation-next: %w", err)
 	}
-	module := filepath.Join(root, "testenv", "tools", "notation")
-	sums, err := os.ReadFile(filepath.Join(module, "go.sum"))
-	if err != nil {
-		return "", err
-	}
-	key := sha256.Sum256(append(sums, runtime.Version()...))
-	dir, err := cached("tools/notation-"+hex.EncodeToString(key[:4]), func(dir string) error {
-		// The whole environment: Go's caches and proxy are configured there.
-		env := append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-		_, err := run(env, "go", "-C", module, "build", "-trimpath", "-o", dir, notationPackage)
-		return err
-	})
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(dir, "notation"), nil
+	return &Notation{Command: command, home: n.home}, nil
 }
 
 // Env returns all variables that the command starts with: those of [os.Environ]

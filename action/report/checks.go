@@ -114,6 +114,20 @@ func (v *Verification) Lasting() *Signature {
 	return last
 }
 
+// validity is until when the artifact verifies, by the valid signature that does so
+// longest. It is empty where that is not known.
+func (a *Artifact) validity() Validity {
+	if a.verdict() == Verified {
+		if s := a.Verification.Lasting(); s != nil {
+			return s.Validity
+		}
+	}
+	if a.Signed != nil {
+		return a.Signed.Validity
+	}
+	return Validity{}
+}
+
 // Outlasts says whether it ends later than another.
 func (v Validity) Outlasts(other Validity) bool {
 	return other.ValidUntil != nil && (v.ValidUntil == nil || v.ValidUntil.After(*other.ValidUntil))

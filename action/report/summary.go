@@ -189,15 +189,7 @@ const maxCommand = 600
 
 // untilCell is when the artifact stops verifying.
 func (a *Artifact) untilCell() string {
-	var last Validity
-	if a.Signed != nil {
-		last = a.Signed.Validity
-	}
-	if a.verdict() == Verified {
-		if s := a.Verification.Lasting(); s != nil {
-			last = s.Validity
-		}
-	}
+	last := a.validity()
 	switch {
 	case last.ValidUntil != nil:
 		return day(*last.ValidUntil)

@@ -120,6 +120,20 @@ func (a *Artifact) verifyCommand() string {
 	return "notation verify " + a.Resolved
 }
 
+// VerifyCommands are the commands to paste to verify the artifacts of which nothing
+// failed, in the order of the report.
+func (r *Report) VerifyCommands() []string {
+	var commands []string
+	for i := range r.Artifacts {
+		if a := &r.Artifacts[i]; a.Error == "" {
+			if command := a.verifyCommand(); command != "" {
+				commands = append(commands, command)
+			}
+		}
+	}
+	return commands
+}
+
 var plainReference = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]*@[a-z0-9]+:[0-9a-f]+$`)
 
 func (s Style) details(a *Artifact) []item {

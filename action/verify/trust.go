@@ -9,12 +9,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 
-	"github.com/notaryproject/notation-go/dir"
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"github.com/notaryproject/notation-go/verifier/truststore"
 
@@ -159,33 +157,32 @@ const maxPolicySize = 4 << 20
 
 // readPolicy returns the text of the policy, and what to call it in errors.
 func readPolicy(o TrustOptions) (source string, content []byte, err error) {
-	if strings.HasPrefix(strings.TrimSpace(o.Policy), "{") {
-		return "trust_policy", []byte(o.Policy), nil
-	}
-	path := o.Policy
-	lookUp := os.Stat
-	if path == "" && o.NotationDir == "" {
-		return "", nil, fmt.Errorf("trust_policy is not set: %w", ErrNoNotationDir)
-	}
-	if path == "" {
-		path = filepath.Join(o.NotationDir, dir.PathTrustPolicy)
-		lookUp = os.Lstat // notation refuses a symbolic link there
-	}
-	info, err := lookUp(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && o.Policy == "":
-		return "", nil, fmt.Errorf("there is nobody to trust: trust_policy and trusted_certificates are not set, "+
-			"and notation has no trust policy here (%s)", path)
-	case err != nil:
-		return "", nil, fmt.Errorf("trust_policy is neither JSON nor a file that can be read: %w", err)
-	case !info.Mode().IsRegular():
-		return "", nil, fmt.Errorf("trust policy %s is not a regular file", path)
+	case strings.HasPrefix(strings.TrimSpace(o.Policy), "{"):
+		return "trust_policy", []byte(o.Policy), nil
+	case o.Policy == "" && o.NotationDir == "":
+		return "", nil, fmt.Errorf("trust_policy is not set: %w", ErrNoNotationDir)
+	case o.Policy == "":
+		return readNotationPolicy(o.NotationDir)
 	}
-	content, err = trustedfile.ReadNamed(path, trustedfile.Public, maxPolicySize)
+	info, err := os.Stat(o.Policy)
 	if err != nil {
-		return "", nil, fmt.Errorf("trust policy: %w", err)
+		return "", nil, fmt.Errorf("trust_policy is neither JSON nor a file that can be read: %w", err)
 	}
-	return "trust policy " + path, content, nil
+	content, err = readPolicyFile(o.Policy, info)
+	return "trust policy " + o.Policy, content, err
+}
+
+// readPolicyFile reads a policy, of which info is that of the file.
+func readPolicyFile(path string, info fs.FileInfo) ([]byte, error) {
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("trust policy %s is not a regular file", path)
+	}
+	content, err := trustedfile.ReadNamed(path, trustedfile.Public, maxPolicySize)
+	if err != nil {
+		return nil, fmt.Errorf("trust policy: %w", err)
+	}
+	return content, nil
 }
 
 // parsePolicy parses and validates a policy. Unlike notation it does not ignore

@@ -160,6 +160,30 @@ func leavesAsItWas(t *testing.T, token *testenv.OwnToken) (compare func()) {
 // checkManifest checks that the signature is stored as notation v1.3 does it.
 func checkManifest(t *testing.T, registry *testenv.Registry, name string, image ocispec.Descriptor, envelopeType string) {
 	t.Helper()
+	manifest := signatureManifest(t, registry, name, image)
+	if manifest.Subject == nil || manifest.Subject.Digest != image.Digest {
+		t.Errorf("subject %v", manifest.Subject)
+	}
+	if len(manifest.Layers) != 1 || manifest.Layers[0].MediaType != envelopeType {
+		t.Errorf("layers %v", manifest.Layers)
+	}
+	repository, err := registry.Repository(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := content.FetchAll(t.Context(), repository, manifest.Config)
+	if err != nil || manifest.Config.MediaType != signatureType || string(config) != "{}" {
+		t.Errorf("config %s of type %s, %v", config, manifest.Config.MediaType, err)
+	}
+	keys := slices.Sorted(maps.Keys(manifest.Annotations))
+	if !slices.Equal(keys, []string{thumbprintsKey, ocispec.AnnotationCreated}) {
+		t.Errorf("annotations %v", keys)
+	}
+}
+
+// signatureManifest fetches that of an image's one signature.
+func signatureManifest(t *testing.T, registry *testenv.Registry, name string, image ocispec.Descriptor) ocispec.Manifest {
+	t.Helper()
 	repository, err := registry.Repository(name)
 	if err != nil {
 		t.Fatal(err)
@@ -180,20 +204,7 @@ func checkManifest(t *testing.T, registry *testenv.Registry, name string, image 
 	if err := json.Unmarshal(document, &manifest); err != nil {
 		t.Fatal(err)
 	}
-	if manifest.Subject == nil || manifest.Subject.Digest != image.Digest {
-		t.Errorf("subject %v", manifest.Subject)
-	}
-	if len(manifest.Layers) != 1 || manifest.Layers[0].MediaType != envelopeType {
-		t.Errorf("layers %v", manifest.Layers)
-	}
-	config, err := content.FetchAll(t.Context(), repository, manifest.Config)
-	if err != nil || manifest.Config.MediaType != signatureType || string(config) != "{}" {
-		t.Errorf("config %s of type %s, %v", config, manifest.Config.MediaType, err)
-	}
-	keys := slices.Sorted(maps.Keys(manifest.Annotations))
-	if !slices.Equal(keys, []string{thumbprintsKey, ocispec.AnnotationCreated}) {
-		t.Errorf("annotations %v", keys)
-	}
+	return manifest
 }
 
 // What a user sees who mistyped the PIN, named a key that isn't there, or

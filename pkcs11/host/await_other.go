@@ -4,8 +4,8 @@
 
 package host
 
-import "os"
+import "os/exec"
 
 // awaitEnd waits for the child's end. Where it can't be left unreaped, its group
 // is killed just after.
-func awaitEnd(p *os.Process) { p.Wait() }
+func awaitEnd(child *exec.Cmd) { child.Wait() }

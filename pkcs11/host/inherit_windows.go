@@ -66,9 +66,12 @@ func inherit(_ string, files ...*os.File) (*exec.Cmd, error) {
 // exit ends the child.
 func exit() { os.Exit(0) }
 
-// awaitEnd waits for the child's end. Its number stays taken as long as a handle
-// is open, so there is nothing to mind before it is reaped.
-func awaitEnd(*os.Process) {}
+// awaitEnd waits for the child's end. Its number stays taken as long as a handle is
+// open.
+func awaitEnd(child *exec.Cmd) {
+	// There is a handle until the child is reaped.
+	child.Process.WithHandle(func(handle uintptr) { syscall.WaitForSingleObject(syscall.Handle(handle), syscall.INFINITE) })
+}
 
 // kill ends the child.
 func kill(p *os.Process) { p.Kill() }

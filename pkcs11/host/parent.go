@@ -118,7 +118,7 @@ func start(c Config) (_ *process, err error) {
 // reap waits for the end of the child and kills what it started. Such processes
 // can have the pipes open, so the end of the child is not that of the pipes.
 func (p *process) reap() {
-	awaitEnd(p.command.Process)
+	awaitEnd(p.command)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	kill(p.command.Process)
