@@ -74,5 +74,5 @@ func TestTroubleshootingHasEveryCode(t *testing.T) {
 }
 
 func row(name string, a advice) string {
-	return fmt.Sprintf("| `%s` | `%s` | %s. |", name, a.code, strings.ReplaceAll(a.todo, "{pin}", "the PIN"))
+	return fmt.Sprintf("| `%s` | `%s` | %s. |", name, a.code, strings.ReplaceAll(a.todo, "{pin}", "the configured PIN"))
 }
