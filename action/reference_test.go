@@ -25,8 +25,6 @@ var parts = []struct {
 	{"action.yml", "environment", manifestEnvironment},
 	{"docs/action.md", "inputs", referenceInputs},
 	{"docs/action.md", "outputs", referenceOutputs},
-	{"README.md", "inputs", referenceInputs},
-	{"README.md", "outputs", referenceOutputs},
 	{"docs/report.md", "example", exampleJSON},
 	{"docs/report.md", "summary", exampleSummary},
 }
