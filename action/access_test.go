@@ -31,7 +31,7 @@ func TestTokenToPullIsEnoughUntilThePush(t *testing.T) {
 		"INPUT_REGISTRY_USERNAME":         registryfaults.Username,
 		"INPUT_REGISTRY_PASSWORD":         registryfaults.Password,
 	}
-	if r := w.run(t, inputs); r.code != exitFailure || !strings.Contains(r.artifact.Error, "refused pushing to") {
+	if r := w.run(t, inputs); r.code != exitFailure || !strings.Contains(r.artifact.Error, "can't push to ") {
 		t.Errorf("not signed yet: exit code %d: %s", r.code, r.artifact.Error)
 	}
 	if r := w.run(t, map[string]string{"INPUT_MODE": "sign", "INPUT_TARGET_ARTIFACT_REFERENCE": reference}); r.code != exitSuccess {

@@ -88,18 +88,23 @@ func (a *Action) command(code *int) *cobra.Command {
 	command := &cobra.Command{
 		Use:   Name + " [flags]",
 		Short: "Sign and verify OCI artifacts, and say what was done",
-		Long: `Signs container images and other OCI artifacts with a key in a PKCS#11 token,
-pushes the signatures, evaluates the whole trust policy on what is in the
-registry, and reports. It is what the GitHub Action runs, and runs anywhere else
-as well. Each flag can be given as an environment variable too: --key-id is
-INPUT_KEY_ID. Flags win.
+		Long: `Sign container images and other OCI artifacts with a key in a PKCS#11 token, push
+the signatures, verify what was pushed against a trust policy, and report. The
+GitHub Action runs this program; it runs anywhere else as well. Each flag can be
+given as an environment variable, too: --key-id is INPUT_KEY_ID. Flags take
+precedence.
 
-Exit status: 0 all good, 1 something failed to sign or verify, 2 wrong inputs.`,
+Exit status: 0 if everything succeeded, 1 if an artifact failed to sign or verify,
+2 if the inputs are wrong and nothing was done.`,
 		Example: `  ` + Name + ` \
       --mode sign-and-verify \
       --target-artifact-reference registry.example/app@sha256:... \
-      --key-id 'pkcs11:token=release;object=signing' \
-      --trusted-certificates root.pem`,
+      --key-id 'pkcs11:token=Release;object=signing' \
+      --trusted-certificates root.pem
+  ` + Name + ` \
+      --mode verify \
+      --target-artifact-reference registry.example/app@sha256:... \
+      --trust-policy trustpolicy.json --trust-store truststore`,
 		Version:       a.Version,
 		Args:          noArguments,
 		SilenceUsage:  true,

@@ -26,7 +26,7 @@ func addFlags(command *cobra.Command) map[string]*flagValue {
 	}
 	command.SetUsageFunc(func(command *cobra.Command) error {
 		out := command.OutOrStderr()
-		fmt.Fprintf(out, "Usage:\n  %s\n\nExample:\n%s\n", command.UseLine(), command.Example)
+		fmt.Fprintf(out, "Usage:\n  %s\n\nExamples:\n%s\n", command.UseLine(), command.Example)
 		for _, section := range flagSections(map[string]*flagValue{}) {
 			const columns = 100
 			fmt.Fprintf(out, "\n%s:\n%s", section.name, section.flags.FlagUsagesWrapped(columns))
@@ -61,10 +61,14 @@ func flagSections(values map[string]*flagValue) []flagSection {
 	return sections
 }
 
-// usage is the input's text for a terminal. (pflag takes what is in backquotes
-// for the name of the value.)
+// usage is the input's text for a terminal, with other inputs by their flags. (pflag
+// takes what is in backquotes for the name of the value.)
 func (i input) usage() string {
-	text := strings.ReplaceAll(i.text, "`", "")
+	text := i.text
+	for _, other := range inputTable {
+		text = strings.ReplaceAll(text, "`"+other.name+"`", "--"+other.flag())
+	}
+	text = strings.ReplaceAll(text, "`", "")
 	if i.example != "" && !strings.Contains(i.example, "${{") { // which is of workflows
 		text += fmt.Sprintf(" Example: %s.", i.example)
 	}
@@ -81,14 +85,10 @@ func (v *flagValue) String() string { return v.input.fallback }
 
 // Type implements pflag.Value.
 func (v *flagValue) Type() string {
-	switch {
-	case v.input.isBoolean():
-		return "bool"
-	case v.input.list:
-		return "line"
-	default:
-		return "string"
+	if v.input.isBoolean() {
+		return "bool" // which pflag leaves out of the help
 	}
+	return v.input.value
 }
 
 // Set implements pflag.Value. The values of a repeated flag are lines.

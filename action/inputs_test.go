@@ -238,3 +238,17 @@ func checkRefusal(t *testing.T, err error) {
 		}
 	}
 }
+
+// --help names what each flag takes, and other inputs by their flags.
+func TestHelpSpeaksOfFlags(t *testing.T) {
+	for _, i := range inputTable {
+		if (i.value == "") != i.isBoolean() {
+			t.Errorf("the flag --%s has the placeholder %q", i.flag(), i.value)
+		}
+		for word := range strings.FieldsFuncSeq(i.usage(), func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') }) {
+			if strings.Contains(word, "_") && slices.ContainsFunc(inputTable, func(other input) bool { return other.name == word }) {
+				t.Errorf("the help of --%s names the input %s", i.flag(), word)
+			}
+		}
+	}
+}

@@ -14,9 +14,9 @@ type output struct{ name, text string }
 
 // outputTable is the one table of outputs.
 var outputTable = []output{
-	{outputDigests, "Digests of the artifacts, one a line, in the order of the input; with `recursive`, each index before what is in it. An artifact that was named twice is there once, and one that could not be resolved is not."},
-	{outputSignatureDigests, "Digests of the signature manifests that were added, one a line."},
-	{outputVerified, "`true` if all artifacts verified; `skipped` if all did but those that the trust policy wants not verified; else `false`. Empty in the modes that don't verify."},
+	{outputDigests, "Digests of the artifacts, one per line, in the order of the input; with `recursive`, each image index before its manifests. Duplicates appear once. Artifacts that couldn't be resolved are omitted."},
+	{outputSignatureDigests, "Digests of the signature manifests that were added, one per line."},
+	{outputVerified, "`true` if all artifacts verified; `skipped` if all verified except those whose policy level is `skip`; otherwise `false`. Empty in modes that don't verify."},
 	{outputVerifyCommands, "A `notation verify` command per line for each artifact that is signed or verified, and of which nothing failed. The trust policy that counts is that of the machine where the command runs."},
 	{outputArtifacts, "Path of a JSON file that lists the artifacts: reference, digest, tags, digests of signatures, verdict, and until when the artifact verifies. docs/report.md describes the members."},
 	{outputReport, "Path of the JSON report."},

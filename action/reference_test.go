@@ -30,8 +30,6 @@ var parts = []struct {
 	{signWorkflow, "values", workflowValues},
 	{"docs/action.md", "inputs", referenceInputs},
 	{"docs/action.md", "outputs", referenceOutputs},
-	{"README.md", "inputs", referenceInputs},
-	{"README.md", "outputs", referenceOutputs},
 	{"docs/report.md", "example", exampleJSON},
 	{"docs/report.md", "summary", exampleSummary},
 	{"docs/report.md", "list", exampleList},

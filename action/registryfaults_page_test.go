@@ -168,7 +168,7 @@ An empty place is one where the fault can't happen. The outcome is the same on a
 	b.WriteString(`
 ## What is not among them
 
-- A registry, or a cache before it, that says in a registry's own words that there is no referrers index where there is one, or shows an old one. What others added and we were not shown gets lost: see [Guarantees](guarantees.md#against-whom).
+- A registry, or a cache before it, that says in a registry's own words that there is no referrers index where there is one, or shows an old one. What others added and we were not shown gets lost: see [Guarantees](guarantees.md#who-can-take-a-signature-away).
 - A gateway that goes on answering 404 when the referrers index is read, and lets it be written. Two such answers are believed, because a registry need not give a reason for a 404.
 - A registry that lies with everything in agreement: which manifest a tag means is its word alone. Name the digest.
 

@@ -285,8 +285,8 @@ func (w *faultWorld) verifying(t *testing.T, c faultCase) (well bool) {
 // faultWords are what the error of a run says that a fault made fail, by the fault's
 // name or its status: what to do, or what is wrong with the answer.
 var faultWords = map[string]string{
-	"401": `what usually lacks is the right to (read it|push)`,
-	"403": `what usually lacks is the right to (read it|push)`,
+	"401": `have the right to (read it|push)`,
+	"403": `have the right to (read it|push)`,
 	"404": `make sure that the names are right|` + signIt,
 	"400": `is immutable`,
 	"409": `somebody changes the same thing; run again|is immutable`,
@@ -309,7 +309,7 @@ var faultWords = map[string]string{
 	"flood":          `more than 4194304 bytes|failed to decode response: EOF|trailing data|sent something else`,
 	"huge headers":   noGoodAnswer + `.* headers exceeded`,
 
-	"altered":      `doesn't list a signature that it took|sent something else|mismatched digest|what usually lacks|make sure that the names are right`,
+	"altered":      `doesn't list a signature that it took|sent something else|mismatched digest|the registry answered 40[13]|make sure that the names are right`,
 	"longer":       `sent something else|mismatch`,
 	"wrong digest": `sent something else|mismatch`,
 	"wrong type":   `calls it|is called|move that away|mismatch|` + signIt,
@@ -319,7 +319,7 @@ var faultWords = map[string]string{
 	"garbage":      `unexpected (EOF|end of JSON input)|mismatch Content-Length`,
 	"empty JSON":   `empty token|is no manifest|move that away|mismatch Content-Length|doesn't list a signature that it took|` + signIt,
 
-	"redirect elsewhere": `what usually lacks is the right to (read it|push)`,
+	"redirect elsewhere": `have the right to (read it|push)`,
 	"redirect loop":      noGoodAnswer + `.* stopped after 10 redirects`,
 	"upload elsewhere":   `is on a different host than the registry`,
 	"a careless writer":  `other writers keep dropping it`,

@@ -22,45 +22,56 @@ import (
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
 
-// runnable are the pages whose commands are run, from top to bottom, in an empty
-// directory, with notation, its plugin pkcs11, and nothing else in the home. In blocks of "console", what follows "$ " is
-// run, and the other lines are what it must print, with "…" for anything; blocks
-// of "sh" are run.
-var runnable = []string{"quickstart.md", "from-file-keys.md"}
+// fromNothing are the pages whose commands are run, from top to bottom, in an empty
+// directory, with notation, its plugin pkcs11, and nothing else in the home. In
+// blocks of "console", what follows "$ " is run, and the other lines are what it
+// must print, with "…" for anything; blocks of "sh" are run.
+var fromNothing = []string{"quickstart.md", "from-file-keys.md"}
 
 func TestCommandsOfPagesWork(t *testing.T) {
 	testenv.Long(t, "runs the commands of each page")
 	tools, built := t.TempDir(), t.TempDir()
 	build(t, built, "..", "./cmd/notation-pkcs11")
 	build(t, tools, "../testenv/tools/crane", "github.com/google/go-containerregistry/cmd/crane")
-	for _, path := range runnable {
+	for _, path := range fromNothing {
 		t.Run(path, func(t *testing.T) {
 			notation := testenv.Start(t, testenv.NewNotation)
-			installed, err := notation.Run(t.Context(), nil, "plugin", "install", "--file", filepath.Join(built, "notation-pkcs11")) // as README does
+			installed, err := notation.Run(t.Context(), nil, "plugin", "install", "--file", filepath.Join(built, "notation-pkcs11")) // as docs/install.md does
 			if err != nil || installed.ExitCode != 0 {
 				t.Fatalf("install the plugin: %v\n%s", err, installed.Stderr)
 			}
 			search := strings.Join([]string{tools, filepath.Dir(notation.Command), os.Getenv("PATH")}, ":")
-			steps := stepsOf(t, strings.ReplaceAll(page(t, path), "localhost:5000", freeAddress(t)))
-			output := shell(t, append(notation.Env(), "PATH="+search), script(steps))
-			for i, step := range steps {
-				_, after, ok := strings.Cut(output, marker(i))
-				if !ok {
-					t.Fatalf("line %d: %s\nfailed:\n%s", step.line, steps[max(i-1, 0)].command, output)
-				}
-				got, _, _ := strings.Cut(after, marker(i+1))
-				if !step.prints.MatchString(got) {
-					t.Errorf("line %d: %s\nprints\n%s\nthe page says\n%s", step.line, step.command, got, step.output)
-				}
-			}
+			text := strings.ReplaceAll(page(t, path), "localhost:5000", freeAddress(t))
+			runSteps(t, t.TempDir(), append(notation.Env(), "PATH="+search), "", text)
 		})
 	}
 }
 
-// build builds a command of a module into a directory.
-func build(t *testing.T, dir, module, command string) {
+// runSteps runs the commands of a page in a directory, after a script that prepares
+// it, and compares what they print.
+func runSteps(t *testing.T, dir string, env []string, before, text string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-C", module, "-trimpath", "-o", dir, command)
+	steps := stepsOf(t, text)
+	output := shell(t, dir, env, script(before, steps))
+	for i, step := range steps {
+		_, after, ok := strings.Cut(output, marker(i))
+		if !ok {
+			t.Fatalf("line %d: %s\nfailed:\n%s", step.line, steps[max(i-1, 0)].command, output)
+		}
+		got, _, _ := strings.Cut(after, marker(i+1))
+		if !step.prints.MatchString(got) {
+			t.Errorf("line %d: %s\nprints\n%s\nthe page says\n%s", step.line, step.command, got, step.output)
+		}
+	}
+	if !strings.Contains(output, marker(len(steps))) {
+		t.Errorf("the last command failed:\n%s", output)
+	}
+}
+
+// build builds a command of a module into a directory.
+func build(t *testing.T, dir, module, command string, flags ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append(append([]string{"build", "-C", module, "-trimpath", "-o", dir}, flags...), command)...)
 	if output, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", cmd, err, output)
 	}
@@ -125,11 +136,11 @@ func stepsOf(t *testing.T, page string) []step {
 
 func marker(i int) string { return fmt.Sprintf("\n-- step %d --\n", i) }
 
-// script prints a marker before each command and at the end. It stops at the
-// first command that fails.
-func script(steps []step) string {
+// script prepares the page, then prints a marker before each command and at the end.
+// It stops at the first command that fails.
+func script(before string, steps []step) string {
 	var b strings.Builder
-	b.WriteString("set -eu -o pipefail\nexec 2>&1\n")
+	b.WriteString("set -eu -o pipefail\nexec 2>&1\n" + before)
 	for i, step := range steps {
 		fmt.Fprintf(&b, "printf '%%s' '%s'\n%s", marker(i), step.command)
 	}
@@ -137,14 +148,14 @@ func script(steps []step) string {
 	return b.String()
 }
 
-// shell runs a script in an empty directory and returns what it printed. Nothing
-// that it started is left.
-func shell(t *testing.T, env []string, script string) string {
+// shell runs a script in a directory and returns what it printed. Nothing that it
+// started is left.
+func shell(t *testing.T, dir string, env []string, script string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", script)
-	cmd.Dir, cmd.Env = t.TempDir(), env
+	cmd.Dir, cmd.Env = dir, env
 	person, end, err := testenv.NewTerminal()
 	if err != nil {
 		t.Fatal(err)

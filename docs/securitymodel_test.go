@@ -16,7 +16,7 @@ var testFunction = regexp.MustCompile(`(?m)^func (Test|Fuzz|Example)\w`)
 // a column for them names files, and those are tests.
 func TestSecurityModelNamesTests(t *testing.T) {
 	rows := 0
-	for _, title := range []string{"Where secrets go", "Against whom"} {
+	for _, title := range []string{"Where secrets go", "Threats"} {
 		_, section, found := strings.Cut(page(t, "security-model.md"), "\n## "+title+"\n")
 		section, _, _ = strings.Cut(section, "\n## ")
 		if !found {

@@ -37,8 +37,8 @@ func TestWorkflowsOfPagesPassActionlint(t *testing.T) {
 			}
 		}
 	}
-	if workflows == 0 {
-		t.Fatal("no page has a workflow")
+	if workflows < 2 {
+		t.Fatalf("only %d workflows were looked at", workflows)
 	}
 	path, err := exec.Command("go", "tool", "-modfile=../testenv/tools/actionlint/go.mod", "-n", "actionlint").Output()
 	if err != nil {

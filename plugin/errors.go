@@ -73,7 +73,7 @@ var ofReturnValue = map[string]advice{
 	"CKR_PIN_INCORRECT":                  {denied, "The PIN was tried once and not again; check {pin} before the token locks"},
 	"CKR_PIN_INVALID":                    {denied, "The PIN was tried once and not again; {pin} has characters that this token doesn't take"},
 	"CKR_PIN_LEN_RANGE":                  {denied, "The PIN was tried once and not again; {pin} has a length that this token doesn't take: look for a line break, a blank, or a missing user name (user:password)"},
-	"CKR_PIN_EXPIRED":                    {denied, "Set a new PIN with the vendor's tool, then change {pin}"},
+	"CKR_PIN_EXPIRED":                    {denied, "The PIN has expired; set a new one with the vendor's tool, then update {pin}"},
 	"CKR_PIN_LOCKED":                     {denied, "Too many wrong PINs came before; the token's security officer must reset the PIN with the vendor's tool; then check {pin}"},
 	"CKR_USER_PIN_NOT_INITIALIZED":       {denied, "The token's security officer must set the user's PIN first, with the vendor's tool"},
 	"CKR_USER_TYPE_INVALID":              {denied, "Set the plugin config user_type to the type of user that owns the key (Luna's crypto user: 0x80000001)"},

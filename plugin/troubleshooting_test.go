@@ -16,14 +16,17 @@ import (
 	"github.com/notation-pkcs11/notation-pkcs11/testenv/generated"
 )
 
-const troubleshooting = "../docs/troubleshooting.md"
+const (
+	troubleshooting = "../docs/troubleshooting.md"
+	errorTables     = "../docs/errors.md"
+)
 
-var update = flag.Bool("update", false, "write the tables of "+troubleshooting)
+var update = flag.Bool("update", false, "write the tables of "+errorTables)
 
 // The page's tables are those that errors are translated by. After a change:
 //
 //	go test ./plugin -run TestTroubleshooting -update
-func TestTroubleshootingHasEveryError(t *testing.T) {
+func TestTroubleshootingTablesHaveEveryError(t *testing.T) {
 	kinds := []string{"| error | code | what to do |", "|---|---|---|"}
 	for _, kind := range slices.Sorted(maps.Keys(ofKind)) {
 		kinds = append(kinds, row(string(kind), ofKind[kind]))
@@ -39,7 +42,7 @@ func TestTroubleshootingHasEveryError(t *testing.T) {
 	}
 	values = append(values, row("C_Login: any other", ofLogin), row("any other", ofOtherValue), row("nothing", ofNoValue))
 
-	content, err := os.ReadFile(troubleshooting)
+	content, err := os.ReadFile(errorTables)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,16 +51,16 @@ func TestTroubleshootingHasEveryError(t *testing.T) {
 		want, err = generated.Replace(want, "return values", values)
 	}
 	if err != nil {
-		t.Fatalf("%s: %v", troubleshooting, err)
+		t.Fatalf("%s: %v", errorTables, err)
 	}
 	if *update {
-		if err := os.WriteFile(troubleshooting, []byte(want), 0o644); err != nil {
+		if err := os.WriteFile(errorTables, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
 	if want != string(content) {
-		t.Errorf("%s has other tables than the code; write them with: go test ./plugin -run TestTroubleshooting -update", troubleshooting)
+		t.Errorf("%s has other tables than the code; write them with: go test ./plugin -run TestTroubleshooting -update", errorTables)
 	}
 }
 
@@ -74,5 +77,5 @@ func TestTroubleshootingHasEveryCode(t *testing.T) {
 }
 
 func row(name string, a advice) string {
-	return fmt.Sprintf("| `%s` | `%s` | %s. |", name, a.code, strings.ReplaceAll(a.todo, "{pin}", "the PIN"))
+	return fmt.Sprintf("| `%s` | `%s` | %s. |", name, a.code, strings.ReplaceAll(a.todo, "{pin}", "the configured PIN"))
 }

@@ -617,7 +617,7 @@ func TestRefusedPushSaysWhatLacks(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = New(Options{Client: r}).Push(t.Context(), app, []byte("envelope"), mediaTypeCOSE, nil)
-	for _, phrase := range []string{"pushing to", "403", "the right to push", "write_package", "credentials"} {
+	for _, phrase := range []string{"can't push to ", "403", "the right to push", "write_package", "credentials"} {
 		if err == nil || !strings.Contains(err.Error(), phrase) {
 			t.Errorf("the error does not say %q: %v", phrase, err)
 		}

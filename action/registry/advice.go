@@ -101,26 +101,28 @@ type accessError struct {
 	Status     int // 401 or 403
 	Repository registry.Reference
 	Pushing    bool
-	Anonymous  bool   // no credentials were sent
+	Anonymous  bool   // there are no credentials
 	Inputs     string // that credentials can be given by
 	Source     string // of the credentials, or why there are none
 	Err        error
 }
 
 func (e *accessError) Error() string {
-	todo, lacks := "reading", "the right to read it"
+	todo, right := "read", "the right to read it"
 	if e.Pushing {
-		todo, lacks = "pushing to", "the right to push"
-		if e.Repository.Registry == "ghcr.io" {
-			lacks = "\"packages: write\" in the job's permissions"
+		todo, right = "push to", "the right to push"
+	}
+	if e.Repository.Registry == "ghcr.io" {
+		right = "\"packages: read\" in the job's permissions"
+		if e.Pushing {
+			right = "\"packages: write\" in the job's permissions"
 		}
-	} else if e.Repository.Registry == "ghcr.io" {
-		lacks = "\"packages: read\" in the job's permissions"
 	}
+	needs := "check that they are valid and have " + right
 	if e.Anonymous {
-		lacks = "a login (" + e.Inputs + ", or docker login before), then " + lacks
+		needs = "log in (" + e.Inputs + ", or docker login), with " + right
 	}
-	return fmt.Sprintf("the registry refused %s %s (%d); credentials: %s; what usually lacks is %s: %v", todo, e.Repository, e.Status, e.Source, lacks, e.Err)
+	return fmt.Sprintf("can't %s %s: the registry answered %d (credentials: %s); %s: %v", todo, e.Repository, e.Status, e.Source, needs, e.Err)
 }
 
 func (e *accessError) Unwrap() error { return e.Err }
@@ -143,9 +145,12 @@ func (r *Client) Explain(ctx context.Context, repository registry.Reference, pus
 	}
 	repository.Reference = ""
 	l := r.login(repository.Host())
-	source, anonymous := "none, the registry did not ask for any", true
-	if l.lookedUp() {
+	source, anonymous := "none, because the registry asked for none", true
+	switch {
+	case l.lookedUp():
 		source, anonymous = l.source, l.credential == auth.EmptyCredential
+	case r.options.Username != "":
+		source, anonymous = "from "+r.options.loginInputs()+", not sent, because the registry asked for none", false
 	}
 	return &accessError{status, repository, pushing, anonymous, r.options.loginInputs(), source, err}
 }

@@ -89,7 +89,7 @@ func TestCredentialsAreFoundAndNamedInRefusals(t *testing.T) {
 		{"Docker's config", Options{CredentialsFile: good}, nil},
 		{"inputs", Options{CredentialsFile: none, Username: "robot", Password: NewSecret("pass")}, nil},
 		{"inputs before Docker's config", Options{CredentialsFile: bad, Username: "robot", Password: NewSecret("pass")}, nil},
-		{"wrong in Docker's config", Options{CredentialsFile: bad}, []string{"403", bad, "reading"}},
+		{"wrong in Docker's config", Options{CredentialsFile: bad}, []string{"403", bad, "can't read "}},
 		{"wrong in inputs", Options{CredentialsFile: good, Username: "robot", Password: NewSecret("wrong")}, []string{"403", "registry_password"}},
 		{"none", Options{CredentialsFile: none}, []string{"401", "none", none, "registry_username"}},
 		{"malformed config", Options{CredentialsFile: malformed}, []string{"Docker's credentials", malformed}},
@@ -293,5 +293,20 @@ func TestRefusalOfGitHubsRegistryNamesThePermission(t *testing.T) {
 		if !strings.Contains(err.Error(), permission) {
 			t.Errorf("it does not name %s: %v", permission, err)
 		}
+	}
+}
+
+// A registry, or a firewall before it, may refuse without asking who it is. A user
+// who gave credentials isn't told to give some.
+func TestRefusalWithoutAQuestionSaysThatCredentialsWereNotSent(t *testing.T) {
+	host := testenv.Front(t, testenv.Start(t, testenv.NewRegistry), func(w http.ResponseWriter, r *http.Request) bool {
+		w.WriteHeader(http.StatusForbidden)
+		return true
+	})
+	r := New(Options{Username: "ci", Password: NewSecret("s3cret")})
+	defer r.Close()
+	_, err := r.Resolve(t.Context(), host+"/app:v1")
+	if err == nil || !strings.Contains(err.Error(), "answered 403 (credentials: from registry_username and registry_password, not sent, because the registry asked for none); check that they are valid") {
+		t.Errorf("resolve: %v", err)
 	}
 }

@@ -163,7 +163,7 @@ func (e *evaluation) foundRevocation() string {
 		counts[r.Result]++
 	}
 	if counts[result.ResultOK] == 0 {
-		return "no certificate of the chain names an OCSP responder or a CRL, so none can have been revoked"
+		return "no certificate of the chain names an OCSP responder or a CRL, so revocation can't be checked; the chain counts as not revoked"
 	}
 	return fmt.Sprintf("of %d certificates %d are good by OCSP or CRL, and %d name neither",
 		len(e.revocation), counts[result.ResultOK], counts[result.ResultNonRevokable])
@@ -173,7 +173,7 @@ func (e *evaluation) remedyRevocation() string {
 	if revocation.HasUnknown(e.revocation) {
 		return "make the runner reach these servers: " + strings.Join(silentServers(e.revocation), "; ")
 	}
-	return "the issuer took the certificate back: find out why before you use the artifact, and sign it with another key"
+	return "a certificate of the chain was revoked: don't use the artifact until you know why, and sign it again with another key"
 }
 
 // silentServers returns what came of servers that gave no good answer.

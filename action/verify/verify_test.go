@@ -128,7 +128,7 @@ func TestEachFailureIsExplained(t *testing.T) {
 		{"expired certificate", expired, signed.How{At: wasValid}, nil, nil, checkTimestamp, "expired", "timestamp_url"},
 		{"timestamp that does not count", expired, signed.How{At: wasValid, Stamp: &tsa}, nil, nil, checkTimestamp, "expired", "type tsa"},
 		{"no timestamp", w.Good, signed.How{}, nil, withStamps, checkTimestamp, "no timestamp", "verifyTimestamp"},
-		{"revoked", revoked, signed.How{}, nil, nil, checkRevocation, "is revoked", "took the certificate back"},
+		{"revoked", revoked, signed.How{}, nil, nil, checkRevocation, "is revoked", "was revoked"},
 		{"revocation unknown", unreachable, signed.How{}, nil, nil, checkRevocation, "unknown", "http://127.0.0.1:1/list"},
 		{"no such metadata", w.Good, signed.How{}, map[string]string{"commit": "abc"}, nil, checkUserMetadata, `"commit" is not in`, "user_metadata"},
 		{"other metadata", w.Good, signed.How{Metadata: map[string]string{"commit": "x"}}, map[string]string{"commit": "abc"}, nil, checkUserMetadata, `"x"`, "user_metadata"},

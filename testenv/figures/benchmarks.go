@@ -28,7 +28,7 @@ type figure struct {
 // readBenchmarks reads the output of "go test -bench", and returns what the page
 // says of it. A line that is no benchmark's, a benchmark that ran twice and a
 // figure that the page lacks are errors.
-func readBenchmarks(output io.Reader, now time.Time) ([]parts, error) {
+func readBenchmarks(output io.Reader, now time.Time) (parts, error) {
 	m := measurements{cores: "1", values: map[figure]float64{}}
 	reader := benchfmt.NewReader(output, "benchmarks")
 	var errs []error
@@ -44,7 +44,7 @@ func readBenchmarks(output io.Reader, now time.Time) ([]parts, error) {
 		return nil, err
 	}
 	lines, err := m.page(now)
-	return []parts{{"benchmarks": lines}}, err
+	return parts{"benchmarks": lines}, err
 }
 
 func (m *measurements) add(result *benchfmt.Result) error {

@@ -5,7 +5,7 @@
 // since tests take hours. "make performance" and "make soak" run it:
 //
 //	go test -bench . ./cmd/... | figures benchmarks docs/performance.md
-//	go test -v ./...           | figures tallies docs/soak.md README.md
+//	go test -v ./...           | figures tallies docs/soak.md
 //
 // It measures and tests nothing itself, and writes nothing unless each figure of
 // the pages is there and nothing failed or was skipped. To add a kind of figure,
@@ -24,14 +24,11 @@ import (
 // parts are the lines of the generated parts of a page, by their names.
 type parts map[string][]string
 
-// kinds are the kinds of figures, by name. Each has the number of its pages, and a
-// function that reads tests' output to its end and returns the parts of each page.
-var kinds = map[string]struct {
-	pages int
-	read  func(output io.Reader, now time.Time) ([]parts, error)
-}{
-	"benchmarks": {1, readBenchmarks}, // a page
-	"tallies":    {2, readTallies},    // a page and the README
+// kinds are the kinds of figures, by name. Each reads tests' output to its end and
+// returns the parts of its page.
+var kinds = map[string]func(output io.Reader, now time.Time) (parts, error){
+	"benchmarks": readBenchmarks,
+	"tallies":    readTallies,
 }
 
 func main() {
@@ -39,31 +36,26 @@ func main() {
 }
 
 func figures() int {
-	if len(os.Args) < 3 || len(os.Args)-2 != kinds[os.Args[1]].pages {
-		fmt.Fprintln(os.Stderr, "usage: figures benchmarks PAGE\n       figures tallies PAGE README")
+	if len(os.Args) != 3 || kinds[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "usage: figures benchmarks PAGE\n       figures tallies PAGE")
 		return 2
 	}
-	if err := run(os.Args[1], os.Stdin, os.Stdout, os.Args[2:], time.Now()); err != nil {
+	if err := run(os.Args[1], os.Stdin, os.Stdout, os.Args[2], time.Now()); err != nil {
 		fmt.Fprintln(os.Stderr, "figures:", err)
 		return 1
 	}
 	return 0
 }
 
-// run reads tests' output, and writes figures of a kind into pages.
-func run(kind string, output io.Reader, echo io.Writer, paths []string, now time.Time) error {
+// run reads tests' output, and writes figures of a kind into a page.
+func run(kind string, output io.Reader, echo io.Writer, path string, now time.Time) error {
 	var failed failures
-	pages, err := kinds[kind].read(io.TeeReader(output, io.MultiWriter(echo, &failed)), now)
+	page, err := kinds[kind](io.TeeReader(output, io.MultiWriter(echo, &failed)), now)
 	if failure := failed.err(); failure != nil {
 		return failure
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", kind, err)
 	}
-	for i, path := range paths {
-		if err := generated.Rewrite(path, pages[i]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return generated.Rewrite(path, page)
 }

@@ -14,27 +14,19 @@ import (
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
-// write writes the pages of a kind from tests' output, and returns them. All of
-// them are the same at first.
-func write(t *testing.T, kind, page, output string) (pages []string, err error) {
+// write writes the page of a kind from tests' output, and returns it.
+func write(t *testing.T, kind, page, output string) (string, error) {
 	t.Helper()
-	var paths []string
-	for range kinds[kind].pages {
-		path := filepath.Join(t.TempDir(), "page.md")
-		if err := os.WriteFile(path, []byte(page), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		paths = append(paths, path)
+	path := filepath.Join(t.TempDir(), "page.md")
+	if err := os.WriteFile(path, []byte(page), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	err = run(kind, strings.NewReader(output), io.Discard, paths, noon)
-	for _, path := range paths {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		pages = append(pages, string(text))
+	written := run(kind, strings.NewReader(output), io.Discard, path, noon)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return pages, err
+	return string(text), written
 }
 
 // without leaves out the lines with a phrase.
@@ -66,14 +58,12 @@ func TestPagesStayAsTheyWere(t *testing.T) {
 		"a target has no name": {"tallies", soaked, without(reported, "FuzzParseURI"), "no target was named"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			pages, err := write(t, test.kind, test.page, test.output)
+			page, err := write(t, test.kind, test.page, test.output)
 			if err == nil || !strings.Contains(err.Error(), test.wants) {
 				t.Errorf("error %v, want %q", err, test.wants)
 			}
-			for _, page := range pages {
-				if page != test.page {
-					t.Errorf("a page was changed:\n%s", page)
-				}
+			if page != test.page {
+				t.Errorf("the page was changed:\n%s", page)
 			}
 		})
 	}

@@ -39,9 +39,9 @@ var (
 )
 
 // readTallies reads the output of "go test -v" and "make fuzz", and returns what
-// the page and the README say of it. A count that was not reported, or of which not
-// all held, is an error.
-func readTallies(output io.Reader, now time.Time) ([]parts, error) {
+// the page says of it. A count that was not reported, or of which not all held, is
+// an error.
+func readTallies(output io.Reader, now time.Time) (parts, error) {
 	found := tallies{of: map[testenv.Count]tally{}}
 	var errs []error
 	lines := bufio.NewScanner(output)
@@ -53,10 +53,7 @@ func readTallies(output io.Reader, now time.Time) ([]parts, error) {
 	if err := errors.Join(append(errs, lines.Err(), err)...); err != nil {
 		return nil, err
 	}
-	return []parts{
-		{"counts": append(ranOn(now), counts...), "fuzz targets": found.targets()},
-		{"counts": counts},
-	}, nil
+	return parts{"counts": append(ranOn(now), counts...), "fuzz targets": found.targets()}, nil
 }
 
 func (t *tallies) add(line string) error {

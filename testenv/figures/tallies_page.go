@@ -14,7 +14,7 @@ import (
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
 
-// rows are the counts in the words of the README.
+// rows are the counts in the words of the page.
 var rows = []struct {
 	count testenv.Count
 	tried string
@@ -34,7 +34,7 @@ func ranOn(now time.Time) []string {
 // counts returns the table of what was tried. Each count must be there, and all
 // that was tried must have held.
 func (t tallies) counts() ([]string, error) {
-	lines := []string{"| tried | times | all that is promised held |", "|---|---|---|"}
+	lines := []string{"| tried | times | passed |", "|---|---|---|"}
 	var lacks []error
 	for _, row := range rows {
 		sum := t.of[row.count]

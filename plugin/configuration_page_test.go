@@ -8,20 +8,20 @@ import (
 	"testing"
 )
 
-// The README's table of configuration has every name that is read, on one line
-// for each setting.
-func TestReadmeHasEverySetting(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
+// The table of configuration has every name that is read, on one line for each
+// setting.
+func TestPageHasEverySetting(t *testing.T) {
+	page, err := os.ReadFile("../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range settings {
 		documented := false
-		for line := range strings.Lines(string(readme)) {
+		for line := range strings.Lines(string(page)) {
 			documented = documented || strings.HasPrefix(line, "|") && hasAll(line, s.attribute, s.key, s.variable)
 		}
 		if !documented {
-			t.Errorf("the README's table lacks %q, %q, %q", s.attribute, s.key, s.variable)
+			t.Errorf("docs/configuration.md lacks %q, %q, %q", s.attribute, s.key, s.variable)
 		}
 	}
 }
