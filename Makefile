@@ -78,7 +78,7 @@ lab: setup build ## keep a token, keys, registries and notation to try things wi
 
 .PHONY: release-snapshot
 release-snapshot: ## build what a release is made of into dist/release, and test it
-	@testenv/setup.sh gcc-aarch64-linux-gnu gcc-mingw-w64-x86-64 qemu-user curl jq rpm2cpio cpio
+	@testenv/setup.sh gcc-aarch64-linux-gnu gcc-mingw-w64-x86-64 wine64 qemu-user curl jq rpm2cpio cpio
 	@packaging/build.sh --snapshot
 	@go test -tags snapshot -count=1 -timeout 30m ./packaging
 
