@@ -5,11 +5,13 @@ package action
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/notaryproject/notation-core-go/signature/cose"
 	"github.com/notaryproject/notation-core-go/signature/jws"
+	orasregistry "oras.land/oras-go/v2/registry"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/action/sign"
@@ -69,7 +71,8 @@ type inputs struct {
 
 	trustPolicy         string // a path, or JSON
 	trustStore          string
-	trustedCertificates string // paths one a line, or PEM
+	trustPolicyScope    orasregistry.Reference // of what is in layouts; zero: none
+	trustedCertificates string                 // paths one a line, or PEM
 	trustedIdentities   []string
 	verificationLevel   string
 	maxSignatures       int
@@ -134,7 +137,7 @@ var inputTable = []input{
 	},
 	{
 		name: "target_artifact_reference", section: sectionWhat, list: true,
-		text:    "The artifacts, one reference per line, with a digest (better) or a tag, which is resolved once. With `source`: where the artifact goes; its tag is set last. `@FILE` stands for the lines of a file. Required.",
+		text:    "The artifacts, one reference per line, with a digest (better) or a tag, which is resolved once. `oci-layout:DIR`, with `:NAME` or `@DIGEST` if there are several images in it, is an OCI image layout in a directory. With `source`: where the artifact goes; its tag is set last. `@FILE` stands for the lines of a file. Required.",
 		example: "ghcr.io/me/app@sha256:…",
 		set:     references(func(in *inputs) *[]string { return &in.targets }),
 	},
@@ -281,6 +284,12 @@ var inputTable = []input{
 		name: "trust_store", section: sectionTrust,
 		text: "The directory of the trust store that the policy speaks of, the one that has `x509` in it. Without it, notation's own on this runner.",
 		set:  text(func(in *inputs) *string { return &in.trustStore }),
+	},
+	{
+		name: "trust_policy_scope", section: sectionTrust,
+		text:    "The repository whose trust policy statement judges what is in an OCI image layout, as a registry scope names it. Without it, the statement for all scopes (`*`) does.",
+		example: "ghcr.io/me/app",
+		set:     repository(func(in *inputs) *orasregistry.Reference { return &in.trustPolicyScope }),
 	},
 	{
 		name: "required_referrers", section: sectionTrust, list: true,
@@ -497,6 +506,13 @@ var inputRules = []struct {
 	{
 		func(in *inputs) bool { return len(in.attach) > 0 && !in.mode.signs() },
 		"attach is set, and what is attached is signed; use one of sign, sign-and-verify",
+	},
+	{
+		func(in *inputs) bool {
+			isLayout := func(target string) bool { _, is := registry.LayoutPath(target); return is }
+			return in.trustPolicyScope != (orasregistry.Reference{}) && !slices.ContainsFunc(slices.Concat(in.targets, in.tags), isLayout)
+		},
+		"trust_policy_scope is set, and no target is an OCI image layout; the statement for a repository is chosen by its name",
 	},
 	{
 		func(in *inputs) bool { return len(in.requiredReferrers) > 0 && !in.mode.verifies() },

@@ -110,11 +110,11 @@ func newCopier(t *testing.T, host, repository string, plan *Plan) (*Copier, regi
 
 func copierOf(t *testing.T, client *registry.Client, host, repository string, plan *Plan) (*Copier, registry.Target) {
 	t.Helper()
-	to, err := client.At(orasregistry.Reference{Registry: host, Repository: repository}, plan.Source.Root())
+	to, err := client.At(registry.Location{Repository: orasregistry.Reference{Registry: host, Repository: repository}}, plan.Source.Root())
 	if err != nil {
 		t.Fatal(err)
 	}
-	copier := NewCopier(New(Options{Client: client}), 4)
+	copier := NewCopier(New(Options{}), 4)
 	copier.pause = time.Millisecond
 	return copier, to
 }
@@ -246,7 +246,7 @@ func repositorySource(t *testing.T, host string, of digest.Digest) registry.Sour
 	if err != nil {
 		t.Fatal(err)
 	}
-	return registry.NewRepositorySource(client, root)
+	return registry.NewStoredSource(client, root)
 }
 
 // Within a registry, blobs are mounted; where that is refused, they are sent.
