@@ -36,7 +36,10 @@ type Store interface {
 	// is read, and does not depend on anybody's word.
 	Describe(ctx context.Context, reference string) (ocispec.Descriptor, error)
 
+	// Manifests reads manifests, by digest.
 	Manifests() content.ReadOnlyStorage
+
+	// Blobs reads blobs.
 	Blobs() content.ReadOnlyStorage
 
 	// Referrers calls use with pages of what is listed as referrers of a manifest, of
