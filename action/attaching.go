@@ -86,19 +86,14 @@ func (r *run) attach(ctx context.Context, a *artifact, file *registry.Attachment
 	made := &artifact{root: a, Artifact: report.Artifact{Attached: &report.Attached{File: file.Path, ArtifactType: file.Type}}}
 	// A list that can't be read is no reason not to attach: the same file is the same
 	// referrer.
-	found, err := file.Attached(ctx, registry.NewRepositorySource(r.registries, a.target), a.target.Desc)
+	found, err := file.Attached(ctx, registry.NewStoredSource(r.registries, a.target), a.target.Desc)
 	if err == nil && found != nil {
 		made.Attached.Existed = true
-		t, err := r.registries.At(a.target.Ref, *found)
-		made.Reference = t.Ref.String()
-		made.resolved(t)
-		return made, err
+		made.resolved(a.target.Beside(*found))
+		made.Reference = made.Resolved
+		return made, nil
 	}
 	source, err := file.To(a.target.Desc)
-	if err != nil {
-		return nil, err
-	}
-	t, err := r.registries.At(a.target.Ref, source.Root())
 	if err != nil {
 		return nil, err
 	}
@@ -106,9 +101,9 @@ func (r *run) attach(ctx context.Context, a *artifact, file *registry.Attachment
 	if err != nil {
 		return nil, err
 	}
-	made.Reference = t.Ref.String()
-	made.resolved(t)
+	made.resolved(a.target.Beside(source.Root()))
+	made.Reference = made.Resolved
 	made.source = plannedSource{source: source, plan: plan}
-	_, err = r.copier.Copy(ctx, plan, t)
+	_, err = r.copier.Copy(ctx, plan, made.target)
 	return made, err
 }

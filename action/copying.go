@@ -29,6 +29,44 @@ type plannedSource struct {
 	from   registry.Target // that a reference was resolved to
 }
 
+// prepareLayouts opens the layouts that targets are in, or go to, and finds what is named
+// there. What is wrong with them is a mistake in the inputs.
+func (p *preparation) prepareLayouts(ctx context.Context) error {
+	var faults []error
+	for _, d := range p.inputs.destinations {
+		faults = append(faults, p.openTarget(ctx, d.at, !d.isThere))
+	}
+	for _, target := range p.inputs.targets {
+		rest, isLayout := registry.LayoutPath(target)
+		if !isLayout || len(p.inputs.sources) > 0 {
+			continue
+		}
+		ref, err := registry.ParseLayoutReference(rest)
+		if err == nil {
+			err = p.openTarget(ctx, registry.LayoutLocation(ref.Path), false)
+		}
+		if layout := p.targets[registry.LayoutLocation(ref.Path).Layout]; err == nil {
+			_, err = layout.Find(ctx, ref)
+		}
+		faults = append(faults, err)
+	}
+	if err := errors.Join(faults...); err != nil {
+		return fmt.Errorf("target_artifact_reference: %w", err)
+	}
+	return nil
+}
+
+func (p *preparation) openTarget(ctx context.Context, at registry.Location, create bool) error {
+	if at.Layout == "" || p.targets[at.Layout] != nil {
+		return nil
+	}
+	layout, err := registry.OpenLayoutStore(ctx, at.Layout, p.inputs.scopeAt(at), create)
+	if err == nil {
+		p.targets[at.Layout] = layout
+	}
+	return err
+}
+
 // prepareSources opens and reads the sources that are layouts. What is wrong with them
 // is a mistake in the inputs, as far as it shows without reading the blobs.
 func (p *preparation) prepareSources(ctx context.Context) error {
@@ -100,7 +138,7 @@ func (p *preparation) sourceClient(targets *registry.Client) func(host string) *
 	options.LoginInputs = sourceLogin
 	sources := registry.New(options)
 	return func(host string) *registry.Client {
-		isTargets := func(d destination) bool { return d.repository.Registry == host }
+		isTargets := func(d destination) bool { return d.at.Repository.Registry == host }
 		if p.inputs.sourceUsername == "" && slices.ContainsFunc(p.inputs.destinations, isTargets) {
 			return targets
 		}
@@ -118,24 +156,29 @@ func (r *run) readers(ctx context.Context, layouts map[string]plannedSource) map
 				if layout, isLayout := layouts[d.source]; isLayout {
 					return layout, nil
 				}
-				return r.readSource(ctx, sourceReference(d.source), needsPlan)
+				return r.readSource(ctx, d, needsPlan)
 			})
 		}
 	}
 	return readers
 }
 
-// readSource resolves a source in a registry, and plans to copy it.
-func (r *run) readSource(ctx context.Context, reference string, needsPlan bool) (s plannedSource, err error) {
-	ref, err := orasregistry.ParseReference(reference)
-	if err != nil {
-		return s, err
+// readSource resolves a source that is in a registry, or a target that is the source of
+// others, and plans to copy it.
+func (r *run) readSource(ctx context.Context, d destination, needsPlan bool) (s plannedSource, err error) {
+	reference, client := d.source, r.registries
+	if !d.isThere {
+		reference = sourceReference(d.source)
+		ref, err := orasregistry.ParseReference(reference)
+		if err != nil {
+			return s, err
+		}
+		client = r.sourceClient(ref.Registry)
 	}
-	client := r.sourceClient(ref.Registry)
 	if s.from, err = client.Resolve(ctx, reference); err != nil {
 		return s, err
 	}
-	s.source = registry.NewRepositorySource(client, s.from)
+	s.source = registry.NewStoredSource(client, s.from)
 	if needsPlan {
 		s.plan, err = publish.MakePlan(ctx, s.source, r.inputs.copied())
 	}
@@ -166,11 +209,11 @@ func (r *run) resolveDestinations(ctx context.Context) []*artifact {
 			if !r.inputs.recursive {
 				return nil
 			}
-			children, err := r.registries.Children(ctx, root.target)
+			children, err := root.target.Children(ctx)
 			root.contains(children)
 			return err
 		}
-		t, err := r.registries.At(d.repository, s.source.Root())
+		t, err := r.registries.At(d.at, s.source.Root())
 		if err != nil {
 			return err
 		}
@@ -179,9 +222,7 @@ func (r *run) resolveDestinations(ctx context.Context) []*artifact {
 		root.Source = s.source.String()
 		root.Warnings = append(root.Warnings, s.plan.Warnings...)
 		if r.inputs.recursive {
-			children, err := r.parts(root)
-			root.contains(children)
-			return err
+			root.contains(root.parts())
 		}
 		return nil
 	})
@@ -202,27 +243,24 @@ func distinctDestinations(roots []*artifact) []*artifact {
 }
 
 // parts are the manifests in an artifact that is going to be at a target.
-func (r *run) parts(root *artifact) ([]registry.Target, error) {
-	byDigest := map[string]*registry.Target{root.Digest: &root.target}
+func (a *artifact) parts() []registry.Target {
+	byDigest := map[string]*registry.Target{a.Digest: &a.target}
 	var list []registry.Target
-	for _, part := range root.source.plan.Parts() {
+	for _, part := range a.source.plan.Parts() {
 		if part.Parent == "" {
 			continue
 		}
-		t, err := r.registries.At(root.target.Ref, part.Desc)
-		if err != nil {
-			return nil, err
-		}
-		t.Text, t.Parent = t.Ref.String(), byDigest[part.Parent.String()]
-		byDigest[t.Ref.Reference] = &t
+		t := a.target.Beside(part.Desc)
+		t.Parent = byDigest[part.Parent.String()]
+		byDigest[t.Desc.Digest.String()] = &t
 		list = append(list, t)
 	}
-	return list, nil
+	return list
 }
 
 // has reports whether a manifest of a target was copied with the artifact.
 func (a *artifact) has(t registry.Target) bool {
-	return a.source.plan != nil && a.target.Repo == t.Repo && a.source.plan.Has(t.Desc.Digest)
+	return a.source.plan != nil && a.target.Store == t.Store && a.source.plan.Has(t.Desc.Digest)
 }
 
 // contains takes what is in an index for artifacts below it.
@@ -337,7 +375,7 @@ func (r *run) tagAll(ctx context.Context, artifacts []*artifact, err error) {
 			continue
 		}
 		for _, tag := range a.destination.tags {
-			a.Tags = append(a.Tags, report.Tag{Reference: a.destination.repository.String() + ":" + tag, Result: report.TagNotSet})
+			a.Tags = append(a.Tags, report.Tag{Reference: a.destination.at.String() + ":" + tag, Result: report.TagNotSet})
 		}
 		if err != nil && a.err == nil && len(a.Tags) > 0 {
 			a.err = errors.New("no tag is set, because the run failed as a whole")
@@ -357,11 +395,21 @@ func (r *run) tagAll(ctx context.Context, artifacts []*artifact, err error) {
 		}
 	}
 	r.freely(ctx, "tagging", artifacts, func(ctx context.Context, a *artifact) error {
-		if a.root != nil {
-			return nil
+		if a.root == nil {
+			if err := r.tag(ctx, a); err != nil {
+				return err
+			}
 		}
-		return r.tag(ctx, a)
+		return r.keep(ctx, a)
 	})
+}
+
+// keep has an artifact that has passed stay, whether it has a tag or not.
+func (r *run) keep(ctx context.Context, a *artifact) error {
+	if err := a.target.Store.Keep(ctx, a.target.Desc); err != nil {
+		return fmt.Errorf("list %s: %w", a.target, a.target.Store.Explain(ctx, true, err))
+	}
+	return nil
 }
 
 // unpassed returns what keeps an artifact from being tagged: one of the same source, or
@@ -370,10 +418,8 @@ func (r *run) unpassed(a *artifact, failed map[string]*artifact) *artifact {
 	if other := failed[a.rootOr().destination.source]; other != nil || !r.inputs.recursive || a.source.plan == nil {
 		return other
 	}
-	part := a.target.Ref
 	for _, p := range a.source.plan.Parts() {
-		part.Reference = p.Desc.Digest.String()
-		if other := failed[part.String()]; other != nil {
+		if other := failed[a.target.Beside(p.Desc).String()]; other != nil {
 			return other
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -244,19 +245,28 @@ func TestSignedArtifactIsPromoted(t *testing.T) {
 	}
 }
 
-// What is unsigned, or signed by a stranger, is not promoted: nothing of it gets to the
+// What is unsigned, expired, or signed by a stranger, is not promoted: nothing of it gets to the
 // target.
 func TestWhatIsNotTrustedIsNotPromoted(t *testing.T) {
 	w := newRunWorld(t)
 	unsigned, _ := w.image(t, "staging", "unsigned")
+	expired, _ := w.image(t, "staging", "expired")
+	if r := w.run(t, map[string]string{"INPUT_TARGET_ARTIFACT_REFERENCE": expired, "INPUT_MODE": "sign", "INPUT_EXPIRY": "1s"}); r.code != 0 {
+		t.Fatalf("exit code %d", r.code)
+	}
+	made := time.Now()
 	strange, _ := w.image(t, "staging", "strange")
 	if r := w.run(t, map[string]string{"INPUT_TARGET_ARTIFACT_REFERENCE": strange, "INPUT_MODE": "sign"}); r.code != 0 {
 		t.Fatalf("exit code %d", r.code)
 	}
-	other := pki.New(t, "other root", nil, pki.AsAuthority)
-	for name, source := range map[string]string{"unsigned": unsigned, "a stranger's": strange} {
-		inputs := w.promoted(source)
-		inputs["INPUT_TRUSTED_CERTIFICATES"] = string(testenv.EncodePEM(other.Cert))
+	time.Sleep(time.Until(made.Add(2 * time.Second))) // until the one has expired
+	own := string(testenv.EncodePEM(w.root.Cert))
+	other := string(testenv.EncodePEM(pki.New(t, "other root", nil, pki.AsAuthority).Cert))
+	for name, c := range map[string]struct{ source, trusted string }{
+		"unsigned": {unsigned, own}, "a stranger's": {strange, other}, "expired": {expired, own},
+	} {
+		inputs := w.promoted(c.source)
+		inputs["INPUT_TRUSTED_CERTIFICATES"] = c.trusted
 		r := w.run(t, inputs)
 		if r.code != 1 || !strings.Contains(r.artifact.Error, "at the source ") {
 			t.Errorf("%s: exit code %d, %q", name, r.code, r.artifact.Error)

@@ -19,15 +19,14 @@ import (
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
-// destination is a repository that an artifact gets to, or is in, with the tags that it
-// gets there.
+// destination is where an artifact gets to, or is, with the tags that it gets there.
 type destination struct {
-	text       string                 // as the user wrote it
-	repository orasregistry.Reference // without tag and digest
-	digest     digest.Digest          // that the artifact must have; empty: any
-	tags       []string
-	source     string // where the artifact comes from
-	isThere    bool   // it is the source itself
+	text    string // as the user wrote it
+	at      registry.Location
+	digest  digest.Digest // that the artifact must have; empty: any
+	tags    []string      // in a layout: names
+	source  string        // where the artifact comes from
+	isThere bool          // it is the source itself
 }
 
 // findDestinations finds where artifacts go. Without sources and tags there is nothing
@@ -35,7 +34,7 @@ type destination struct {
 func (in *inputs) findDestinations() ([]destination, error) {
 	if len(in.sources) == 0 {
 		for _, target := range in.targets {
-			if ref, err := orasregistry.ParseReference(target); err != nil || ref.Reference == "" {
+			if d, err := parseDestination(target); err != nil || d.at.Layout == "" && d.digest == "" && len(d.tags) == 0 {
 				return nil, fmt.Errorf("target_artifact_reference: %s has neither a digest nor a tag", report.Quote(target))
 			}
 		}
@@ -51,7 +50,7 @@ func (in *inputs) findDestinations() ([]destination, error) {
 		}
 		switch len(in.sources) {
 		case 0:
-			d = destination{text: target, repository: d.repository, source: target, isThere: true}
+			d = destination{text: target, at: d.at, source: target, isThere: true}
 		case 1:
 			d.source = in.sources[0]
 		default:
@@ -77,8 +76,11 @@ func (in *inputs) findDestinations() ([]destination, error) {
 	return list.all, checkTags(list.all)
 }
 
-// parseDestination parses REGISTRY/REPOSITORY[:TAG][@DIGEST].
+// parseDestination parses REGISTRY/REPOSITORY[:TAG][@DIGEST], or a layout.
 func parseDestination(text string) (destination, error) {
+	if rest, isLayout := registry.LayoutPath(text); isLayout {
+		return parseLayoutDestination(text, rest)
+	}
 	name, pinned, _ := strings.Cut(text, "@")
 	ref, err := parseReference(name)
 	if err != nil {
@@ -89,7 +91,22 @@ func parseDestination(text string) (destination, error) {
 		d.tags = []string{ref.Reference}
 	}
 	ref.Reference = ""
-	d.repository = ref
+	d.at.Repository = ref
+	return d, nil
+}
+
+func parseLayoutDestination(text, rest string) (destination, error) {
+	if strings.HasPrefix(text, "oci-archive:") {
+		return destination{}, fmt.Errorf("%s is an archive, and nothing is written into one; name a directory with oci-layout:DIR", report.Quote(text))
+	}
+	ref, err := registry.ParseLayoutReference(rest)
+	if err != nil {
+		return destination{}, fmt.Errorf("%s: %w", report.Quote(text), err)
+	}
+	d := destination{text: text, at: registry.LayoutLocation(ref.Path), digest: ref.Digest}
+	if ref.Name != "" {
+		d.tags = []string{ref.Name}
+	}
 	return d, nil
 }
 
@@ -102,7 +119,7 @@ type destinations struct {
 // add adds a destination, or its tags to one that is the same artifact in the same
 // repository.
 func (l *destinations) add(d destination) {
-	key := fmt.Sprintf("%s@%s from %s", d.repository, d.digest, d.source)
+	key := fmt.Sprintf("%s@%s from %s", d.at, d.digest, d.source)
 	if i, known := l.index[key]; known {
 		l.all[i].addTags(d.tags...)
 		return
@@ -122,12 +139,17 @@ func (d *destination) addTags(tags ...string) {
 	}
 }
 
-// checkTags refuses a tag that two artifacts would get.
+// checkTags refuses a tag that two artifacts would get, or none can.
 func checkTags(list []destination) error {
 	sources := map[string]string{}
 	for _, d := range list {
 		for _, tag := range d.tags {
-			name := d.repository.String() + ":" + tag
+			if d.at.Layout != "" {
+				if err := registry.CheckLayoutName(tag); err != nil {
+					return err
+				}
+			}
+			name := d.at.String() + ":" + tag
 			if other, taken := sources[name]; taken && other != d.source {
 				return fmt.Errorf("the tag %s would be set for two sources: %s and %s", report.Quote(name), report.Quote(other), report.Quote(d.source))
 			}
@@ -137,24 +159,31 @@ func checkTags(list []destination) error {
 	return nil
 }
 
-// repositories are those of all artifacts of the run, but those of sources.
-func (in *inputs) repositories() ([]orasregistry.Reference, error) {
-	var list []orasregistry.Reference
+// locations are those of all artifacts of the run, but those of sources.
+func (in *inputs) locations() ([]registry.Location, error) {
+	var list []registry.Location
 	for _, d := range in.destinations {
-		list = append(list, d.repository)
+		list = append(list, d.at)
 	}
 	if len(list) > 0 {
 		return list, nil
 	}
 	for _, target := range in.targets {
-		ref, err := orasregistry.ParseReference(target)
+		d, err := parseDestination(target)
 		if err != nil {
 			return nil, err
 		}
-		ref.Reference = ""
-		list = append(list, ref)
+		list = append(list, d.at)
 	}
 	return list, nil
+}
+
+// scopeAt is what the trust policy statement for a location is chosen by.
+func (in *inputs) scopeAt(l registry.Location) orasregistry.Reference {
+	if l.Layout != "" {
+		return in.trustPolicyScope
+	}
+	return l.Repository
 }
 
 // sourceReferences are those of the sources that are in registries.
@@ -200,11 +229,11 @@ var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
 func tags(field func(*inputs) *[]string) func(*inputs, string) error {
 	return eachLineOrFile(func(in *inputs, line string) error {
 		if !tagPattern.MatchString(line) {
-			ref, err := parseReference(line)
+			d, err := parseDestination(line)
 			if err != nil {
 				return err
 			}
-			if strings.Contains(line, "@") || ref.Reference == "" {
+			if d.digest != "" || len(d.tags) == 0 {
 				return fmt.Errorf("%s is neither a tag nor a reference with a tag", report.Quote(line))
 			}
 		}

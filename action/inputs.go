@@ -5,11 +5,13 @@ package action
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/notaryproject/notation-core-go/signature/cose"
 	"github.com/notaryproject/notation-core-go/signature/jws"
+	orasregistry "oras.land/oras-go/v2/registry"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/action/sign"
@@ -69,7 +71,8 @@ type inputs struct {
 
 	trustPolicy         string // a path, or JSON
 	trustStore          string
-	trustedCertificates string // paths one a line, or PEM
+	trustPolicyScope    orasregistry.Reference // of what is in layouts; zero: none
+	trustedCertificates string                 // paths one a line, or PEM
 	trustedIdentities   []string
 	verificationLevel   string
 	maxSignatures       int
@@ -135,7 +138,7 @@ var inputTable = []input{
 	},
 	{
 		name: "target_artifact_reference", section: sectionWhat, value: "REF", list: true,
-		text:    "Artifacts to sign or verify, one reference per line. Prefer digests; a tag is resolved once, at the start. With `source`: where the artifact goes; its tag is set last. `@FILE` reads the lines of a file. Required.",
+		text:    "Artifacts to sign or verify, one reference per line. Prefer digests; a tag is resolved once, at the start. `oci-layout:DIR` is an OCI image layout; if it holds several images, add `:NAME` or `@DIGEST`. With `source`: where the artifact goes; its tag is set last. `@FILE` reads the lines of a file. Required.",
 		example: "registry.example/app@sha256:…",
 		set:     references(func(in *inputs) *[]string { return &in.targets }),
 	},
@@ -282,6 +285,12 @@ var inputTable = []input{
 		name: "trust_store", section: sectionTrust, value: "PATH",
 		text: "The directory of the trust store that the policy names: the one that contains `x509`. If unset, notation's own on this runner is used.",
 		set:  text(func(in *inputs) *string { return &in.trustStore }),
+	},
+	{
+		name: "trust_policy_scope", section: sectionTrust, value: "REPOSITORY",
+		text:    "The repository whose trust policy statement applies to the artifacts in an OCI image layout, as a registry scope names it. If unset, the statement with scope `*` applies.",
+		example: "registry.example/app",
+		set:     repository(func(in *inputs) *orasregistry.Reference { return &in.trustPolicyScope }),
 	},
 	{
 		name: "required_referrers", section: sectionTrust, value: "TYPE", list: true,
@@ -498,6 +507,13 @@ var inputRules = []struct {
 	{
 		func(in *inputs) bool { return len(in.attach) > 0 && !in.mode.signs() },
 		"attach is set, and what is attached is signed; use one of sign, sign-and-verify",
+	},
+	{
+		func(in *inputs) bool {
+			isLayout := func(target string) bool { _, is := registry.LayoutPath(target); return is }
+			return in.trustPolicyScope != (orasregistry.Reference{}) && !slices.ContainsFunc(slices.Concat(in.targets, in.tags), isLayout)
+		},
+		"trust_policy_scope is set, and no target is an OCI image layout; the statement for a repository is chosen by its name",
 	},
 	{
 		func(in *inputs) bool { return len(in.requiredReferrers) > 0 && !in.mode.verifies() },

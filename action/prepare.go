@@ -17,6 +17,7 @@ import (
 
 	"github.com/notaryproject/notation-go/dir"
 	"github.com/notaryproject/notation-go/verifier/truststore"
+	orasregistry "oras.land/oras-go/v2/registry"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/pluginprogram"
 	"github.com/notation-pkcs11/notation-pkcs11/action/publish"
@@ -45,8 +46,9 @@ type preparation struct {
 
 	attachments []*registry.Attachment
 
-	layouts map[string]*registry.Layout // by path
-	sources map[string]plannedSource    // those that are layouts, as the user wrote them
+	targets map[string]*registry.LayoutStore // layouts that targets are in, by cleaned path
+	layouts map[string]*registry.Layout      // by path
+	sources map[string]plannedSource         // those that are layouts, as the user wrote them
 }
 
 // prepare checks what can be checked before the first request. Its errors are mistakes in the
@@ -54,7 +56,7 @@ type preparation struct {
 func (a *Action) prepare(ctx context.Context, in inputs, key chosenKey, builtIn BuiltIn) (_ *preparation, err error) {
 	p := &preparation{
 		inputs: in, chosen: key, action: a, builtIn: builtIn,
-		layouts: map[string]*registry.Layout{}, sources: map[string]plannedSource{},
+		targets: map[string]*registry.LayoutStore{}, layouts: map[string]*registry.Layout{}, sources: map[string]plannedSource{},
 	}
 	defer func() {
 		if err != nil {
@@ -65,7 +67,7 @@ func (a *Action) prepare(ctx context.Context, in inputs, key chosenKey, builtIn 
 		return nil, fmt.Errorf("the run's own directory: %w", err)
 	}
 	var faults []error
-	for _, check := range []func(context.Context) error{p.prepareRegistries, p.prepareSources, p.prepareAttachments, p.prepareTrust, p.prepareLists, p.prepareTimestamping, p.prepareKey} {
+	for _, check := range []func(context.Context) error{p.prepareRegistries, p.prepareLayouts, p.prepareSources, p.prepareAttachments, p.prepareTrust, p.prepareLists, p.prepareTimestamping, p.prepareKey} {
 		if err := check(ctx); err != nil {
 			faults = append(faults, err)
 		}
@@ -77,6 +79,9 @@ func (a *Action) prepare(ctx context.Context, in inputs, key chosenKey, builtIn 
 func (p *preparation) close() error {
 	err := p.builtIn.Close()
 	for _, layout := range p.layouts {
+		err = errors.Join(err, layout.Close())
+	}
+	for _, layout := range p.targets {
 		err = errors.Join(err, layout.Close())
 	}
 	if p.folder != "" {
@@ -93,15 +98,18 @@ func (p *preparation) registryOptions() registry.Options {
 		TokenServers: p.inputs.tokenServers,
 		Connections:  p.inputs.concurrency,
 		Signing:      p.inputs.mode.signs(),
+		Layouts:      p.targets,
 		UserAgent:    Name + "/" + p.action.Version,
 	}
 }
 
 func (p *preparation) prepareRegistries(context.Context) error {
 	var artifacts []string
-	repositories, err := p.inputs.repositories()
-	for _, repository := range repositories {
-		artifacts = append(artifacts, repository.String())
+	locations, err := p.inputs.locations()
+	for _, l := range locations {
+		if l.Layout == "" {
+			artifacts = append(artifacts, l.String())
+		}
 	}
 	sources := p.registryOptions()
 	sources.Username, sources.LoginInputs = p.inputs.sourceUsername, sourceLogin
@@ -126,12 +134,18 @@ func (p *preparation) prepareTrust(context.Context) (err error) {
 	}
 	p.warnings = append(p.warnings, p.trust.Warnings...)
 	var faults []error
-	repositories, err := p.inputs.repositories()
+	locations, err := p.inputs.locations()
 	faults = append(faults, err)
-	for _, repository := range repositories {
-		faults = append(faults, p.trust.Check(repository))
+	scopes := map[orasregistry.Reference]bool{}
+	for _, l := range locations {
+		scope := p.inputs.scopeAt(l)
+		if scopes[scope] {
+			continue
+		}
+		scopes[scope] = true
+		faults = append(faults, p.trust.Check(scope))
 		if p.inputs.mode == modePromote {
-			faults = append(faults, p.trust.CheckPromotion(repository))
+			faults = append(faults, p.trust.CheckPromotion(scope))
 		}
 	}
 	return errors.Join(faults...)
@@ -274,7 +288,7 @@ func (p *preparation) start(ctx context.Context, progress func(stage string, don
 		sources: p.sources, attachments: p.attachments,
 	}
 	r.sourceClient = p.sourceClient(r.registries)
-	pusher := publish.New(publish.Options{Client: r.registries, Mode: in.referrersTag, Journal: p.action.journalDir(), Limit: p.action.listingLimit})
+	pusher := publish.New(publish.Options{Mode: in.referrersTag, Journal: p.action.journalDir(), Limit: p.action.listingLimit})
 	r.pusher, r.copier = pusher, publish.NewCopier(pusher, in.concurrency)
 	if in.mode.signs() {
 		key, err := p.key(ctx)

@@ -29,7 +29,7 @@ func (r *run) requireReferrers(ctx context.Context, a *artifact) error {
 	if a.target.Parent != nil || a.Attached != nil {
 		return nil
 	}
-	platforms, err := r.registries.Platforms(ctx, a.target)
+	platforms, err := a.target.Platforms(ctx)
 	if err != nil {
 		return err
 	}
@@ -67,17 +67,13 @@ func (r *run) requireReferrers(ctx context.Context, a *artifact) error {
 // hasReferrer reports whether a manifest has a referrer that is signed and valid. What
 // is not is named.
 func (r *run) hasReferrer(ctx context.Context, a *artifact, of ocispec.Descriptor, required *report.Required) (bool, error) {
-	found, err := r.registries.ReferrersOf(ctx, a.target, of, required.ArtifactType, r.inputs.maxSignatures)
+	found, err := a.target.ReferrersOf(ctx, of, required.ArtifactType, r.inputs.maxSignatures)
 	if err != nil {
 		return false, err
 	}
 	has := false
 	for _, referrer := range found {
-		t, err := r.registries.At(a.target.Ref, referrer)
-		if err != nil {
-			return false, err
-		}
-		v, err := r.verifier.Verify(ctx, t)
+		v, err := r.verifier.Verify(ctx, a.target.Beside(referrer))
 		required.Referrers = append(required.Referrers, report.RequiredReferrer{Digest: referrer.Digest.String(), Of: of.Digest.String(), Verification: v})
 		if has = has || v.Verdict == report.Verified; err != nil {
 			a.warn("the referrer %s of the type %s does not count: %s", referrer.Digest, required.ArtifactType, report.Message(err))

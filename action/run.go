@@ -204,12 +204,12 @@ func (r *run) resolve(ctx context.Context) []*artifact {
 		root.resolved(t)
 		if root.target.Tag != "" {
 			root.warn("the tag %s was resolved once, to %s; a tag can be moved at any time, so it is better to name the digest",
-				root.target.Tag, root.target.Ref)
+				root.target.Tag, root.target)
 		}
 		if !r.inputs.recursive {
 			return nil
 		}
-		children, err := r.registries.Children(ctx, root.target)
+		children, err := root.target.Children(ctx)
 		root.contains(children)
 		return err
 	})
@@ -271,7 +271,7 @@ func (r *run) sign(ctx context.Context, a *artifact) error {
 		return fmt.Errorf("sign %s: %w", a.target, err)
 	}
 	if r.trust != nil {
-		if err := r.trust.CheckSigner(a.target.Ref, made.Info.CertificateChain[0]); err != nil {
+		if err := r.trust.CheckSigner(a.target.Store.Scope(), made.Info.CertificateChain[0]); err != nil {
 			return fmt.Errorf("%s was not signed: %w", a.target, err)
 		}
 	}
@@ -280,7 +280,11 @@ func (r *run) sign(ctx context.Context, a *artifact) error {
 	if err != nil {
 		return err
 	}
-	if r.inputs.destinations != nil {
+	if r.inputs.destinations == nil { // else that is for the end
+		if err := r.keep(ctx, a); err != nil {
+			return err
+		}
+	} else {
 		a.signature = pushed.Manifest
 		a.pushAgain = func(ctx context.Context) error {
 			_, err := r.pusher.Push(ctx, a.target, made.Envelope, r.signer.EnvelopeType, made.Annotations)
@@ -361,7 +365,7 @@ func (r *run) verify(ctx context.Context, a *artifact) error {
 	if a.Signed != nil {
 		added = append(added, digest.Digest(a.Signed.Digest))
 	}
-	v, err := r.verifier.Verify(ctx, r.registries.Afresh(a.target), added...)
+	v, err := r.verifier.Verify(ctx, a.target.Afresh(), added...)
 	a.Verification = &v
 	if last := v.Lasting(); last != nil && err == nil {
 		r.warnOfEnd(a, last.Validity)

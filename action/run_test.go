@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	orasregistry "oras.land/oras-go/v2/registry"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/publish"
@@ -34,7 +35,10 @@ func TestOnlyAnUnlistedSignatureIsNotSigned(t *testing.T) {
 	ours, orphan := digest.FromString("ours"), digest.FromString("orphan")
 	for name, lost := range map[string]digest.Digest{"ours": ours, "that of an earlier run": orphan} {
 		t.Run(name, func(t *testing.T) {
-			app := registry.Target{Ref: orasregistry.Reference{Registry: "r.example", Repository: "app", Reference: digest.FromString("app").String()}}
+			app, err := registry.New(registry.Options{}).At(registry.Location{Repository: orasregistry.Reference{Registry: "r.example", Repository: "app"}}, ocispec.Descriptor{Digest: digest.FromString("app")})
+			if err != nil {
+				t.Fatal(err)
+			}
 			r := run{pusher: settling(func(context.Context) []error {
 				return []error{&publish.UnlistedError{Artifact: app, Signatures: []digest.Digest{lost}, Err: errors.New("dropped")}}
 			})}

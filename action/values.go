@@ -12,8 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"oras.land/oras-go/v2/registry"
+	orasregistry "oras.land/oras-go/v2/registry"
 
+	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
@@ -41,10 +42,14 @@ func lines(field func(*inputs) *[]string) func(*inputs, string) error {
 	})
 }
 
-// references are of artifacts: with a registry and a repository.
+// references are of artifacts: with a registry and a repository, or in a layout.
 func references(field func(*inputs) *[]string) func(*inputs, string) error {
 	return eachLineOrFile(func(in *inputs, line string) error {
-		if _, err := parseReference(line); err != nil {
+		if _, isLayout := registry.LayoutPath(line); isLayout {
+			if _, err := parseDestination(line); err != nil {
+				return err
+			}
+		} else if _, err := parseReference(line); err != nil {
 			return err
 		}
 		*field(in) = append(*field(in), line)
@@ -57,14 +62,14 @@ var (
 	userInfo = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*://)?[^/@]*:[^/@]*@[^/@]*/|^[A-Za-z][A-Za-z0-9+.-]*://[^/@]*@`)
 )
 
-func parseReference(line string) (registry.Reference, error) {
+func parseReference(line string) (orasregistry.Reference, error) {
 	switch {
 	case userInfo.MatchString(line):
-		return registry.Reference{}, errors.New("a reference begins with a user and a password: take them out, and set registry_username and registry_password") // and is not shown
+		return orasregistry.Reference{}, errors.New("a reference begins with a user and a password: take them out, and set registry_username and registry_password") // and is not shown
 	case scheme.MatchString(line):
-		return registry.Reference{}, fmt.Errorf("%s begins with a scheme, and a reference has none; write it like ghcr.io/me/app@sha256:…", report.Quote(line))
+		return orasregistry.Reference{}, fmt.Errorf("%s begins with a scheme, and a reference has none; write it like ghcr.io/me/app@sha256:…", report.Quote(line))
 	}
-	ref, err := registry.ParseReference(line)
+	ref, err := orasregistry.ParseReference(line)
 	if err != nil {
 		return ref, fmt.Errorf("%s is not a reference such as ghcr.io/me/app@sha256:…: %s", report.Quote(line), report.Bounded(err.Error(), 500)) // it repeats the line
 	}
@@ -72,6 +77,18 @@ func parseReference(line string) (registry.Reference, error) {
 		return ref, fmt.Errorf("%s doesn't begin with a registry such as ghcr.io or registry.internal:5000", report.Quote(line))
 	}
 	return ref, nil
+}
+
+// repository is one without tag and digest.
+func repository(field func(*inputs) *orasregistry.Reference) func(*inputs, string) error {
+	return func(in *inputs, value string) error {
+		ref, err := parseReference(value)
+		if err == nil && ref.Reference != "" {
+			err = fmt.Errorf("%s has a tag or a digest, and a scope is a repository such as ghcr.io/me/app", report.Quote(value))
+		}
+		*field(in) = ref
+		return err
+	}
 }
 
 // hostPattern is a host, or an address in brackets, and perhaps a port. What else a

@@ -7,9 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"oras.land/oras-go/v2"
-	"oras.land/oras-go/v2/content/oci"
-
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
 
@@ -45,10 +42,10 @@ func workflowSteps(t *testing.T, path string) []map[string]string {
 }
 
 // The workflows of the page run, one after the other: a build gets its tags, is
-// promoted, and carried over an air gap.
+// promoted, carried over an air gap, and signed in its layout.
 func TestWorkflowsFromBuildToTag(t *testing.T) {
 	steps := workflowSteps(t, "../docs/build-to-tag.md")
-	if len(steps) != 3 {
+	if len(steps) != 5 {
 		t.Fatalf("%d steps", len(steps))
 	}
 	w := newRunWorld(t)
@@ -57,30 +54,20 @@ func TestWorkflowsFromBuildToTag(t *testing.T) {
 		known[input.name] = true
 	}
 	_, build, image, _ := buildLayout(t)
-	release := w.path("release")
-	places := strings.NewReplacer("image.tar", testenv.Archive(t, build, nil), "oci-layout:release", "oci-layout:"+release,
-		"ghcr.io", w.registry.Host, "registry.example", w.registry.Host, "registry.internal:5000", w.registry.Host+"/gap")
+	places := strings.NewReplacer("image.tar", testenv.Archive(t, build, nil), "oci-layout:release", "oci-layout:"+w.path("release"), "oci-layout:build", "oci-layout:"+build,
+		"ghcr.io", w.registry.Host, "registry.example", w.registry.Host, "registry.internal:5000", w.registry.Host+"/gap",
+		"sbom.spdx.json=", testenv.PutFile(t, w.path("sbom.spdx.json"), "{}")+"=")
 	for i, step := range steps {
-		if i == 2 { // oras writes the layout that is carried over
-			layout, err := oci.New(release)
-			if err != nil {
-				t.Fatal(err)
-			}
-			from, err := w.registry.Repository("me/app")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := oras.ExtendedCopy(t.Context(), from, "v1", layout, "v1", oras.DefaultExtendedCopyOptions); err != nil {
-				t.Fatal(err)
-			}
-		}
 		inputs := map[string]string{}
+		if step["trust_policy"] != "" {
+			w.scoped(t, inputs, w.registry.Host+"/gap/app")
+		}
 		for name, value := range step {
 			if !known[name] {
 				t.Errorf("step %d: there is no input %s", i+1, name)
 			}
 			switch name {
-			case "source", "target_artifact_reference", "tags", "mode":
+			case "source", "target_artifact_reference", "tags", "mode", "attach", "trust_policy_scope":
 				inputs["INPUT_"+strings.ToUpper(name)] = places.Replace(value)
 			}
 		}

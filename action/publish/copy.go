@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
+	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
@@ -81,7 +84,7 @@ func (c *Copier) Progress() (moved, planned int64) { return c.moved.Load(), c.pl
 func (c *Copier) Copy(ctx context.Context, plan *Plan, to registry.Target) (*Copied, error) {
 	c.planned.Add(plan.Bytes)
 	copied := &copying{Copier: c, plan: plan, to: to}
-	ctx = toPush(ctx, to.Ref)
+	ctx = toPush(ctx, to.Store)
 	err := copied.sendBlobs(ctx)
 	if err == nil {
 		err = copied.sendManifests(ctx)
@@ -103,7 +106,7 @@ func (c *Copier) explain(ctx context.Context, plan *Plan, to registry.Target, er
 	if errors.As(err, &source) {
 		return fmt.Errorf("at the source: %w", plan.Source.Explain(ctx, err))
 	}
-	return fmt.Errorf("at the target: %w", c.pusher.client.Explain(ctx, to.Ref, true, err))
+	return fmt.Errorf("at the target: %w", to.Store.Explain(ctx, true, err))
 }
 
 // copying is one artifact on its way into one repository.
@@ -139,7 +142,7 @@ func (c *copying) sendBlobs(ctx context.Context) error {
 // sendBlob makes sure that a blob is in the repository. It is sent once, however many
 // artifacts of the run have it.
 func (c *copying) sendBlob(ctx context.Context, blob plannedBlob) error {
-	key := c.to.Repo.Reference.String() + "@" + blob.desc.Digest.String()
+	key := c.to.Store.String() + "@" + blob.desc.Digest.String()
 	c.mu.Lock()
 	shared := c.blobs[key]
 	if shared != nil {
@@ -214,7 +217,7 @@ func (c *copying) upload(ctx context.Context, blob plannedBlob) error {
 // between, so credentials that were good are tried again.
 func (c *copying) exists(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
 	for look := 1; ; look++ {
-		exists, err := c.to.Repo.Blobs().Exists(ctx, desc)
+		exists, err := c.to.Store.Blobs().Exists(ctx, desc)
 		var response *errcode.ErrorResponse
 		expired := errors.As(err, &response) && response.StatusCode == http.StatusUnauthorized && response.Method == http.MethodHead && c.admitted.Load()
 		if err == nil || !expired || look == maxSendings {
@@ -233,15 +236,7 @@ func (c *copying) send(ctx context.Context, desc ocispec.Descriptor) error {
 		moved: &c.moved, limit: c.stall, stop: stop,
 	}
 	defer t.end()
-	var err error
-	from := c.plan.Source.Repository()
-	mounts := from.Registry == c.to.Ref.Registry
-	if mounts {
-		err = c.to.Repo.Mount(ctx, desc, from.Repository, func() (io.ReadCloser, error) { return t, nil })
-	}
-	if !mounts || refusesMount(err) && !t.begun() {
-		err = c.to.Repo.Blobs().Push(ctx, desc, t)
-	}
+	err := c.to.Store.Send(ctx, desc, c.plan.Source.Repository(), t)
 	var stalled stalledError
 	switch failed := t.failed(); {
 	case err == nil && t.begun():
@@ -268,6 +263,9 @@ func (c *copying) send(ctx context.Context, desc ocispec.Descriptor) error {
 // mayBeCorrupt reports whether an upload was refused as it is where the content has
 // another digest.
 func mayBeCorrupt(err error) bool {
+	if errors.Is(err, content.ErrMismatchedDigest) {
+		return true
+	}
 	var response *errcode.ErrorResponse
 	return errors.As(err, &response) && response.Method == http.MethodPut &&
 		(response.StatusCode == http.StatusBadRequest || response.StatusCode == http.StatusUnprocessableEntity)
@@ -290,13 +288,6 @@ func (c *copying) compare(ctx context.Context, desc ocispec.Descriptor) (err err
 	return nil
 }
 
-// refusesMount reports whether a registry would not mount a blob, which says nothing of
-// whether it takes it: the credentials may not be good for where it is.
-func refusesMount(err error) bool {
-	var response *errcode.ErrorResponse
-	return errors.As(err, &response) || errors.Is(err, auth.ErrBasicCredentialNotFound)
-}
-
 // worthSendingAgain reports whether an upload that failed may succeed when it is begun
 // again, with the blob from its source and a token that is good at that time. What
 // refuses the blob, the credentials or the size refuses them again.
@@ -308,6 +299,8 @@ func worthSendingAgain(err error, sendable bool) bool {
 	case errors.As(err, &network) && network.Timeout(): // it took long enough
 		return false
 	case errors.As(err, new(corruptError)), errors.As(err, new(stalledError)), errors.Is(err, auth.ErrBasicCredentialNotFound), isAbsent(err):
+		return false
+	case errors.As(err, new(*fs.PathError)), errors.As(err, new(*os.LinkError)): // this machine's
 		return false
 	case !errors.As(err, &response):
 		return !registry.IsRefused(err)
@@ -355,17 +348,17 @@ func (c *copying) sendManifests(ctx context.Context) error {
 // another, that it is listed there. Nothing is read back that is not signed yet: some
 // registries refuse that.
 func (c *copying) sendManifest(ctx context.Context, m *plannedManifest) error {
-	if m.subject != nil && (c.pusher.force || !c.isListed(ctx, m)) {
+	if m.subject != nil && (c.pusher.forces(c.to) || !c.isListed(ctx, m)) {
 		return c.sendReferrer(ctx, m)
 	}
-	if exists, err := c.to.Repo.Manifests().Exists(ctx, m.desc); err == nil && exists {
+	if exists, err := c.to.Store.Manifests().Exists(ctx, m.desc); err == nil && exists {
 		return nil
 	}
 	content, err := c.content(ctx, m)
 	if err != nil {
 		return err
 	}
-	_, err = registry.PutManifest(ctx, c.to.Repo, m.desc.Digest.String(), m.desc.MediaType, content, nil)
+	_, err = c.to.Store.PutManifest(ctx, m.desc, content, "")
 	return wrapManifest(m, err)
 }
 
@@ -375,14 +368,11 @@ func (c *copying) sendReferrer(ctx context.Context, m *plannedManifest) error {
 	if err != nil {
 		return err
 	}
-	subject, err := c.pusher.client.At(c.to.Ref, plain(*m.subject))
-	if err != nil {
-		return err
-	}
+	subject := c.to.Beside(plain(*m.subject))
 	ctx, cancel := finishing(ctx)
 	defer cancel()
-	lists, err := c.pusher.repository(c.to.Ref).storeManifest(ctx, subject, m.desc, content)
-	if err == nil && (!lists || c.pusher.force) {
+	lists, err := c.to.Store.PutManifest(ctx, m.desc, content, subject.Desc.Digest)
+	if err == nil && (!lists || c.pusher.forces(subject)) {
 		err = c.pusher.index(subject).add(ctx, m.entry, "")
 	}
 	return wrapManifest(m, err)
@@ -408,7 +398,7 @@ func (c *copying) content(ctx context.Context, m *plannedManifest) ([]byte, erro
 // isListed reports whether the target lists a manifest among what refers to its
 // subject. What can't be listed now is sent, and listed by that.
 func (c *copying) isListed(ctx context.Context, m *plannedManifest) bool {
-	key := c.to.Repo.Reference.String() + "@" + m.subject.Digest.String()
+	key := c.to.Store.String() + "@" + m.subject.Digest.String()
 	c.mu.Lock()
 	list := c.lists[key]
 	if list == nil {
@@ -417,7 +407,7 @@ func (c *copying) isListed(ctx context.Context, m *plannedManifest) bool {
 	}
 	c.mu.Unlock()
 	list.once.Do(func() {
-		_ = c.to.Repo.Referrers(ctx, plain(*m.subject), "", func(page []ocispec.Descriptor) error {
+		_ = c.to.Store.Referrers(ctx, plain(*m.subject), "", func(page []ocispec.Descriptor) error {
 			for _, listed := range page {
 				list.listed[listed.Digest] = true
 			}

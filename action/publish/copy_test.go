@@ -110,11 +110,11 @@ func newCopier(t *testing.T, host, repository string, plan *Plan) (*Copier, regi
 
 func copierOf(t *testing.T, client *registry.Client, host, repository string, plan *Plan) (*Copier, registry.Target) {
 	t.Helper()
-	to, err := client.At(orasregistry.Reference{Registry: host, Repository: repository}, plan.Source.Root())
+	to, err := client.At(registry.Location{Repository: orasregistry.Reference{Registry: host, Repository: repository}}, plan.Source.Root())
 	if err != nil {
 		t.Fatal(err)
 	}
-	copier := NewCopier(New(Options{Client: client}), 4)
+	copier := NewCopier(New(Options{}), 4)
 	copier.pause = time.Millisecond
 	return copier, to
 }
@@ -246,7 +246,7 @@ func repositorySource(t *testing.T, host string, of digest.Digest) registry.Sour
 	if err != nil {
 		t.Fatal(err)
 	}
-	return registry.NewRepositorySource(client, root)
+	return registry.NewStoredSource(client, root)
 }
 
 // Within a registry, blobs are mounted; where that is refused, they are sent.
@@ -312,7 +312,16 @@ func TestBlobIsSentAgain(t *testing.T) {
 func TestRefusedBlobIsNotSentAgain(t *testing.T) {
 	layout, folder := testenv.NewLayout(t)
 	b := newBuild(t, layout)
-	for status, times := range map[int]int64{401: 2, 403: 1, 404: 1, 413: 1, 507: 1} {
+	for status, c := range map[int]struct {
+		times int64
+		says  string
+	}{
+		401: {2, "credentials: "},
+		403: {1, "the right to push"},
+		404: {1, "create the repository first"},
+		413: {1, "raise the limit"},
+		507: {1, "raise the quota"},
+	} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			backend := testenv.Start(t, testenv.NewRegistry)
 			var uploads atomic.Int64
@@ -327,10 +336,10 @@ func TestRefusedBlobIsNotSentAgain(t *testing.T) {
 			plan := makePlan(t, layoutSource(t, folder, b.index.Digest), nil)
 			copier, to := newCopier(t, host, "app", plan)
 			_, err := copier.Copy(registry.WithoutRetry(t.Context()), plan, to)
-			if err == nil || !strings.Contains(err.Error(), "at the target: ") {
-				t.Errorf("the error names no side: %v", err)
+			if err == nil || !strings.Contains(err.Error(), "at the target: ") || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("the error names no side, or not what to do: %v", err)
 			}
-			if n := uploads.Load(); n != times {
+			if n := uploads.Load(); n != c.times {
 				t.Errorf("%d uploads were begun", n)
 			}
 		})

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 )
 
 // What is finished first must not leave the rest a grace of its own.
@@ -36,11 +34,11 @@ func TestGraceIsOneForTheRun(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ctx, end := WithGrace(ctx)
 		defer end()
-		p := New(Options{Client: registry.New(registry.Options{})})
+		p := New(Options{})
 		for i := range 100 {
 			writer := newIndexWriter(silent{}, defaultPace)
 			writer.enqueue(entry("%d", i))
-			p.indexes[fmt.Sprint(i)] = &subjectIndex{writers: []*indexWriter{writer}}
+			p.indexes[fmt.Sprint(i)] = &subjectIndex{target: unread(t, "r.example", "app", entry("app")), writers: []*indexWriter{writer}}
 		}
 		time.AfterFunc(time.Second, cancel)
 		start := time.Now()

@@ -31,8 +31,8 @@ func TestImmutableTag(t *testing.T) {
 				w.WriteHeader(status)
 				return true
 			})
-			r, app := image(t, host, "v1", backend.PushImage)
-			p := New(Options{Client: r})
+			_, app := image(t, host, "v1", backend.PushImage)
+			p := New(Options{})
 			pushOne(t, p, app)
 			start := time.Now()
 			_, err := p.Push(t.Context(), app, []byte("another"), mediaTypeCOSE, thumbprints)
@@ -67,8 +67,8 @@ func TestStoreThatTakesNoHEAD(t *testing.T) {
 		return true
 	})
 	r, app := image(t, host, "v1", backend.PushImage)
-	pushed := pushOne(t, New(Options{Client: r}), app)
-	found, err := r.Signatures(t.Context(), r.Afresh(app), 10)
+	pushed := pushOne(t, New(Options{}), app)
+	found, err := r.Signatures(t.Context(), app.Afresh(), 10)
 	if err != nil || len(found) != 1 || found[0].Digest != pushed.Manifest.Digest {
 		t.Fatalf("%v, %v", found, err)
 	}

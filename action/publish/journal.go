@@ -180,7 +180,7 @@ func prefix(t registry.Target) string {
 // isStored reports whether an orphan's manifest is in the registry and is a
 // signature of the artifact.
 func isStored(ctx context.Context, t registry.Target, entry ocispec.Descriptor) (bool, error) {
-	answer, err := registry.GetManifest(ctx, t.Repo, entry.Digest.String(), ocispec.MediaTypeImageManifest)
+	answer, err := registry.GetManifest(ctx, t.Store.TagSchema(), entry.Digest.String(), ocispec.MediaTypeImageManifest)
 	if errors.Is(err, errdef.ErrNotFound) {
 		return false, nil
 	}

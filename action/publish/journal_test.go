@@ -9,13 +9,10 @@ import (
 	"time"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
-
-	orasregistry "oras.land/oras-go/v2/registry"
 )
 
 func TestJournalKnowsWhatIsLeftBehind(t *testing.T) {
-	app := registry.Target{Ref: orasregistry.Reference{Registry: "r.example", Repository: "app", Reference: entry("app").Digest.String()}}
-	other := registry.Target{Ref: orasregistry.Reference{Registry: "r.example", Repository: "other", Reference: app.Ref.Reference}}
+	app, other := unread(t, "r.example", "app", entry("app")), unread(t, "r.example", "other", entry("app"))
 	j := openJournal(filepath.Join(t.TempDir(), "made", "when", "needed"))
 	if found, err := j.orphans(app); err != nil || len(found) > 0 {
 		t.Fatalf("in no directory: %v, %v", found, err)

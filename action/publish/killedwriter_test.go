@@ -55,12 +55,11 @@ func TestKilledRunIsFinishedByTheNext(t *testing.T) {
 	}
 
 	r := registry.New(registry.Options{CredentialsFile: os.DevNull})
-	app.Repo = nil
 	app, err := r.Resolve(t.Context(), app.String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := New(Options{Client: r, Journal: journal})
+	p := New(Options{Journal: journal})
 	result := pushOne(t, p, app)
 	settleAll(t, p)
 	want := []digest.Digest{digest.Digest(orphan), result.Manifest.Digest}

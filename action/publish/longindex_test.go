@@ -28,8 +28,8 @@ func TestIndexThatIsTooLongIsAskedForOnce(t *testing.T) {
 		io.WriteString(w, `{"schemaVersion":2,"manifests":[`+strings.Repeat("{},", 40_000+1)+`{}]}`)
 		return true
 	})
-	r, app := image(t, host, "v1", backend.PushImage)
-	_, err := New(Options{Client: r}).Push(t.Context(), app, []byte("envelope"), mediaTypeCOSE, thumbprints)
+	_, app := image(t, host, "v1", backend.PushImage)
+	_, err := New(Options{}).Push(t.Context(), app, []byte("envelope"), mediaTypeCOSE, thumbprints)
 	if n := asked.Load(); n != 1 || err == nil || !strings.Contains(err.Error(), "more than 40000 manifests, which nobody reads: delete") || strings.Contains(err.Error(), "run again") {
 		t.Errorf("asked %d times: %v", n, err)
 	}

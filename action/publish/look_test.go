@@ -103,11 +103,11 @@ func TestSignatureIsWhereVerifiersLook(t *testing.T) {
 					c.change(resp)
 				}
 			})
-			r, app := image(t, host, "v1", backend.PushImage)
+			_, app := image(t, host, "v1", backend.PushImage)
 			if c.change == nil {
-				app.Repo.Client = withSubject{app.Repo.Client, app.Desc.Digest}
+				app.Store.TagSchema().Client = withSubject{app.Store.TagSchema().Client, app.Desc.Digest}
 			}
-			p := New(Options{Client: r})
+			p := New(Options{})
 			pushed, err := p.Push(t.Context(), app, []byte("envelope"), mediaTypeCOSE, thumbprints)
 			if (pushed.IndexTag != "") != c.tag {
 				t.Errorf("listed under %q", pushed.IndexTag)
@@ -156,8 +156,8 @@ func TestTagThatIsTheArtifactItself(t *testing.T) {
 		}
 		return false
 	})
-	r, app := image(t, host, "v1", backend.PushImage)
-	p := New(Options{Client: r})
+	_, app := image(t, host, "v1", backend.PushImage)
+	p := New(Options{})
 	pushOne(t, p, app)
 	start := time.Now()
 	errs := p.Settle(t.Context())
@@ -173,7 +173,6 @@ func TestTagThatIsTheArtifactItself(t *testing.T) {
 // of that digest; no registry at hand has it as a manifest.
 func subjectBy(app registry.Target, algorithm digest.Algorithm) registry.Target {
 	app.Desc.Digest = algorithm.FromString("an image")
-	app.Ref.Reference = app.Desc.Digest.String()
 	return app
 }
 
@@ -181,19 +180,19 @@ func subjectBy(app registry.Target, algorithm digest.Algorithm) registry.Target 
 func TestSubjectWithALongDigest(t *testing.T) {
 	backend := testenv.Start(t, testenv.NewTagSchemaRegistry)
 	r, app := image(t, backend.Host, "v1", backend.PushImage)
-	p := New(Options{Client: r})
+	p := New(Options{})
 	app = subjectBy(app, digest.SHA384)
 	if err := p.Listable(t.Context(), app); err != nil {
 		t.Fatal(err)
 	}
 	pushed := pushOne(t, p, app)
 	settleAll(t, p)
-	found, err := r.Signatures(t.Context(), r.Afresh(app), 10)
+	found, err := r.Signatures(t.Context(), app.Afresh(), 10)
 	if err != nil || len(found) != 1 || found[0].Digest != pushed.Manifest.Digest {
 		t.Errorf("by oras-go %v, %v", found, err)
 	}
 	cut := "sha384-" + app.Desc.Digest.Encoded()[:64]
-	answer, err := registry.GetManifest(t.Context(), app.Repo, cut, registry.AnyManifest)
+	answer, err := registry.GetManifest(t.Context(), app.Store.TagSchema(), cut, registry.AnyManifest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +210,7 @@ func TestSubjectWithALongDigest(t *testing.T) {
 	if err := p.Listable(t.Context(), app); !errors.Is(err, registry.ErrUnlistable) {
 		t.Errorf("SHA-512: %v", err)
 	}
-	if _, err := r.Signatures(t.Context(), r.Afresh(app), 10); !errors.Is(err, registry.ErrUnlistable) {
+	if _, err := r.Signatures(t.Context(), app.Afresh(), 10); !errors.Is(err, registry.ErrUnlistable) {
 		t.Errorf("SHA-512: %v", err)
 	}
 	for _, request := range backend.Requests()[before:] {
@@ -220,8 +219,8 @@ func TestSubjectWithALongDigest(t *testing.T) {
 		}
 	}
 	if withAPI := testenv.Start(t, testenv.NewRegistry); true {
-		r, app := image(t, withAPI.Host, "v1", withAPI.PushImage)
-		if err := New(Options{Client: r}).Listable(t.Context(), subjectBy(app, digest.SHA512)); err != nil {
+		_, app := image(t, withAPI.Host, "v1", withAPI.PushImage)
+		if err := New(Options{}).Listable(t.Context(), subjectBy(app, digest.SHA512)); err != nil {
 			t.Errorf("SHA-512 with the Referrers API: %v", err)
 		}
 	}

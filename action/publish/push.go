@@ -17,8 +17,6 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
-	orasregistry "oras.land/oras-go/v2/registry"
-	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
@@ -27,8 +25,6 @@ import (
 
 // Options say how signatures are pushed.
 type Options struct {
-	Client *registry.Client
-
 	// Mode is the input force_referrers_tag. "true": every signature is listed
 	// in a referrers index too. Otherwise only where the registry has no
 	// Referrers API.
@@ -47,15 +43,14 @@ type Options struct {
 // Pusher pushes signatures so that none is lost. Its methods may be called
 // concurrently. At the end of the run, settle must be called.
 type Pusher struct {
-	client  *registry.Client
 	force   bool
 	pace    pace
 	journal *journal
 	unnoted sync.Once // to say that the journal can't be written
 
 	mu           sync.Mutex
-	repositories map[string]*signatureStore // by registry/repository
-	indexes      map[string]*subjectIndex   // by registry/repository@digest
+	repositories map[registry.Store]*signatureStore
+	indexes      map[string]*subjectIndex // by registry/repository@digest
 }
 
 // signatureStore is what a pusher knows of a repository.
@@ -64,8 +59,6 @@ type signatureStore struct {
 
 	look    sync.Mutex       // held while the first signature is looked for in the list
 	listing registry.Listing // what that came to; 0: nobody has looked yet
-
-	uploads registry.Uploader
 
 	config sync.Mutex // held while the config blob is looked for
 	ready  bool       // it is there
@@ -132,11 +125,10 @@ func New(options Options) *Pusher {
 		pace.limit = options.Limit
 	}
 	return &Pusher{
-		client:       options.Client,
 		force:        options.Mode == "true",
 		pace:         pace,
 		journal:      openJournal(options.Journal),
-		repositories: map[string]*signatureStore{},
+		repositories: map[registry.Store]*signatureStore{},
 		indexes:      map[string]*subjectIndex{},
 	}
 }
@@ -147,11 +139,11 @@ func New(options Options) *Pusher {
 // stored; what comes after that is finished. An error of type *UnlistedError says
 // that the signature is stored, but not listed.
 func (p *Pusher) Push(ctx context.Context, t registry.Target, envelope []byte, mediaType string, annotations map[string]string) (Pushed, error) {
-	result, err := p.store(registry.CountRequests(toPush(ctx, t.Ref)), t, envelope, mediaType, annotations)
+	result, err := p.store(registry.CountRequests(toPush(ctx, t.Store)), t, envelope, mediaType, annotations)
 	if err == nil {
 		return result, nil
 	}
-	err = p.client.Explain(ctx, t.Ref, true, err)
+	err = t.Store.Explain(ctx, true, err)
 	var unlisted *UnlistedError
 	if !errors.As(err, &unlisted) {
 		err = fmt.Errorf("push the signature of %s: %w", t, err)
@@ -166,8 +158,8 @@ func (p *Pusher) store(ctx context.Context, t registry.Target, envelope []byte, 
 		return result, err
 	}
 	result.Manifest = desc
-	repository := p.repository(t.Ref)
-	if err := repository.storeBlobs(ctx, t.Repo, result.Envelope, envelope); err != nil {
+	repository := p.repository(t.Store)
+	if err := repository.storeBlobs(ctx, t.Store, result.Envelope, envelope); err != nil {
 		return result, err
 	}
 	ctx, cancel := finishing(ctx)
@@ -175,11 +167,11 @@ func (p *Pusher) store(ctx context.Context, t registry.Target, envelope []byte, 
 	entry := desc // as an index has it
 	entry.ArtifactType, entry.Annotations = registry.ArtifactTypeSignature, annotations
 	note := ""
-	if p.force || !repository.api.Load() {
+	if p.forces(t) || !repository.api.Load() {
 		note = p.note(t, entry, &result)
 	}
 	sent := registry.Requests(ctx)
-	lists, err := repository.storeManifest(ctx, t, desc, manifest)
+	lists, err := t.Store.PutManifest(ctx, desc, manifest, t.Desc.Digest)
 	if err != nil {
 		var response *errcode.ErrorResponse
 		if errors.As(err, &response) && response.StatusCode < 500 && registry.Requests(ctx) == sent+1 {
@@ -196,19 +188,19 @@ func (p *Pusher) store(ctx context.Context, t registry.Target, envelope []byte, 
 // list sees to it that a signature is in the list in which verifiers look for it. lists
 // says whether the registry claims to keep that.
 func (p *Pusher) list(ctx context.Context, t registry.Target, entry ocispec.Descriptor, note string, lists bool, result *Pushed) error {
-	repository := p.repository(t.Ref)
+	repository := p.repository(t.Store)
 	addToIndex := func() error {
 		index := p.index(t)
 		result.IndexTag = registry.ReferrersTag(t.Desc.Digest)
 		result.Warnings = append(result.Warnings, index.adoptOrphans(ctx, p)...)
 		return index.add(ctx, entry, note)
 	}
-	if p.force || !lists {
+	if p.forces(t) || !lists {
 		if err := addToIndex(); err != nil {
 			return err
 		}
 	}
-	listing, err := repository.lookOnce(ctx, p.client, t, entry.Digest)
+	listing, err := repository.lookOnce(ctx, t, entry.Digest)
 	if err != nil {
 		return err
 	}
@@ -216,7 +208,7 @@ func (p *Pusher) list(ctx context.Context, t registry.Target, entry ocispec.Desc
 	switch {
 	case listing == registry.Unlisted:
 		return errListsNothing
-	case p.force || !lists: // it is in the index
+	case p.forces(t) || !lists: // it is in the index
 		return nil
 	case listing == registry.NoAPI: // whatever the answer to the push was
 		return addToIndex()
@@ -229,11 +221,11 @@ func (p *Pusher) list(ctx context.Context, t registry.Target, entry ocispec.Desc
 // lookOnce looks for the first signature in a repository where verifiers will: the
 // answer to a push is the registry's word, and some answer for a list that they don't
 // keep, or keep none and answer for it. What it finds holds for the others too.
-func (s *signatureStore) lookOnce(ctx context.Context, client *registry.Client, t registry.Target, manifest digest.Digest) (registry.Listing, error) {
+func (s *signatureStore) lookOnce(ctx context.Context, t registry.Target, manifest digest.Digest) (registry.Listing, error) {
 	s.look.Lock()
 	defer s.look.Unlock()
 	for start := time.Now(); s.listing == 0; {
-		listing, err := client.Look(ctx, t, manifest)
+		listing, err := t.Store.Look(ctx, t.Desc, manifest)
 		if err == nil && listing != registry.Unlisted {
 			s.listing = listing
 			break
@@ -252,7 +244,7 @@ func (s *signatureStore) lookOnce(ctx context.Context, client *registry.Client, 
 // Listable returns an error if no signature of an artifact can be found in its
 // repository, so that none needs to be made.
 func (p *Pusher) Listable(ctx context.Context, t registry.Target) error {
-	repository := p.repository(t.Ref)
+	repository := p.repository(t.Store)
 	repository.look.Lock()
 	known := repository.listing
 	repository.look.Unlock()
@@ -262,10 +254,10 @@ func (p *Pusher) Listable(ctx context.Context, t registry.Target) error {
 	if t.Desc.Digest.Algorithm() != digest.SHA512 {
 		return nil
 	}
-	ctx = toPush(ctx, t.Ref)
-	listing, err := p.client.Look(ctx, t, "")
+	ctx = toPush(ctx, t.Store)
+	listing, err := t.Store.Look(ctx, t.Desc, "")
 	if err != nil {
-		return fmt.Errorf("look whether %s can be signed: %w", t, p.client.Explain(ctx, t.Ref, false, err))
+		return fmt.Errorf("look whether %s can be signed: %w", t, t.Store.Explain(ctx, false, err))
 	}
 	if listing == registry.NoAPI {
 		return fmt.Errorf("%s can't be signed: %w", t, registry.ErrUnlistable)
@@ -304,7 +296,7 @@ func (p *Pusher) Settle(ctx context.Context) []error {
 }
 
 func (p *Pusher) settleIndex(ctx context.Context, index *subjectIndex) error {
-	ctx = toPush(ctx, index.target.Ref)
+	ctx = toPush(ctx, index.target.Store)
 	var missing []ocispec.Descriptor
 	var err error
 	for _, writer := range index.writers {
@@ -323,7 +315,7 @@ func (p *Pusher) settleIndex(ctx context.Context, index *subjectIndex) error {
 		index.notes = nil
 		return nil
 	}
-	unlisted := &UnlistedError{Artifact: index.target, Err: p.client.Explain(ctx, index.target.Ref, true, err)}
+	unlisted := &UnlistedError{Artifact: index.target, Err: index.target.Store.Explain(ctx, true, err)}
 	for _, entry := range missing {
 		if !slices.Contains(unlisted.Signatures, entry.Digest) { // by another tag
 			unlisted.Signatures = append(unlisted.Signatures, entry.Digest)
@@ -332,14 +324,16 @@ func (p *Pusher) settleIndex(ctx context.Context, index *subjectIndex) error {
 	return unlisted
 }
 
-func (p *Pusher) repository(ref orasregistry.Reference) *signatureStore {
-	ref.Reference = ""
+// forces reports whether every referrer of an artifact is listed by the tag schema, too.
+func (p *Pusher) forces(t registry.Target) bool { return p.force && t.Store.TagSchema() != nil }
+
+func (p *Pusher) repository(at registry.Store) *signatureStore {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	store, ok := p.repositories[ref.String()]
+	store, ok := p.repositories[at]
 	if !ok {
 		store = &signatureStore{}
-		p.repositories[ref.String()] = store
+		p.repositories[at] = store
 	}
 	return store
 }
@@ -351,7 +345,7 @@ func (p *Pusher) index(t registry.Target) *subjectIndex {
 	if !ok {
 		index = &subjectIndex{target: t}
 		for _, tag := range registry.ReferrersTags(t.Desc.Digest) {
-			index.writers = append(index.writers, newIndexWriter(&registryTag{repo: t.Repo, subject: t.Desc.Digest, tag: tag}, p.pace))
+			index.writers = append(index.writers, newIndexWriter(&registryTag{repo: t.Store.TagSchema(), subject: t.Desc.Digest, tag: tag}, p.pace))
 		}
 		p.indexes[t.String()] = index
 	}
@@ -387,7 +381,7 @@ func (x *subjectIndex) adoptOrphans(ctx context.Context, p *Pusher) (said []stri
 		for _, orphan := range orphans {
 			switch stored, err := isStored(ctx, x.target, orphan.entry); {
 			case err != nil:
-				said = append(said, fmt.Sprintf("an earlier run ended before it listed the signature %s, which can't be read now: %v", orphan.entry.Digest, p.client.Explain(ctx, x.target.Ref, false, err)))
+				said = append(said, fmt.Sprintf("an earlier run ended before it listed the signature %s, which can't be read now: %v", orphan.entry.Digest, x.target.Store.Explain(ctx, false, err)))
 			case stored:
 				for _, writer := range x.writers {
 					writer.enqueue(orphan.entry)
@@ -404,46 +398,36 @@ func (x *subjectIndex) adoptOrphans(ctx context.Context, p *Pusher) (said []stri
 
 // toPush makes all requests of a context ask for one set of rights, to pull and to
 // push, so that no token has to be fetched between a read and a write.
-func toPush(ctx context.Context, ref orasregistry.Reference) context.Context {
-	return auth.AppendRepositoryScope(ctx, ref, auth.ActionPull, auth.ActionPush)
+func toPush(ctx context.Context, to registry.Store) context.Context {
+	return auth.AppendRepositoryScope(ctx, to.Repository(), auth.ActionPull, auth.ActionPush)
 }
 
 // storeBlobs stores what a signature manifest refers to: the config first, so that
 // one request fetches the token that all others have.
-func (s *signatureStore) storeBlobs(ctx context.Context, repo *remote.Repository, desc ocispec.Descriptor, envelope []byte) error {
-	if err := s.storeConfig(ctx, repo); err != nil {
+func (s *signatureStore) storeBlobs(ctx context.Context, to registry.Store, desc ocispec.Descriptor, envelope []byte) error {
+	if err := s.storeConfig(ctx, to); err != nil {
 		return err
 	}
-	if err := s.pushBlob(ctx, repo, desc, envelope); err != nil {
+	if err := s.pushBlob(ctx, to, desc, envelope); err != nil {
 		return err
 	}
 	return ctx.Err()
 }
 
-// storeManifest stores a signature manifest and learns whether the registry claims to
-// list it by itself.
-func (s *signatureStore) storeManifest(ctx context.Context, t registry.Target, desc ocispec.Descriptor, manifest []byte) (lists bool, _ error) {
-	answer, err := registry.PutManifest(ctx, t.Repo, desc.Digest.String(), desc.MediaType, manifest, nil)
-	if err != nil {
-		return false, err
-	}
-	return answer.Subject == t.Desc.Digest.String(), nil
-}
-
 // storeConfig makes sure that the config blob is in the repository.
-func (s *signatureStore) storeConfig(ctx context.Context, repo *remote.Repository) error {
+func (s *signatureStore) storeConfig(ctx context.Context, to registry.Store) error {
 	s.config.Lock()
 	defer s.config.Unlock()
 	if s.ready {
 		return nil
 	}
-	exists, err := repo.Blobs().Exists(ctx, registry.SignatureConfig)
+	exists, err := to.Blobs().Exists(ctx, registry.SignatureConfig)
 	var response *errcode.ErrorResponse
-	if errors.As(err, &response) && response.URL.Host != repo.Reference.Host() {
+	if errors.As(err, &response) && response.URL.Host != to.Repository().Host() {
 		exists, err = false, nil // the registry has it; the store that it redirects to takes no HEAD, and to push it again does no harm
 	}
 	if err == nil && !exists {
-		err = s.pushBlob(ctx, repo, registry.SignatureConfig, ocispec.DescriptorEmptyJSON.Data)
+		err = s.pushBlob(ctx, to, registry.SignatureConfig, ocispec.DescriptorEmptyJSON.Data)
 	}
 	s.ready = err == nil
 	return err
@@ -451,10 +435,10 @@ func (s *signatureStore) storeConfig(ctx context.Context, repo *remote.Repositor
 
 // pushBlob pushes a blob, and starts again once: when the answer to an upload is
 // lost, the upload can't be repeated, but a new one can be made.
-func (s *signatureStore) pushBlob(ctx context.Context, repo *remote.Repository, desc ocispec.Descriptor, blob []byte) error {
-	err := s.uploads.Push(ctx, repo, desc, blob)
+func (s *signatureStore) pushBlob(ctx context.Context, to registry.Store, desc ocispec.Descriptor, blob []byte) error {
+	err := to.Put(ctx, desc, blob)
 	if err != nil && ctx.Err() == nil && worthAnotherUpload(err) {
-		err = s.uploads.Push(ctx, repo, desc, blob)
+		err = to.Put(ctx, desc, blob)
 	}
 	return err
 }

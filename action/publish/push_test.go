@@ -22,6 +22,7 @@ import (
 	"oras.land/oras-go/v2"
 	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/content/memory"
+	orasregistry "oras.land/oras-go/v2/registry"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
@@ -45,6 +46,16 @@ func image(t *testing.T, host, tag string, push func(ctx context.Context, reposi
 		t.Fatal(err)
 	}
 	return r, found
+}
+
+// unread is an artifact that no request is sent for.
+func unread(t *testing.T, host, repository string, desc ocispec.Descriptor) registry.Target {
+	t.Helper()
+	found, err := registry.New(registry.Options{}).At(registry.Location{Repository: orasregistry.Reference{Registry: host, Repository: repository}}, desc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
 }
 
 // pushOne pushes a signature that no other is like.
@@ -88,7 +99,7 @@ func TestPushedSignatureIsAsNotationWritesIt(t *testing.T) {
 	backend := testenv.Start(t, testenv.NewTagSchemaRegistry)
 	r, app := image(t, backend.Host, "v1", backend.PushImage)
 	annotations := map[string]string{"io.cncf.notary.x509chain.thumbprint#S256": `["00"]`, ocispec.AnnotationCreated: "2026-01-02T03:04:05Z"}
-	p := New(Options{Client: r})
+	p := New(Options{})
 	result, err := p.Push(t.Context(), app, []byte("envelope"), mediaTypeCOSE, annotations)
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +138,7 @@ func TestPushedSignatureIsAsNotationWritesIt(t *testing.T) {
 	if err := r.Envelope(t.Context(), app, found[0], func(b []byte, m string) { blob, mediaType = b, m }); err != nil {
 		t.Fatal(err)
 	}
-	manifest, err := content.FetchAll(t.Context(), app.Repo.Manifests(), found[0])
+	manifest, err := content.FetchAll(t.Context(), app.Store.TagSchema().Manifests(), found[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,8 +164,8 @@ func TestRequestsOfAPush(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			backend := testenv.Start(t, c.kind)
-			r, app := image(t, backend.Host, "v1", backend.PushImage)
-			p := New(Options{Client: r, Journal: t.TempDir()})
+			_, app := image(t, backend.Host, "v1", backend.PushImage)
+			p := New(Options{Journal: t.TempDir()})
 			for i, want := range []int{c.first, c.next, c.next} {
 				before := len(backend.Requests())
 				pushOne(t, p, app)
@@ -176,11 +187,11 @@ func TestRequestsOfAPush(t *testing.T) {
 
 func TestForcedTagSchemaOnARegistryWithTheAPI(t *testing.T) {
 	backend := testenv.Start(t, testenv.NewRegistry)
-	r, app := image(t, backend.Host, "v1", backend.PushImage)
-	p := New(Options{Client: r, Mode: "true"})
+	_, app := image(t, backend.Host, "v1", backend.PushImage)
+	p := New(Options{Mode: "true"})
 	one, two := pushOne(t, p, app), pushOne(t, p, app)
 	settleAll(t, p)
-	content, err := (&registryTag{repo: app.Repo, subject: app.Desc.Digest, tag: registry.ReferrersTag(app.Desc.Digest)}).read(t.Context())
+	content, err := (&registryTag{repo: app.Store.TagSchema(), subject: app.Desc.Digest, tag: registry.ReferrersTag(app.Desc.Digest)}).read(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +221,7 @@ func TestRefusalAfterALostAnswerKeepsTheNote(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return New(Options{Client: r, Journal: journal}), app
+		return New(Options{Journal: journal}), app
 	}
 	faults := map[string]registryfaults.Fault{}
 	for _, f := range registryfaults.Faults {
@@ -228,8 +239,7 @@ func TestRefusalAfterALostAnswerKeepsTheNote(t *testing.T) {
 	p.journal.opened = time.Now() // as another process
 	again := pushOne(t, p, app)
 	settleAll(t, p)
-	direct := app
-	direct.Ref.Registry = backend.Host
+	direct := unread(t, backend.Host, "app", app.Desc)
 	want := slices.Sorted(slices.Values([]digest.Digest{lost.Manifest.Digest, again.Manifest.Digest}))
 	if got := listed(t, direct); !slices.Equal(got, want) {
 		t.Errorf("listed are %v, not %v", got, want)
@@ -246,8 +256,8 @@ func TestCancelledPushIsFinished(t *testing.T) {
 		}
 		return false
 	})
-	r, app := image(t, host, "v1", backend.PushImage)
-	p := New(Options{Client: r})
+	_, app := image(t, host, "v1", backend.PushImage)
+	p := New(Options{})
 	result, err := p.Push(ctx, app, []byte("envelope"), mediaTypeCOSE, thumbprints)
 	if err != nil {
 		t.Fatal(err)
@@ -273,10 +283,10 @@ func TestFailedIndexIsReported(t *testing.T) {
 		}
 		return false
 	})
-	r, app := image(t, host, "v1", backend.PushImage)
+	_, app := image(t, host, "v1", backend.PushImage)
 	refuse = true
 	journal := t.TempDir()
-	p := New(Options{Client: r, Journal: journal})
+	p := New(Options{Journal: journal})
 	result, err := p.Push(t.Context(), app, []byte("envelope"), mediaTypeCOSE, nil)
 	var unlisted *UnlistedError
 	if !errors.As(err, &unlisted) || !strings.Contains(err.Error(), "the registry refused pushing to") || !strings.Contains(err.Error(), result.Manifest.Digest.String()) {
@@ -288,7 +298,7 @@ func TestFailedIndexIsReported(t *testing.T) {
 		t.Errorf("what was reported as not listed is listed: %v", got)
 	}
 
-	p = New(Options{Client: r, Journal: journal})
+	p = New(Options{Journal: journal})
 	p.journal.opened = time.Now() // as another process
 	again := pushOne(t, p, app)
 	settleAll(t, p)
@@ -319,9 +329,9 @@ func TestIndexIsReadAgainAfterABusyAnswer(t *testing.T) {
 		}
 		return false
 	})
-	r, app := image(t, host, "v1", backend.PushImage)
+	_, app := image(t, host, "v1", backend.PushImage)
 	start := time.Now()
-	p := New(Options{Client: r})
+	p := New(Options{})
 	pushOne(t, p, app)
 	if got := strings.Join(requests, " "); got != "GET PUT GET PUT GET PUT" {
 		t.Errorf("requests: %s", got)
@@ -361,11 +371,11 @@ func TestIndexIsReadAgainAfterATokenWasFetched(t *testing.T) {
 				}
 				return false
 			})
-			r, app := image(t, host, "v1", backend.PushImage)
-			other, direct := image(t, backend.Host, "v1", backend.PushImage)
+			_, app := image(t, host, "v1", backend.PushImage)
+			_, direct := image(t, backend.Host, "v1", backend.PushImage)
 			var theirs Pushed
-			another = func() { theirs = pushOne(t, New(Options{Client: other}), direct) }
-			p := New(Options{Client: r})
+			another = func() { theirs = pushOne(t, New(Options{}), direct) }
+			p := New(Options{})
 			ours := pushOne(t, p, app)
 			want := []digest.Digest{ours.Manifest.Digest, theirs.Manifest.Digest}
 			slices.Sort(want)
@@ -383,9 +393,9 @@ func TestIndexIsReadAgainAfterATokenWasFetched(t *testing.T) {
 // The look of a cancelled run comes too soon, so the next run must look again.
 func TestCancelledRunLeavesItsNotes(t *testing.T) {
 	backend := testenv.Start(t, testenv.NewTagSchemaRegistry)
-	r, app := image(t, backend.Host, "v1", backend.PushImage)
+	_, app := image(t, backend.Host, "v1", backend.PushImage)
 	journal := t.TempDir()
-	p := New(Options{Client: r, Journal: journal})
+	p := New(Options{Journal: journal})
 	pushOne(t, p, app)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -440,13 +450,13 @@ func TestConditionalRequestsKeepWhatOthersAdd(t *testing.T) {
 		behind.ServeHTTP(w, r)
 		return true
 	})
-	r, app := image(t, host, "v1", backend.PushImage)
+	_, app := image(t, host, "v1", backend.PushImage)
 	direct, err := backend.Repository("app")
 	if err != nil {
 		t.Fatal(err)
 	}
-	direct.Client = app.Repo.Client
-	p := New(Options{Client: r})
+	direct.Client = app.Store.TagSchema().Client
+	p := New(Options{})
 	var want []ocispec.Descriptor
 	for i := range 2 { // over no index, and over one
 		other, err := backend.PushImage(t.Context(), "app", fmt.Sprintf("other%d", i))
@@ -493,8 +503,8 @@ func TestBrokenConditionalRequestsAreDoneWithout(t *testing.T) {
 				}
 				return false
 			})
-			r, app := image(t, host, "v1", backend.PushImage)
-			p := New(Options{Client: r})
+			_, app := image(t, host, "v1", backend.PushImage)
+			p := New(Options{})
 			pushOne(t, p, app)
 			pushOne(t, p, app)
 			settleAll(t, p)
@@ -516,9 +526,9 @@ func TestImmutableTagIsReportedAtOnce(t *testing.T) {
 		}
 		return immutable
 	})
-	r, app := image(t, host, "v1", backend.PushImage)
+	_, app := image(t, host, "v1", backend.PushImage)
 	start := time.Now()
-	_, err := New(Options{Client: r}).Push(t.Context(), app, []byte("envelope"), mediaTypeCOSE, nil)
+	_, err := New(Options{}).Push(t.Context(), app, []byte("envelope"), mediaTypeCOSE, nil)
 	if err == nil || !strings.Contains(err.Error(), "the tag is immutable") || time.Since(start) > 5*time.Second {
 		t.Errorf("after %v: %v", time.Since(start), err)
 	}
@@ -526,7 +536,7 @@ func TestImmutableTagIsReportedAtOnce(t *testing.T) {
 
 func TestForeignReferrersStayAsTheyAre(t *testing.T) {
 	backend := testenv.Start(t, testenv.NewTagSchemaRegistry)
-	r, app := image(t, backend.Host, "v1", backend.PushImage)
+	_, app := image(t, backend.Host, "v1", backend.PushImage)
 	other, err := backend.PushImage(t.Context(), "app", "other")
 	if err != nil {
 		t.Fatal(err)
@@ -534,13 +544,13 @@ func TestForeignReferrersStayAsTheyAre(t *testing.T) {
 	foreign := fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d,"artifactType":"application/spdx+json","data":"e30=","x":{"y":[1,2]}}`, other.MediaType, other.Digest, other.Size)
 	index := `{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageIndex + `","manifests":[` + foreign + `],"annotations":{"kept":"yes"}}`
 	tag := registry.ReferrersTag(app.Desc.Digest)
-	if _, err := registry.PutManifest(t.Context(), app.Repo, tag, ocispec.MediaTypeImageIndex, []byte(index), nil); err != nil {
+	if _, err := registry.PutManifest(t.Context(), app.Store.TagSchema(), tag, ocispec.MediaTypeImageIndex, []byte(index), nil); err != nil {
 		t.Fatal(err)
 	}
-	p := New(Options{Client: r})
+	p := New(Options{})
 	result := pushOne(t, p, app)
 	settleAll(t, p)
-	answer, err := registry.GetManifest(t.Context(), app.Repo, tag, ocispec.MediaTypeImageIndex)
+	answer, err := registry.GetManifest(t.Context(), app.Store.TagSchema(), tag, ocispec.MediaTypeImageIndex)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -551,12 +561,12 @@ func TestForeignReferrersStayAsTheyAre(t *testing.T) {
 
 func TestTagThatIsNoIndexIsNotWrittenOver(t *testing.T) {
 	backend := testenv.Start(t, testenv.NewDockerRegistry)
-	r, app := image(t, backend.Host, "v1", backend.PushImage)
+	_, app := image(t, backend.Host, "v1", backend.PushImage)
 	tag := registry.ReferrersTag(app.Desc.Digest)
 	if _, err := backend.PushImage(t.Context(), "app", tag); err != nil {
 		t.Fatal(err)
 	}
-	_, err := New(Options{Client: r}).Push(t.Context(), app, []byte("envelope"), mediaTypeCOSE, nil)
+	_, err := New(Options{}).Push(t.Context(), app, []byte("envelope"), mediaTypeCOSE, nil)
 	var unlisted *UnlistedError
 	if !errors.As(err, &unlisted) || !strings.Contains(err.Error(), tag) {
 		t.Errorf("push: %v", err)
@@ -568,7 +578,7 @@ func BenchmarkPush(b *testing.B) {
 		b.Run(kind.Name, func(b *testing.B) {
 			backend := testenv.Start(b, kind.New)
 			r := registry.New(registry.Options{CredentialsFile: os.DevNull})
-			p := New(Options{Client: r})
+			p := New(Options{})
 			var targets []registry.Target
 			for i := range 100 { // an index grows with its signatures, so they are spread
 				if _, err := backend.PushImage(b.Context(), "app", fmt.Sprint(i)); err != nil {
@@ -616,7 +626,7 @@ func TestRefusedPushSaysWhatLacks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = New(Options{Client: r}).Push(t.Context(), app, []byte("envelope"), mediaTypeCOSE, nil)
+	_, err = New(Options{}).Push(t.Context(), app, []byte("envelope"), mediaTypeCOSE, nil)
 	for _, phrase := range []string{"can't push to ", "403", "the right to push", "write_package", "credentials"} {
 		if err == nil || !strings.Contains(err.Error(), phrase) {
 			t.Errorf("the error does not say %q: %v", phrase, err)

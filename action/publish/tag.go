@@ -45,7 +45,7 @@ func (c *Copier) Confirm(ctx context.Context, plan *Plan, to registry.Target) (a
 
 // forget has the next copy look at the target again.
 func (c *Copier) forget(to registry.Target) {
-	prefix := to.Repo.Reference.String() + "@"
+	prefix := to.Store.String() + "@"
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for key := range c.blobs {
@@ -64,11 +64,11 @@ func (c *Copier) forget(to registry.Target) {
 func (c *Copier) Gone(ctx context.Context, to registry.Target, manifests []ocispec.Descriptor) ([]digest.Digest, error) {
 	var mu sync.Mutex
 	var gone []digest.Digest
-	all, ctx := errgroup.WithContext(toPush(ctx, to.Ref))
+	all, ctx := errgroup.WithContext(toPush(ctx, to.Store))
 	all.SetLimit(cap(c.slots))
 	for _, desc := range manifests {
 		all.Go(func() error {
-			exists, err := to.Repo.Manifests().Exists(ctx, desc)
+			exists, err := to.Store.Manifests().Exists(ctx, desc)
 			if err == nil && !exists {
 				mu.Lock()
 				defer mu.Unlock()
@@ -78,7 +78,7 @@ func (c *Copier) Gone(ctx context.Context, to registry.Target, manifests []ocisp
 		})
 	}
 	if err := all.Wait(); err != nil {
-		return nil, fmt.Errorf("look whether all of %s is there: %w", to, c.pusher.client.Explain(ctx, to.Ref, true, err))
+		return nil, fmt.Errorf("look whether all of %s is there: %w", to, to.Store.Explain(ctx, true, err))
 	}
 	return gone, nil
 }
@@ -94,8 +94,8 @@ type Tagged struct {
 // what it named before.
 func (c *Copier) Tag(ctx context.Context, source registry.Source, to registry.Target, tag string) (Tagged, error) {
 	var tagged Tagged
-	ctx = toPush(ctx, to.Ref)
-	found, err := to.Repo.Resolve(ctx, tag)
+	ctx = toPush(ctx, to.Store)
+	found, err := to.Store.Resolve(ctx, tag)
 	if err == nil {
 		tagged.Before = found.Digest
 	}
@@ -111,20 +111,20 @@ func (c *Copier) Tag(ctx context.Context, source registry.Source, to registry.Ta
 	}
 	end, cancel := finishing(ctx) // whether a request that was sent took effect is not left open
 	defer cancel()
-	_, err = registry.PutManifest(end, to.Repo, tag, to.Desc.MediaType, content, nil)
+	err = to.Store.Tag(end, tag, to.Desc, content)
 	if err != nil {
-		if found, lookErr := to.Repo.Resolve(end, tag); lookErr == nil && found.Digest == to.Desc.Digest {
+		if found, lookErr := to.Store.Resolve(end, tag); lookErr == nil && found.Digest == to.Desc.Digest {
 			err = nil // the answer alone was lost
 		}
 	}
 	if tagged.Set = err == nil; tagged.Set {
 		return tagged, nil
 	}
-	err = c.pusher.client.Explain(ctx, to.Ref, true, err)
+	err = to.Store.Explain(ctx, true, err)
 	if tagged.Before != "" && refusesTag(err) {
-		return tagged, fmt.Errorf("set the tag %s of %s: it names %s, and may be immutable: %w", tag, to.Repo.Reference, tagged.Before, err)
+		return tagged, fmt.Errorf("set the tag %s of %s: it names %s, and may be immutable: %w", tag, to.Store, tagged.Before, err)
 	}
-	return tagged, fmt.Errorf("set the tag %s of %s: %w", tag, to.Repo.Reference, err)
+	return tagged, fmt.Errorf("set the tag %s of %s: %w", tag, to.Store, err)
 }
 
 // refusesTag reports whether an answer is one that registries give where a tag must not

@@ -30,8 +30,8 @@ func TestRegistryThatTakesNoSinglePost(t *testing.T) {
 			begun++
 			return false
 		})
-		r, app := image(t, host, "v1", backend.PushImage)
-		p := New(Options{Client: r})
+		_, app := image(t, host, "v1", backend.PushImage)
+		p := New(Options{})
 		pushOne(t, p, app)
 		pushOne(t, p, app)
 		settleAll(t, p)

@@ -64,7 +64,7 @@ func runWriter(encoded string) error {
 		if err != nil {
 			return err
 		}
-		p := New(Options{Client: r, Journal: task.Journal})
+		p := New(Options{Journal: task.Journal})
 		for i := range task.Count {
 			result, err := p.Push(ctx, app, fmt.Appendf(nil, "envelope %d.%d of %d", run, i, os.Getpid()), mediaTypeCOSE, thumbprints)
 			if err != nil {
@@ -222,7 +222,7 @@ func startNotation(t *testing.T, artifact registry.Target) (once func() error) {
 // attaches SBOMs.
 func startOras(t *testing.T, artifact registry.Target) (once func() error) {
 	return func() error {
-		repository, err := remote.NewRepository(artifact.Ref.Registry + "/" + artifact.Ref.Repository)
+		repository, err := remote.NewRepository(artifact.Store.String())
 		if err != nil {
 			return err
 		}

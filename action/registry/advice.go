@@ -29,11 +29,13 @@ var advice = []struct {
 	{http.StatusRequestEntityTooLarge, http.StatusRequestEntityTooLarge, "raise the limit of the registry, or of the gateway before it"},
 	{http.StatusUnsupportedMediaType, http.StatusUnsupportedMediaType, notTaken},
 	{http.StatusTooManyRequests, http.StatusTooManyRequests, "the registry limits how often it is asked; run again later, or with a lower concurrency"},
+	{http.StatusInsufficientStorage, http.StatusInsufficientStorage, "the registry has no space left, or the quota is used up; free some, or raise the quota"},
 	{http.StatusInternalServerError, 599, "the registry is in trouble; run again later"},
 	{0, 999, "make sure that this is a registry, then run again"},
 }
 
 const (
+	notCreated  = "make sure that the names are right, and create the repository first if the registry, such as ECR, creates none by itself"
 	notTaken    = "this registry does not take such manifests, or not such requests"
 	plainOnly   = "the registry speaks plain HTTP, and nothing but https was tried; if plain HTTP is meant, name the registry in insecure_registries"
 	untrusted   = "the registry's certificate is not trusted here; make sure that the name is right, and this machine trusts its authority"
@@ -70,6 +72,8 @@ func advise(ctx context.Context, err error) error {
 	case errors.As(err, new(*AdvisedError)):
 	case errors.Is(err, http.ErrSchemeMismatch):
 		text = plainOnly
+	case errors.As(err, &response) && response.StatusCode == http.StatusNotFound && response.Method == http.MethodPost: // to upload
+		text = notCreated
 	case errors.As(err, &response):
 		text = adviceOn(response.StatusCode)
 	case errors.Is(err, errdef.ErrNotFound):

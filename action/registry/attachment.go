@@ -131,9 +131,9 @@ func (s AttachmentSource) Envelope(context.Context, Target, ocispec.Descriptor, 
 
 // Attached returns the referrer of an artifact that is the file already, made here or
 // by others: one of the same type with the same content. Without one, it returns nil.
-func (a *Attachment) Attached(ctx context.Context, at RepositorySource, to ocispec.Descriptor) (*ocispec.Descriptor, error) {
+func (a *Attachment) Attached(ctx context.Context, at StoredSource, to ocispec.Descriptor) (*ocispec.Descriptor, error) {
 	var found *ocispec.Descriptor
-	err := at.target.Repo.Referrers(ctx, to, a.Type, func(page []ocispec.Descriptor) error {
+	err := at.target.Store.Referrers(ctx, to, a.Type, func(page []ocispec.Descriptor) error {
 		for _, listed := range page {
 			if found != nil || listed.Digest.Validate() != nil || !IsManifestType(listed.MediaType) {
 				continue

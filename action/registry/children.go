@@ -26,8 +26,8 @@ const (
 // Children returns all manifests below an index: those of indexes within it too,
 // each once, an index before what is in it. An artifact that is no index has none.
 // Those that can't be read are missing from the result and named in the error.
-func (r *Client) Children(ctx context.Context, t Target) ([]Target, error) {
-	walk := walk{registries: r, root: &t, seen: map[digest.Digest]bool{t.Desc.Digest: true}, said: map[digest.Digest]string{}}
+func (t Target) Children(ctx context.Context) ([]Target, error) {
+	walk := walk{root: &t, seen: map[digest.Digest]bool{t.Desc.Digest: true}, said: map[digest.Digest]string{}}
 	var found []Target
 	var errs []error
 	for level, depth := []Target{t}, 0; len(level) > 0; depth++ {
@@ -47,10 +47,9 @@ func (r *Client) Children(ctx context.Context, t Target) ([]Target, error) {
 
 // walk is a way through an index, level by level.
 type walk struct {
-	registries *Client
-	root       *Target
-	seen       map[digest.Digest]bool
-	said       map[digest.Digest]string // the media type by which the first index lists it
+	root *Target
+	seen map[digest.Digest]bool
+	said map[digest.Digest]string // the media type by which the first index lists it
 }
 
 // listing is an index's word for one manifest. What else it says has no meaning
@@ -66,7 +65,7 @@ func (w *walk) below(ctx context.Context, level []Target) ([]Target, error) {
 	errs := make([]error, len(level))
 	each(len(level), func(i int) {
 		if lists[i], errs[i] = w.list(ctx, level[i]); errs[i] != nil {
-			errs[i] = fmt.Errorf("look for manifests in %s: %w", level[i], w.registries.Explain(ctx, level[i].Ref, false, errs[i]))
+			errs[i] = fmt.Errorf("look for manifests in %s: %w", level[i], level[i].Store.Explain(ctx, false, errs[i]))
 		}
 	})
 	var next []Target
@@ -81,9 +80,8 @@ func (w *walk) below(ctx context.Context, level []Target) ([]Target, error) {
 			}
 			w.seen[desc.Digest] = true
 			w.said[desc.Digest] = desc.MediaType
-			child := Target{Ref: parent.Ref, Repo: parent.Repo, Parent: &parent}
-			child.Ref.Reference = desc.Digest.String()
-			child.Text = child.Ref.String()
+			child := parent.Beside(ocispec.Descriptor{Digest: desc.Digest})
+			child.Parent = &parent
 			next = append(next, child)
 		}
 	}
@@ -91,13 +89,13 @@ func (w *walk) below(ctx context.Context, level []Target) ([]Target, error) {
 	missing := make([]error, len(next))
 	// The registry's own word for type and size, because that is what notation
 	// compares a signature with.
-	each(len(next), func(i int) { missing[i] = w.registries.pin(ctx, &next[i]) })
+	each(len(next), func(i int) { missing[i] = next[i].pin(ctx, next[i].Desc.Digest.String()) })
 	for i, child := range next {
-		if said := w.said[digest.Digest(child.Ref.Reference)]; errors.Is(missing[i], errdef.ErrNotFound) && !isManifestType(said) {
+		if said := w.said[child.Desc.Digest]; errors.Is(missing[i], errdef.ErrNotFound) && !isManifestType(said) {
 			missing[i] = &AdvisedError{Advice: fmt.Sprintf("the index calls it a %q, and that is no manifest, so it can't be signed: sign without recursive, or take it out of the index", said), Err: missing[i]}
 		}
 		if missing[i] != nil {
-			errs = append(errs, fmt.Errorf("%s, which index %s lists: %w", child, child.Parent, w.registries.Explain(ctx, child.Ref, false, missing[i])))
+			errs = append(errs, fmt.Errorf("%s, which index %s lists: %w", child, child.Parent, child.Store.Explain(ctx, false, missing[i])))
 			continue
 		}
 		found = append(found, child)
@@ -112,7 +110,7 @@ func (w *walk) list(ctx context.Context, t Target) ([]listing, error) {
 	if !isIndexType(t.Desc.MediaType) && w.said[t.Desc.Digest] == t.Desc.MediaType {
 		return nil, nil
 	}
-	body, err := fetch(ctx, t.Repo.Manifests(), t.Desc, maxManifestBytes)
+	body, err := fetch(ctx, t.Store.Manifests(), t.Desc, maxManifestBytes)
 	if err != nil {
 		return nil, err
 	}

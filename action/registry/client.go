@@ -60,6 +60,9 @@ type Options struct {
 	// not relied on.
 	Signing bool
 
+	// Layouts are those that targets are in, by their cleaned paths.
+	Layouts map[string]*LayoutStore
+
 	// UserAgent names this program to registries.
 	UserAgent string
 }
@@ -82,10 +85,9 @@ type Client struct {
 	lookUps sync.WaitGroup
 
 	mu           sync.Mutex
-	repositories map[string]*remote.Repository // by registry/repository
-	unlearned    map[string]*remote.Repository // likewise, for Afresh
-	secure       map[string]bool               // hosts that speak TLS, although plain HTTP would be allowed
-	logins       map[string]*login             // by host
+	repositories map[string]*repository // by registry/repository
+	secure       map[string]bool        // hosts that speak TLS, although plain HTTP would be allowed
+	logins       map[string]*login      // by host
 }
 
 // New returns a client. It sends no request, and asks for credentials when the first
@@ -94,8 +96,7 @@ func New(options Options) *Client {
 	r := &Client{
 		options:      options,
 		open:         semaphore.NewWeighted(maxOpenEnvelopeBytes),
-		repositories: map[string]*remote.Repository{},
-		unlearned:    map[string]*remote.Repository{},
+		repositories: map[string]*repository{},
 		secure:       map[string]bool{},
 		logins:       map[string]*login{},
 	}
@@ -140,9 +141,9 @@ func (o Options) Check(artifacts []string) error {
 	return nil
 }
 
-// repository returns the client of a reference's repository, always the same one:
+// repository returns the store of a reference's repository, always the same one:
 // it remembers whether the registry has the Referrers API.
-func (r *Client) repository(ref registry.Reference) (*remote.Repository, error) {
+func (r *Client) repository(ref registry.Reference) (*repository, error) {
 	ref.Reference = ""
 	if err := ref.ValidateRegistry(); err != nil {
 		return nil, err
@@ -153,43 +154,27 @@ func (r *Client) repository(ref registry.Reference) (*remote.Repository, error) 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	plain := r.plain(ref.Host()) && !r.secure[ref.Host()]
-	if known, ok := r.repositories[ref.String()]; ok && known.PlainHTTP == plain {
+	if known, ok := r.repositories[ref.String()]; ok && known.remote.PlainHTTP == plain {
 		return known, nil
 	}
 	if r.options.Username != "" {
 		for _, other := range r.repositories {
-			if other.Reference.Registry != ref.Registry {
+			if other.remote.Reference.Registry != ref.Registry {
 				// Else an artifact's name would decide where a password goes.
-				return nil, fmt.Errorf("%s were for %s, not for %s too: log in to each with docker login instead", r.options.loginInputs(), other.Reference.Registry, ref.Registry)
+				return nil, fmt.Errorf("%s were for %s, not for %s too: log in to each with docker login instead", r.options.loginInputs(), other.remote.Reference.Registry, ref.Registry)
 			}
 		}
 	}
-	repository := r.newRepository(ref)
-	r.repositories[ref.String()] = repository
-	return repository, nil
+	made := r.newRepository(ref, plain)
+	r.repositories[ref.String()] = made
+	return made, nil
 }
 
-// Afresh returns a target of which nothing is known yet but its descriptor: whether
-// the registry has the Referrers API is found out anew, once for each repository. What
-// a run verifies after signing it must find as a verifier does that comes along next.
-func (r *Client) Afresh(t Target) Target {
-	ref := t.Ref
-	ref.Reference = ""
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.unlearned[ref.String()] == nil {
-		r.unlearned[ref.String()] = r.newRepository(ref)
-	}
-	t.Repo = r.unlearned[ref.String()]
-	return t
-}
-
-// newRepository is called with mu held.
-func (r *Client) newRepository(ref registry.Reference) *remote.Repository {
+func (r *Client) newRemote(ref registry.Reference, plain bool) *remote.Repository {
 	return &remote.Repository{
 		Client:               r.client,
 		Reference:            ref,
-		PlainHTTP:            r.plain(ref.Host()) && !r.secure[ref.Host()],
+		PlainHTTP:            plain,
 		MaxMetadataBytes:     maxManifestBytes,
 		ReferrerListMaxPages: maxReferrerPages,
 		SkipReferrersGC:      true, // see docs/guarantees.md

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package registry reads and writes what is in repositories of OCI registries, and
-// reads what is in OCI image layouts, for one run of the action. It knows manifests, referrers and signature manifests; what
-// an envelope says, and what is to be written when, it does not know.
+// Package registry reads and writes what is in repositories of OCI registries and in OCI
+// image layouts, for one run of the action. It knows manifests, referrers and signature
+// manifests; what an envelope says, and what is to be written when, it does not know.
 //
 // Start with [Client], which has one transport, the credentials and the tokens of a
 // run; [Client.Resolve] finds the [Target] that a reference means, and
-// [Client.Children] what an image index has in it. It is a [SignatureSource]. A
+// [Target.Children] what an image index has in it. It is a [SignatureSource]. A
 // [Layout] is read where it is, a directory or a tar archive (layoutfiles.go). A
 // [Source] is an artifact of either that is to be copied.
 // Requests for manifests are made here (manifest.go), not by oras-go, where their

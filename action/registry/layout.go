@@ -14,10 +14,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/semaphore"
+	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/content/oci"
 )
 
@@ -28,15 +30,43 @@ const maxLayoutIndexBytes = 32 << 20
 // whole name of an image. Their org.opencontainers.image.ref.name is the tag alone.
 const annotationContainerdName = "io.containerd.image.name"
 
+// nameAnnotations are those that name a manifest of a layout.
+var nameAnnotations = []string{ocispec.AnnotationRefName, annotationContainerdName}
+
 // Layout is an OCI image layout, a directory or a tar archive, which is read where it
 // is: nothing is unpacked. Its methods may be called concurrently. Close it when done.
 type Layout struct {
 	path      string
 	files     layoutFiles
 	blobs     *oci.ReadOnlyStorage
+	read      *memberCache
 	entries   []layoutEntry
-	referrers map[digest.Digest][]ocispec.Descriptor // by their subject
-	open      *semaphore.Weighted                    // bytes of envelopes that are parsed
+	referrers map[digest.Digest][]layoutReferrer // by their subject
+	entered   map[digest.Digest]bool             // manifests of which is known what they refer to
+	open      *semaphore.Weighted                // bytes of envelopes that are parsed
+}
+
+// layoutReferrer is a manifest that refers to another.
+type layoutReferrer struct {
+	desc    ocispec.Descriptor // as a list of referrers has it
+	subject ocispec.Descriptor
+	config  string // media type
+}
+
+// isSignature reports whether notation takes a referrer in a layout for a signature of an
+// artifact. (In a repository, the registry says which are.)
+func (r layoutReferrer) isSignature(of ocispec.Descriptor) bool {
+	kind := r.config
+	if r.desc.MediaType == mediaTypeArtifactManifest {
+		kind = r.desc.ArtifactType
+	}
+	return kind == ArtifactTypeSignature && content.Equal(r.subject, of)
+}
+
+// memberCache remembers what manifests say, which are known by their digests.
+type memberCache struct {
+	mu    sync.Mutex
+	known map[digest.Digest]Members
 }
 
 // layoutEntry is a manifest that a layout's index.json lists.
@@ -56,12 +86,21 @@ func OpenLayout(ctx context.Context, path string) (_ *Layout, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("layout: %w", err)
 	}
+	l, err := readLayout(ctx, path, files, &memberCache{known: map[digest.Digest]Members{}})
+	if err != nil {
+		return nil, errors.Join(err, files.Close())
+	}
+	return l, nil
+}
+
+func readLayout(ctx context.Context, path string, files layoutFiles, read *memberCache) (*Layout, error) {
 	l := &Layout{
-		path: path, files: files, blobs: oci.NewStorageFromFS(files), referrers: map[digest.Digest][]ocispec.Descriptor{},
+		path: path, files: files, blobs: oci.NewStorageFromFS(files), read: read,
+		referrers: map[digest.Digest][]layoutReferrer{}, entered: map[digest.Digest]bool{},
 		open: semaphore.NewWeighted(maxOpenEnvelopeBytes),
 	}
 	if err := l.load(ctx); err != nil {
-		return nil, fmt.Errorf("layout %s: %w", path, errors.Join(err, files.Close()))
+		return nil, fmt.Errorf("layout %s: %w", path, err)
 	}
 	return l, nil
 }
@@ -137,7 +176,7 @@ func (l *Layout) enter(ctx context.Context, listed ocispec.Descriptor) {
 		desc:     ocispec.Descriptor{MediaType: listed.MediaType, Digest: listed.Digest, Size: listed.Size},
 		platform: PlatformOf(listed.Platform),
 	}
-	for _, annotation := range []string{ocispec.AnnotationRefName, annotationContainerdName} {
+	for _, annotation := range nameAnnotations {
 		if name := listed.Annotations[annotation]; name != "" && !slices.Contains(entry.names, name) {
 			entry.names = append(entry.names, name)
 		}
@@ -151,33 +190,62 @@ func (l *Layout) enter(ctx context.Context, listed ocispec.Descriptor) {
 		entry.parts = append(entry.parts, part.Digest)
 	}
 	l.entries = append(l.entries, entry)
-	l.enterReferrer(entry.desc, members)
-	if isTag {
-		for _, referrer := range members.Manifests {
-			members, _ := l.members(ctx, referrer) // what can't be read refers to nothing
-			l.enterReferrer(referrer, members)
-		}
-	}
+	l.enterReferrer(ctx, entry.desc, members, maxDepth)
 }
 
 func (l *Layout) members(ctx context.Context, desc ocispec.Descriptor) (Members, error) {
+	l.read.mu.Lock()
+	members, known := l.read.known[desc.Digest]
+	l.read.mu.Unlock()
+	if known {
+		return members, nil
+	}
 	content, err := l.Manifest(ctx, desc)
 	if err != nil {
 		return Members{}, err
 	}
-	members, err := ReadMembers(content)
-	return members, l.name(desc, err)
+	if members, err = ReadMembers(content); err != nil {
+		return Members{}, l.name(desc, err)
+	}
+	l.read.mu.Lock()
+	defer l.read.mu.Unlock()
+	l.read.known[desc.Digest] = members
+	return members, nil
 }
 
-func (l *Layout) enterReferrer(desc ocispec.Descriptor, members Members) {
-	if members.Subject == nil {
+// enterReferrer notes what a manifest refers to, and what those refer to that are in it:
+// as notation does, it finds all that is below index.json, such as the indexes of the
+// referrers tag schema. What can't be read refers to nothing.
+func (l *Layout) enterReferrer(ctx context.Context, desc ocispec.Descriptor, members Members, depth int) {
+	if l.entered[desc.Digest] || len(l.entered) > maxListed {
 		return
 	}
-	of := members.Subject.Digest
-	known := func(other ocispec.Descriptor) bool { return other.Digest == desc.Digest }
-	if !slices.ContainsFunc(l.referrers[of], known) {
-		l.referrers[of] = append(l.referrers[of], members.Entry(desc))
+	l.entered[desc.Digest] = true
+	if members.Subject != nil {
+		of := members.Subject.Digest
+		l.referrers[of] = append(l.referrers[of], layoutReferrer{members.Entry(desc), *members.Subject, members.ConfigType})
 	}
+	if depth == 0 {
+		return
+	}
+	for _, listed := range members.Manifests {
+		if inside, err := l.members(ctx, listed); err == nil && IsManifestType(listed.MediaType) {
+			l.enterReferrer(ctx, listed, inside, depth-1)
+		}
+	}
+}
+
+// referrersOf lists what refers to a manifest, of one artifact type, or all if that is
+// empty. Signatures are those that notation takes for ones.
+func (l *Layout) referrersOf(of ocispec.Descriptor, artifactType string) []ocispec.Descriptor {
+	var found []ocispec.Descriptor
+	for _, r := range l.referrers[of.Digest] {
+		if artifactType == "" || artifactType == r.desc.ArtifactType && artifactType != ArtifactTypeSignature ||
+			artifactType == ArtifactTypeSignature && r.isSignature(of) {
+			found = append(found, r.desc)
+		}
+	}
+	return found
 }
 
 // Find returns the artifact that a reference means.
@@ -268,6 +336,9 @@ func (l *Layout) byDigest(ctx context.Context, of digest.Digest) (ocispec.Descri
 	return desc, err
 }
 
+// errSize says that a blob is not what a manifest lists.
+var errSize = errors.New("its size is wrong")
+
 // blobName is the path of a blob in a layout.
 func blobName(of digest.Digest) string {
 	return "blobs/" + of.Algorithm().String() + "/" + of.Encoded()
@@ -296,7 +367,7 @@ func (l *Layout) Lacks(desc ocispec.Descriptor) error {
 	}
 	info, err := l.files.Stat(blobName(desc.Digest))
 	if err == nil && info.Size() != desc.Size {
-		err = fmt.Errorf("it has %d bytes, and not %d", info.Size(), desc.Size)
+		err = fmt.Errorf("%w: it has %d bytes, and not %d", errSize, info.Size(), desc.Size)
 	}
 	return l.name(desc, err)
 }

@@ -11,7 +11,7 @@ import (
 	"oras.land/oras-go/v2/errdef"
 )
 
-// Listing is what the Referrers API of a registry says of a signature.
+// Listing is what the list of an artifact's referrers says of a signature.
 type Listing int
 
 // Listings.
@@ -21,17 +21,15 @@ const (
 	Listed
 )
 
-// Look asks the Referrers API whether it lists a signature manifest of an artifact.
-// Nothing that the run learned before counts: the answer is that which a verifier
-// gets who comes along next, one that takes media types literally too.
-func (r *Client) Look(ctx context.Context, t Target, manifest digest.Digest) (Listing, error) {
-	r.mu.Lock()
-	stranger := r.newRepository(t.Repo.Reference)
-	r.mu.Unlock()
+// Look implements [Store]: it asks the Referrers API. Nothing that the run learned
+// before counts: the answer is that which a verifier gets who takes media types
+// literally too.
+func (r *repository) Look(ctx context.Context, of ocispec.Descriptor, manifest digest.Digest) (Listing, error) {
+	stranger := r.client.newRemote(r.remote.Reference, r.remote.PlainHTTP)
 	stranger.SetReferrersCapability(true) // so that the API alone is asked; it can't fail on a new one
 	ctx = context.WithValue(ctx, literalTypesKey, true)
 	errSeen := errors.New("seen")
-	err := stranger.Referrers(ctx, t.Desc, ArtifactTypeSignature, func(page []ocispec.Descriptor) error {
+	err := stranger.Referrers(ctx, of, ArtifactTypeSignature, func(page []ocispec.Descriptor) error {
 		for _, desc := range page {
 			if desc.Digest == manifest {
 				return errSeen

@@ -16,6 +16,7 @@ import (
 type Members struct {
 	MediaType    string // its own word, or what its members make it
 	ArtifactType string // of a referrer: its own, else its config's media type
+	ConfigType   string // media type of the config; empty: it has none
 	Subject      *ocispec.Descriptor
 	Manifests    []ocispec.Descriptor // of an index
 	Blobs        []ocispec.Descriptor // config and layers
@@ -43,7 +44,8 @@ func ReadMembers(content []byte) (Members, error) {
 	m := Members{MediaType: said.MediaType, ArtifactType: said.ArtifactType, Subject: said.Subject, Manifests: said.Manifests, Annotations: said.Annotations}
 	if said.Config != nil {
 		m.Blobs = []ocispec.Descriptor{*said.Config}
-		m.ArtifactType = cmp.Or(m.ArtifactType, said.Config.MediaType)
+		m.ConfigType = said.Config.MediaType
+		m.ArtifactType = cmp.Or(m.ArtifactType, m.ConfigType)
 	}
 	m.Blobs = slices.Concat(m.Blobs, said.Layers, said.Blobs)
 	switch {

@@ -21,14 +21,14 @@ type Platforms struct {
 const annotationBuildxReference = "vnd.docker.reference.type"
 
 // Platforms returns what an index has in it; of anything else, nothing.
-func (r *Client) Platforms(ctx context.Context, t Target) (Platforms, error) {
+func (t Target) Platforms(ctx context.Context) (Platforms, error) {
 	var found Platforms
 	if !isIndexType(t.Desc.MediaType) {
 		return found, nil
 	}
-	content, err := fetch(ctx, t.Repo.Manifests(), t.Desc, maxManifestBytes)
+	content, err := fetch(ctx, t.Store.Manifests(), t.Desc, maxManifestBytes)
 	if err != nil {
-		return found, fmt.Errorf("read the index %s: %w", t, r.Explain(ctx, t.Ref, false, err))
+		return found, fmt.Errorf("read the index %s: %w", t, t.Store.Explain(ctx, false, err))
 	}
 	members, err := ReadMembers(content)
 	if err != nil {
@@ -45,17 +45,17 @@ func (r *Client) Platforms(ctx context.Context, t Target) (Platforms, error) {
 	return found, nil
 }
 
-// ReferrersOf lists what refers to a manifest in the repository of a target, of one
+// ReferrersOf lists what refers to a manifest in the store of a target, of one
 // artifact type: those alone whose own manifest says so. Of more than max it returns
 // the first.
-func (r *Client) ReferrersOf(ctx context.Context, t Target, of ocispec.Descriptor, artifactType string, max int) ([]ocispec.Descriptor, error) {
+func (t Target) ReferrersOf(ctx context.Context, of ocispec.Descriptor, artifactType string, max int) ([]ocispec.Descriptor, error) {
 	var found []ocispec.Descriptor
-	err := t.Repo.Referrers(ctx, of, artifactType, func(page []ocispec.Descriptor) error {
+	err := t.Store.Referrers(ctx, of, artifactType, func(page []ocispec.Descriptor) error {
 		for _, listed := range page {
 			if len(found) == max {
 				return nil
 			}
-			content, err := fetch(ctx, t.Repo.Manifests(), listed, maxManifestBytes)
+			content, err := fetch(ctx, t.Store.Manifests(), listed, maxManifestBytes)
 			if err != nil {
 				return err
 			}
@@ -70,7 +70,7 @@ func (r *Client) ReferrersOf(ctx context.Context, t Target, of ocispec.Descripto
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list what refers to %s in %s: %w", of.Digest, t.Repo.Reference, r.Explain(ctx, t.Ref, false, err))
+		return nil, fmt.Errorf("list what refers to %s in %s: %w", of.Digest, t.Store, t.Store.Explain(ctx, false, err))
 	}
 	return found, nil
 }

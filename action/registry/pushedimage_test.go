@@ -28,7 +28,7 @@ func pushedImage(t *testing.T, host, tag string, push func(ctx context.Context, 
 // pushSignature pushes a blob as the envelope of a signature, as notation does.
 func pushSignature(t *testing.T, to Target, envelope []byte) (blob, manifest ocispec.Descriptor) {
 	t.Helper()
-	blob, manifest, err := notationregistry.NewRepository(to.Repo).PushSignature(t.Context(), cose.MediaTypeEnvelope, envelope, to.Desc, nil)
+	blob, manifest, err := notationregistry.NewRepository(to.Store.TagSchema()).PushSignature(t.Context(), cose.MediaTypeEnvelope, envelope, to.Desc, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,10 +41,10 @@ func TestTLSOnLoopback(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if app.Repo.PlainHTTP {
+		if app.Store.TagSchema().PlainHTTP {
 			t.Error("it is spoken to over plain HTTP")
 		}
-		if again, err := client.Resolve(t.Context(), host+"/app:v1"); err != nil || again.Repo != app.Repo {
+		if again, err := client.Resolve(t.Context(), host+"/app:v1"); err != nil || again.Store != app.Store {
 			t.Errorf("another repository, %v", err)
 		}
 	}
@@ -105,7 +105,7 @@ func TestChildThatIsNoManifest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := client.Children(t.Context(), root)
+	found, err := root.Children(t.Context())
 	if len(found) > 0 || err == nil || !strings.Contains(err.Error(), `calls it a "text/plain"`) || strings.Contains(err.Error(), "make sure that the names") {
 		t.Errorf("%v, %v", found, err)
 	}

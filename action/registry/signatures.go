@@ -42,7 +42,7 @@ func (r *Client) Signatures(ctx context.Context, t Target, max int, also ...dige
 	var found []ocispec.Descriptor
 	left := false
 	also = slices.Clone(also)
-	err := t.Repo.Referrers(ctx, t.Desc, ArtifactTypeSignature, func(page []ocispec.Descriptor) error {
+	err := t.Store.Referrers(ctx, t.Desc, ArtifactTypeSignature, func(page []ocispec.Descriptor) error {
 		for _, desc := range page {
 			named := slices.Index(also, desc.Digest)
 			if named >= 0 {
@@ -67,7 +67,7 @@ func (r *Client) Signatures(ctx context.Context, t Target, max int, also ...dige
 		err = &TooManySignaturesError{max}
 	}
 	if err != nil && !errors.As(err, &tooMany) {
-		return found, fmt.Errorf("list the signatures of %s: %w", t, r.Explain(ctx, t.Ref, false, err))
+		return found, fmt.Errorf("list the signatures of %s: %w", t, t.Store.Explain(ctx, false, err))
 	}
 	return found, err
 }
@@ -89,13 +89,13 @@ func (e *OversizedError) Error() string {
 // run's uses share a budget, and one that is too large for it is an *OversizedError.
 // After an error, use was not called.
 func (r *Client) Envelope(ctx context.Context, t Target, manifest ocispec.Descriptor, use func(blob []byte, mediaType string)) error {
-	err := useEnvelope(ctx, r.open, t.Repo.Manifests(), t.Repo.Blobs(), manifest, use)
+	err := useEnvelope(ctx, r.open, t.Store.Manifests(), t.Store.Blobs(), manifest, use)
 	var oversized *OversizedError
 	if errors.As(err, &oversized) {
 		return oversized
 	}
 	if err != nil {
-		return fmt.Errorf("fetch the signature %s of %s: %w", manifest.Digest, t, r.Explain(ctx, t.Ref, false, err))
+		return fmt.Errorf("fetch the signature %s of %s: %w", manifest.Digest, t, t.Store.Explain(ctx, false, err))
 	}
 	return nil
 }

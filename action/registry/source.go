@@ -55,47 +55,47 @@ type Source interface {
 // cosignSuffixes are those of the tags that cosign derives from a digest.
 var cosignSuffixes = []string{".sig", ".att", ".sbom"}
 
-// RepositorySource is an artifact in a repository.
-type RepositorySource struct {
+// StoredSource is an artifact in a store.
+type StoredSource struct {
 	client *Client
 	target Target
 }
 
-// NewRepositorySource returns an artifact that a client has resolved.
-func NewRepositorySource(client *Client, t Target) RepositorySource {
-	return RepositorySource{client, t}
+// NewStoredSource returns an artifact that a client has resolved.
+func NewStoredSource(client *Client, t Target) StoredSource {
+	return StoredSource{client, t}
 }
 
 // String implements [Source].
-func (s RepositorySource) String() string { return s.target.String() }
+func (s StoredSource) String() string { return s.target.String() }
 
 // Root implements [Source].
-func (s RepositorySource) Root() ocispec.Descriptor { return s.target.Desc }
+func (s StoredSource) Root() ocispec.Descriptor { return s.target.Desc }
 
 // Manifest implements [Source].
-func (s RepositorySource) Manifest(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
-	return fetch(ctx, s.target.Repo.Manifests(), desc, maxManifestBytes)
+func (s StoredSource) Manifest(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
+	return fetch(ctx, s.target.Store.Manifests(), desc, maxManifestBytes)
 }
 
 // Blob implements [Source].
-func (s RepositorySource) Blob(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
-	return s.target.Repo.Blobs().Fetch(ctx, desc)
+func (s StoredSource) Blob(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	return s.target.Store.Blobs().Fetch(ctx, desc)
 }
 
 // Lacks implements [Source].
-func (s RepositorySource) Lacks(ocispec.Descriptor) error { return nil }
+func (s StoredSource) Lacks(ocispec.Descriptor) error { return nil }
 
 // Referrers implements [Source].
-func (s RepositorySource) Referrers(ctx context.Context, of ocispec.Descriptor, use func([]ocispec.Descriptor) error) error {
-	return s.target.Repo.Referrers(ctx, of, "", use)
+func (s StoredSource) Referrers(ctx context.Context, of ocispec.Descriptor, use func([]ocispec.Descriptor) error) error {
+	return s.target.Store.Referrers(ctx, of, "", use)
 }
 
 // CosignTags implements [Source].
-func (s RepositorySource) CosignTags(ctx context.Context, of digest.Digest) ([]string, error) {
+func (s StoredSource) CosignTags(ctx context.Context, of digest.Digest) ([]string, error) {
 	var found []string
 	for _, suffix := range cosignSuffixes {
 		tag := ReferrersTag(of) + suffix
-		_, err := s.target.Repo.Resolve(ctx, tag)
+		_, err := s.target.Store.Resolve(ctx, tag)
 		switch {
 		case err == nil:
 			found = append(found, tag)
@@ -107,27 +107,26 @@ func (s RepositorySource) CosignTags(ctx context.Context, of digest.Digest) ([]s
 }
 
 // Repository implements [Source].
-func (s RepositorySource) Repository() registry.Reference { return s.target.Repo.Reference }
+func (s StoredSource) Repository() registry.Reference { return s.target.Store.Repository() }
 
 // Explain implements [Source].
-func (s RepositorySource) Explain(ctx context.Context, err error) error {
-	return s.client.Explain(ctx, s.target.Ref, false, err)
+func (s StoredSource) Explain(ctx context.Context, err error) error {
+	return s.target.Store.Explain(ctx, false, err)
 }
 
 // Signatures implements [SignatureSource].
-func (s RepositorySource) Signatures(ctx context.Context, t Target, max int, also ...digest.Digest) ([]ocispec.Descriptor, error) {
+func (s StoredSource) Signatures(ctx context.Context, t Target, max int, also ...digest.Digest) ([]ocispec.Descriptor, error) {
 	return s.client.Signatures(ctx, s.here(t), max, also...)
 }
 
 // Envelope implements [SignatureSource].
-func (s RepositorySource) Envelope(ctx context.Context, t Target, manifest ocispec.Descriptor, use func(blob []byte, mediaType string)) error {
+func (s StoredSource) Envelope(ctx context.Context, t Target, manifest ocispec.Descriptor, use func(blob []byte, mediaType string)) error {
 	return s.client.Envelope(ctx, s.here(t), manifest, use)
 }
 
-// here is an artifact in this repository.
-func (s RepositorySource) here(t Target) Target {
-	t.Repo, t.Ref = s.target.Repo, s.target.Ref
-	t.Ref.Reference = t.Desc.Digest.String()
+// here is an artifact in this store.
+func (s StoredSource) here(t Target) Target {
+	t.Store = s.target.Store
 	return t
 }
 
@@ -150,7 +149,7 @@ func (s LayoutSource) Root() ocispec.Descriptor { return s.root }
 
 // Referrers implements [Source].
 func (s LayoutSource) Referrers(_ context.Context, of ocispec.Descriptor, use func([]ocispec.Descriptor) error) error {
-	return use(s.referrers[of.Digest])
+	return use(s.referrersOf(of, ""))
 }
 
 // CosignTags implements [Source].
@@ -177,10 +176,7 @@ func (s LayoutSource) Explain(_ context.Context, err error) error {
 func (s LayoutSource) Signatures(_ context.Context, t Target, max int, also ...digest.Digest) ([]ocispec.Descriptor, error) {
 	var found []ocispec.Descriptor
 	left := false
-	for _, referrer := range s.referrers[t.Desc.Digest] {
-		if referrer.ArtifactType != ArtifactTypeSignature {
-			continue
-		}
+	for _, referrer := range s.referrersOf(t.Desc, ArtifactTypeSignature) {
 		if len(found) >= max && !slices.Contains(also, referrer.Digest) {
 			left = true
 			continue

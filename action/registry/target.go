@@ -23,18 +23,27 @@ const (
 // from here on, whatever becomes of the tag.
 type Target struct {
 	Text   string             // as the user wrote it; of a child: its reference
-	Ref    registry.Reference // with the digest
+	Store  Store              // where it is
 	Tag    string             // that it was named by; empty: by its digest
 	Desc   ocispec.Descriptor // media type, digest and size: what is signed
-	Repo   *remote.Repository
-	Parent *Target // the index that it was found in; nil: the user named it
+	Parent *Target            // the index that it was found in; nil: the user named it
 }
 
 // String returns registry/repository@digest.
-func (t Target) String() string { return t.Ref.String() }
+func (t Target) String() string { return t.Store.String() + "@" + t.Desc.Digest.String() }
 
-// Resolve finds out, with one request, which manifest a reference means.
+// Beside is another artifact in the same store. Its text is its reference.
+func (t Target) Beside(desc ocispec.Descriptor) Target {
+	other := Target{Store: t.Store, Desc: desc}
+	other.Text = other.String()
+	return other
+}
+
+// Resolve finds out, with one request at most, which manifest a reference means.
 func (r *Client) Resolve(ctx context.Context, text string) (Target, error) {
+	if rest, isLayout := LayoutPath(text); isLayout {
+		return r.resolveInLayout(ctx, text, rest)
+	}
 	ref, err := registry.ParseReference(text)
 	if err != nil {
 		return Target{}, fmt.Errorf("artifact %q: %w", text, err)
@@ -42,17 +51,19 @@ func (r *Client) Resolve(ctx context.Context, text string) (Target, error) {
 	if ref.Reference == "" {
 		return Target{}, fmt.Errorf("artifact %q has neither a tag nor a digest", text)
 	}
-	t := Target{Text: text, Ref: ref}
+	t := Target{Text: text}
 	if ref.ValidateReferenceAsDigest() != nil {
 		t.Tag = ref.Reference
 	}
-	if t.Repo, err = r.repository(ref); err != nil {
+	repo, err := r.repository(ref)
+	if err != nil {
 		return Target{}, fmt.Errorf("artifact %q: %w", text, err)
 	}
-	err = r.pin(ctx, &t)
-	if err != nil && r.turnsOutSecure(ctx, t.Repo, err) {
-		if t.Repo, err = r.repository(ref); err == nil {
-			err = r.pin(ctx, &t)
+	t.Store = repo
+	err = t.pin(ctx, ref.Reference)
+	if err != nil && r.turnsOutSecure(ctx, repo.remote, err) {
+		if t.Store, err = r.repository(ref); err == nil {
+			err = t.pin(ctx, ref.Reference)
 		}
 	}
 	if err != nil {
@@ -61,24 +72,43 @@ func (r *Client) Resolve(ctx context.Context, text string) (Target, error) {
 	return t, nil
 }
 
-// At is an artifact in a repository that is known without a request: one that is
-// going to be there. Its text and its tag are for the caller to add.
-func (r *Client) At(repository registry.Reference, desc ocispec.Descriptor) (Target, error) {
-	repository.Reference = desc.Digest.String()
-	repo, err := r.repository(repository)
-	return Target{Ref: repository, Desc: desc, Repo: repo}, err
+func (r *Client) resolveInLayout(ctx context.Context, text, rest string) (Target, error) {
+	ref, err := ParseLayoutReference(rest)
+	if err != nil {
+		return Target{}, fmt.Errorf("artifact %q: %w", text, err)
+	}
+	at := LayoutLocation(ref.Path)
+	layout, known := r.options.Layouts[at.Layout]
+	if !known {
+		return Target{}, fmt.Errorf("artifact %q: the layout is not open", text)
+	}
+	t := Target{Text: text, Store: layout}
+	if ref.Digest == "" {
+		t.Tag = ref.Name
+	}
+	t.Desc, err = layout.Find(ctx, ref)
+	return t, err
 }
 
-// pin puts the digest into a target's reference, and what the registry says of
-// that manifest into its descriptor.
-func (r *Client) pin(ctx context.Context, t *Target) error {
-	describe := t.Repo.Resolve
-	if r.options.Signing {
-		describe = func(ctx context.Context, reference string) (ocispec.Descriptor, error) {
-			return readDescriptor(ctx, t.Repo, reference)
-		}
+// At is an artifact at a location that is known without a request: one that is going to
+// be there. Its tag is for the caller to add.
+func (r *Client) At(location Location, desc ocispec.Descriptor) (Target, error) {
+	store, err := r.storeAt(location)
+	if err != nil {
+		return Target{}, err
 	}
-	found, err := describe(ctx, t.Ref.Reference)
+	return Target{Store: store}.Beside(desc), nil
+}
+
+// Afresh is the same artifact in a store of which nothing has been learned yet.
+func (t Target) Afresh() Target {
+	t.Store = t.Store.Afresh()
+	return t
+}
+
+// pin puts what the store says of a tag or a digest into the target's descriptor.
+func (t *Target) pin(ctx context.Context, reference string) error {
+	found, err := t.Store.Describe(ctx, reference)
 	if err != nil {
 		return err
 	}
@@ -86,13 +116,10 @@ func (r *Client) pin(ctx context.Context, t *Target) error {
 		return fmt.Errorf("the registry's digest %q: %w", found.Digest, err)
 	}
 	t.Desc = ocispec.Descriptor{MediaType: found.MediaType, Digest: found.Digest, Size: found.Size}
-	t.Ref.Reference = found.Digest.String()
 	return nil
 }
 
-// readDescriptor returns the descriptor of a manifest that was read. To verify, the
-// registry's word is enough, as it is for notation: where it is wrong, verifying
-// fails. What is signed must not depend on it.
+// readDescriptor returns the descriptor of a manifest that was read.
 func readDescriptor(ctx context.Context, repo *remote.Repository, reference string) (ocispec.Descriptor, error) {
 	answer, err := GetManifest(ctx, repo, reference, AnyManifest)
 	if err != nil {

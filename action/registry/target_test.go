@@ -22,7 +22,7 @@ func TestReferenceIsResolvedOnce(t *testing.T) {
 	registry := testenv.Start(t, testenv.NewRegistry)
 	r, byTag := pushedImage(t, registry.Host, "v1", registry.PushImage)
 	pushed := byTag.Desc
-	if byTag.Tag != "v1" || byTag.Ref.Reference != pushed.Digest.String() || byTag.Text != registry.Host+"/app:v1" {
+	if byTag.Tag != "v1" || byTag.Desc.Digest.String() != pushed.Digest.String() || byTag.Text != registry.Host+"/app:v1" {
 		t.Errorf("by tag: %+v", byTag)
 	}
 	for _, text := range []string{
@@ -34,7 +34,7 @@ func TestReferenceIsResolvedOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if byDigest.Tag != "" || byDigest.Desc.Digest != pushed.Digest || byDigest.Desc.Size != pushed.Size || byDigest.Repo != byTag.Repo {
+		if byDigest.Tag != "" || byDigest.Desc.Digest != pushed.Digest || byDigest.Desc.Size != pushed.Size || byDigest.Store != byTag.Store {
 			t.Errorf("%s: %+v", text, byDigest)
 		}
 		if made := len(registry.Requests()) - before; made != 1 {
@@ -90,7 +90,7 @@ func pushIndex(t *testing.T, to Target, tag string, manifests ...ocispec.Descrip
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := PutManifest(t.Context(), to.Repo, tag, index.MediaType, content, nil); err != nil {
+	if _, err := PutManifest(t.Context(), to.Store.TagSchema(), tag, index.MediaType, content, nil); err != nil {
 		t.Fatal(err)
 	}
 	return DescriptorOf(index.MediaType, content)
@@ -111,7 +111,7 @@ func TestIndexIsWalkedWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	children, err := r.Children(t.Context(), outer)
+	children, err := outer.Children(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,14 +121,14 @@ func TestIndexIsWalkedWhole(t *testing.T) {
 		if child.Desc.Platform != nil || child.Desc.Annotations != nil || child.Desc.Size == 0 {
 			t.Errorf("descriptor to sign: %+v", child.Desc)
 		}
-		if child.Parent == nil || child.Text != child.Ref.String() {
+		if child.Parent == nil || child.Text != child.String() {
 			t.Errorf("child: %+v", child)
 		}
 	}
 	if want := []digest.Digest{a.Desc.Digest, inner.Digest, b.Desc.Digest, c.Desc.Digest}; fmt.Sprint(found) != fmt.Sprint(want) {
 		t.Errorf("found %v, not %v", found, want)
 	}
-	if none, err := r.Children(t.Context(), a); err != nil || len(none) != 0 {
+	if none, err := a.Children(t.Context()); err != nil || len(none) != 0 {
 		t.Errorf("below an image: %v, %v", none, err)
 	}
 }
@@ -173,7 +173,7 @@ func TestIndexIsWalkedWholeWhateverItsEntriesAreCalled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return r.Children(t.Context(), root)
+		return root.Children(t.Context())
 	}
 	children, err := below()
 	if err != nil {
@@ -215,7 +215,7 @@ func TestMissingChildIsNamedAndHidesNoOther(t *testing.T) {
 	if index, err = r.Resolve(t.Context(), host+"/app@"+index.Desc.Digest.String()); err != nil {
 		t.Fatal(err)
 	}
-	children, err := r.Children(t.Context(), index)
+	children, err := index.Children(t.Context())
 	if err == nil || !strings.Contains(err.Error(), a.Desc.Digest.String()) {
 		t.Errorf("error: %v", err)
 	}
@@ -235,7 +235,7 @@ func TestWalkIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Children(t.Context(), deep); err == nil || !strings.Contains(err.Error(), "nested deeper") {
+	if _, err := deep.Children(t.Context()); err == nil || !strings.Contains(err.Error(), "nested deeper") {
 		t.Errorf("deep: %v", err)
 	}
 
@@ -260,7 +260,7 @@ func TestWalkIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Children(t.Context(), wide); err == nil || !strings.Contains(err.Error(), "more than 1000") {
+	if _, err := wide.Children(t.Context()); err == nil || !strings.Contains(err.Error(), "more than 1000") {
 		t.Errorf("wide: %v", err)
 	}
 }

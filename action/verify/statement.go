@@ -13,6 +13,7 @@ import (
 	"github.com/notaryproject/notation-go/verifier/truststore"
 	"oras.land/oras-go/v2/registry"
 
+	notaryregistry "github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
@@ -75,8 +76,27 @@ func (e *uncoveredError) Error() string {
 	return b.String()
 }
 
-// repositoryOf is what a registry scope has to say to name an artifact.
-func repositoryOf(ref registry.Reference) string { return ref.Registry + "/" + ref.Repository }
+// repositoryOf is what a registry scope has to say to name an artifact. What is in a
+// layout and was given no scope has no such name.
+func repositoryOf(ref registry.Reference) string {
+	if ref == (registry.Reference{}) {
+		return withoutScope
+	}
+	return ref.Registry + "/" + ref.Repository
+}
+
+// withoutScope is what an artifact without a scope is called.
+const withoutScope = "layouts without a scope"
+
+// artifactReference is what notation-go finds the statement of a signature by. Where
+// there is no scope, that statement is for all, and any name of a repository will do.
+func artifactReference(t notaryregistry.Target) string {
+	name := "layout.invalid/layout"
+	if scope := t.Store.Scope(); scope != (registry.Reference{}) {
+		name = repositoryOf(scope)
+	}
+	return name + "@" + t.Desc.Digest.String()
+}
 
 // statementFor returns the statement that applies to an artifact, or an
 // *uncoveredError.
@@ -94,6 +114,9 @@ func (t *Trust) statementFor(ref registry.Reference) (*statement, error) {
 
 func (t *Trust) selectStatement(repository string) (*statement, error) {
 	policy, err := t.policy.GetApplicableTrustPolicy(repository + "@") // it cuts at the @
+	if repository == withoutScope {
+		policy, err = t.forAllScopes()
+	}
 	if err != nil {
 		return nil, t.uncovered(repository)
 	}
@@ -105,7 +128,20 @@ func (t *Trust) selectStatement(repository string) (*statement, error) {
 	if slices.Contains(policy.RegistryScopes, "*") {
 		s.scope, s.reason = "*", `no statement names the repository, and this one's scope "*" stands for all others`
 	}
+	if repository == withoutScope {
+		s.reason = `the artifact is in a layout and no scope is set for it, so the statement with the scope "*" applies`
+	}
 	return s, nil
+}
+
+// forAllScopes returns the statement whose scope is "*".
+func (t *Trust) forAllScopes() (*trustpolicy.TrustPolicy, error) {
+	for i := range t.policy.TrustPolicies {
+		if policy := &t.policy.TrustPolicies[i]; slices.Contains(policy.RegistryScopes, "*") {
+			return policy, nil
+		}
+	}
+	return nil, errors.New("no statement is for all scopes")
 }
 
 // uncovered explains why no statement applies.
@@ -156,6 +192,9 @@ func hostname(host string) string {
 // statement applies is not: that artifact fails, and others are verified.
 func (t *Trust) Check(ref registry.Reference) error {
 	s, err := t.statementFor(ref)
+	if err != nil && ref == (registry.Reference{}) {
+		return errors.New("a target is an OCI image layout, which is in no repository, and no statement of the trust policy has the scope *: set trust_policy_scope to the repository whose statement is meant")
+	}
 	if err != nil && strings.HasPrefix(ref.Registry, "[") {
 		return fmt.Errorf("%s: no registry scope of a trust policy can name an IPv6 address, nor does * stand for it: name the registry by a host name", repositoryOf(ref))
 	}

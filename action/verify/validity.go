@@ -127,7 +127,7 @@ func newStampVerifier(policy trustpolicy.TrustPolicy, stores certificateStores, 
 
 // holds says whether the timestamp of a signature passes.
 func holds(ctx context.Context, stamps notation.Verifier, t registry.Target, blob []byte, mediaType string) bool {
-	outcome, _ := stamps.Verify(ctx, t.Desc, blob, notation.VerifierVerifyOptions{ArtifactReference: t.Ref.String(), SignatureMediaType: mediaType})
+	outcome, _ := stamps.Verify(ctx, t.Desc, blob, notation.VerifierVerifyOptions{ArtifactReference: artifactReference(t), SignatureMediaType: mediaType})
 	return outcome != nil && slices.ContainsFunc(outcome.VerificationResults, func(r *notation.ValidationResult) bool {
 		return r.Type == trustpolicy.TypeAuthenticTimestamp && r.Error == nil
 	})

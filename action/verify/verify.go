@@ -158,7 +158,7 @@ func unenforced(policy trustpolicy.TrustPolicy, level *trustpolicy.VerificationL
 // maxSignatures, and on those of also, however many are listed before them. The error
 // is why the verdict is failed: an *uncoveredError where no statement applies.
 func (v *Verifier) Verify(ctx context.Context, t registry.Target, also ...digest.Digest) (report.Verification, error) {
-	s, err := v.trust.statementFor(t.Ref)
+	s, err := v.trust.statementFor(t.Store.Scope())
 	if err != nil {
 		r := report.Verification{Verdict: report.Failed, Error: report.Message(err), Signatures: []report.Signature{}}
 		var uncovered *uncoveredError
@@ -279,7 +279,7 @@ func (v *Verifier) evaluate(ctx context.Context, t registry.Target, s *statement
 // more.
 func (v *Verifier) judge(ctx context.Context, t registry.Target, s *statement, blob []byte, mediaType string, result *evaluated) {
 	options := notation.VerifierVerifyOptions{
-		ArtifactReference:  t.Ref.String(),
+		ArtifactReference:  artifactReference(t),
 		SignatureMediaType: mediaType,
 		PluginConfig:       v.options.PluginConfig,
 		UserMetadata:       v.options.UserMetadata,

@@ -298,7 +298,7 @@ func (s stuckSource) Envelope(ctx context.Context, t registry.Target, manifest o
 func TestSlowArtifactDoesNotHoldUpAnother(t *testing.T) {
 	w := newVerifyWorld(t)
 	w.Sign(w.Good, w.Image("app"), signed.How{})
-	slow, good := registry.Target{Ref: w.target("app").Ref, Desc: w.Image("slow")}, w.target("app")
+	slow, good := w.target("app").Beside(w.Image("slow")), w.target("app")
 	v := w.verifier(Options{}, signed.Statement(nil))
 	asked := make(chan struct{}, 10)
 	v.source = stuckSource{v.source, slow.Desc.Digest, asked}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// layoutIndex is an index.json that is about to be changed. What others put into it
+// stays as it is.
+type layoutIndex struct {
+	members   map[string]json.RawMessage // manifests aside
+	manifests []layoutListed
+}
+
+// layoutListed is an entry of index.json.
+type layoutListed struct {
+	text json.RawMessage
+	desc ocispec.Descriptor
+}
+
+// readLayoutIndex reads the index.json of a layout; an empty one, if there is none.
+func readLayoutIndex(root *os.Root) (*layoutIndex, error) {
+	x := &layoutIndex{}
+	reader := &Layout{files: layoutDirectory{root}}
+	err := reader.readJSON(ocispec.ImageIndexFile, &x.members)
+	if errors.Is(err, fs.ErrNotExist) {
+		x.members = map[string]json.RawMessage{"schemaVersion": json.RawMessage("2"), "mediaType": json.RawMessage(`"` + ocispec.MediaTypeImageIndex + `"`)}
+		return x, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var manifests []json.RawMessage
+	if text := x.members["manifests"]; text != nil {
+		if err := json.Unmarshal(text, &manifests); err != nil {
+			return nil, fmt.Errorf("its %s: %w", ocispec.ImageIndexFile, err)
+		}
+	}
+	for _, text := range manifests {
+		listed := layoutListed{text: text}
+		if err := json.Unmarshal(text, &listed.desc); err != nil {
+			return nil, fmt.Errorf("its %s: %w", ocispec.ImageIndexFile, err)
+		}
+		x.manifests = append(x.manifests, listed)
+	}
+	return x, nil
+}
+
+// text is the index as JSON.
+func (x *layoutIndex) text() ([]byte, error) {
+	if len(x.manifests) > maxListed {
+		return nil, errTooLong
+	}
+	manifests := make([]json.RawMessage, len(x.manifests))
+	for i, listed := range x.manifests {
+		manifests[i] = listed.text
+	}
+	text, err := marshal(manifests)
+	if err != nil {
+		return nil, err
+	}
+	x.members["manifests"] = text
+	if text, err = marshal(x.members); err == nil && len(text) > maxLayoutIndexBytes {
+		err = fmt.Errorf("its %s would have more than %d bytes", ocispec.ImageIndexFile, maxLayoutIndexBytes)
+	}
+	return text, err
+}
+
+// marshal is json.Marshal that writes <, > and & as they are.
+func marshal(value any) ([]byte, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(value)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
+}
+
+// list lists a manifest, unless it is listed.
+func (x *layoutIndex) list(desc ocispec.Descriptor) (changed bool, _ error) {
+	if slices.ContainsFunc(x.manifests, func(l layoutListed) bool { return l.desc.Digest == desc.Digest }) {
+		return false, nil
+	}
+	return true, x.add(desc, nil)
+}
+
+func (x *layoutIndex) add(desc ocispec.Descriptor, annotations map[string]string) error {
+	entry := ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size, Annotations: annotations}
+	text, err := marshal(entry)
+	x.manifests = append(x.manifests, layoutListed{text, entry})
+	return err
+}
+
+// name has a name stand for a manifest, and for no other. What had the name stays listed
+// without it.
+func (x *layoutIndex) name(desc ocispec.Descriptor, name string) (changed bool, _ error) {
+	if err := x.free(desc, name, &changed); err != nil {
+		return changed, err
+	}
+	unnamed := -1
+	for i, listed := range x.manifests {
+		if listed.desc.Digest != desc.Digest {
+			continue
+		}
+		if listed.named(name) {
+			return changed, nil
+		}
+		if listed.desc.Annotations[ocispec.AnnotationRefName] == "" && unnamed < 0 {
+			unnamed = i
+		}
+	}
+	if unnamed < 0 {
+		return true, x.add(desc, map[string]string{ocispec.AnnotationRefName: name})
+	}
+	return true, x.manifests[unnamed].annotate(func(annotations map[string]string) { annotations[ocispec.AnnotationRefName] = name })
+}
+
+// free takes a name from the other manifest that has it.
+func (x *layoutIndex) free(desc ocispec.Descriptor, name string, changed *bool) error {
+	var holders []int
+	for i, listed := range x.manifests {
+		if listed.named(name) && listed.desc.Digest != desc.Digest {
+			holders = append(holders, i)
+		}
+	}
+	if len(holders) == 0 {
+		return nil
+	}
+	first := x.manifests[holders[0]].desc.Digest
+	for _, i := range holders {
+		if other := x.manifests[i].desc.Digest; other != first {
+			return fmt.Errorf("the name %q is that of both %s and %s in it: take it from them, or use another", name, first, other)
+		}
+		if err := x.manifests[i].annotate(func(annotations map[string]string) {
+			for _, annotation := range nameAnnotations {
+				if annotations[annotation] == name {
+					delete(annotations, annotation)
+				}
+			}
+		}); err != nil {
+			return err
+		}
+	}
+	*changed = true
+	return nil
+}
+
+func (l *layoutListed) named(name string) bool {
+	return slices.ContainsFunc(nameAnnotations, func(annotation string) bool { return l.desc.Annotations[annotation] == name })
+}
+
+// annotate changes the annotations of an entry, and nothing else of it.
+func (l *layoutListed) annotate(change func(map[string]string)) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(l.text, &members); err != nil {
+		return err
+	}
+	if l.desc.Annotations == nil {
+		l.desc.Annotations = map[string]string{}
+	}
+	change(l.desc.Annotations)
+	annotations, err := marshal(l.desc.Annotations)
+	if err != nil {
+		return err
+	}
+	if members["annotations"] = annotations; len(l.desc.Annotations) == 0 {
+		delete(members, "annotations")
+	}
+	l.text, err = marshal(members)
+	return err
+}
