@@ -245,6 +245,9 @@ func readTail(r io.ReaderAt, size int64) (tail, error) {
 	for start := len(window); start > 0; {
 		end := start
 		start = bytes.LastIndexByte(window[:end-1], '\n') + 1
+		if end-start > maxLine {
+			return tail{}, fmt.Errorf("its end has a line of more than %d bytes, which is none of an audit log; name a new file", maxLine)
+		}
 		if _, whole := parse(window[start:end]); whole {
 			last.hash = hashOf(window[start:end])
 			if end < len(window) {
