@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -86,7 +85,7 @@ func (l *Log) inspect() error {
 	if err != nil && err != io.EOF {
 		return err
 	}
-	if !strings.HasPrefix(beginning, string(first[:n])) {
+	if !isBeginning(first[:n]) {
 		return errors.New("it is there and is no audit log; name a new file")
 	}
 	return nil

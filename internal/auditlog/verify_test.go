@@ -28,6 +28,7 @@ func TestBrokenChainIsFoundWhereItBreaks(t *testing.T) {
 	}{
 		"a line changed":          {func(l []string) []string { l[1] = strings.Replace(l[1], "signature", "refusal", 1); return l }, 3, "changed, removed or put in"},
 		"a line removed":          {func(l []string) []string { return append(l[:2:2], l[3:]...) }, 3, "changed, removed or put in"},
+		"another file":            {func(l []string) []string { return append([]string{"x\n"}, l...) }, 1, "no line of an audit log"},
 		"a line put in":           {func(l []string) []string { return append(l[:2:2], l[1:]...) }, 3, "changed, removed or put in"},
 		"two exchanged":           {func(l []string) []string { l[1], l[2] = l[2], l[1]; return l }, 2, "changed, removed or put in"},
 		"the beginning removed":   {func(l []string) []string { return l[2:] }, 1, "beginning is missing"},
