@@ -80,8 +80,12 @@ func (p *Plugin) newRecord(s Settings) (*record, error) {
 	if err != nil {
 		return nil, contract.NewValidationErrorf("%v. Nothing is signed without it; correct audit_log, or what keeps the file from being used.", err)
 	}
-	key := s.URI.Without(pkcs11.AttrModulePath, pkcs11.AttrModuleName, pkcs11.AttrPINSource)
-	return &record{log: log, entry: auditlog.Entry{Key: key.String(), Peer: parent()}}, nil
+	return &record{log: log, entry: auditlog.Entry{Key: keyAlone(s.URI), Peer: parent()}}, nil
+}
+
+// keyAlone is the URI of a key without where its module and its PIN are.
+func keyAlone(u pkcs11.URI) string {
+	return u.Without(pkcs11.AttrModulePath, pkcs11.AttrModuleName, pkcs11.AttrPINSource).String()
 }
 
 // parent is the process that started this one: notation, mostly.

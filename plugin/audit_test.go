@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
 
@@ -225,5 +226,35 @@ func TestAuditLogOfConfigBeforeEnvironment(t *testing.T) {
 		if s, err := ParseSettings("pkcs11:token=T", config, variables, nil); err != nil || s.AuditLog != want {
 			t.Errorf("audit log %q, want %q; %v", s.AuditLog, want, err)
 		}
+	}
+}
+
+// A check makes a signature too, and logs in.
+func TestCheckIsInTheAuditLog(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "audit.log")
+	p := newProbe(t, contract.KeySpecEC256)
+	check := func() Report {
+		s, err := ParseSettings(testKeyID, map[string]string{"audit_log": log}, environment(nil), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Check(t.Context(), p, s, time.Now())
+	}
+	if r := check(); !r.Usable {
+		t.Errorf("%+v", r)
+	}
+	p.fails["login"] = &pkcs11.Error{Kind: pkcs11.KindCall, Message: "the login failed", Call: "C_Login", RV: 0xA0}
+	check()
+	lines := auditLines(t, log, 2)
+	if lines[0]["event"] != "probe" || lines[0]["mechanism"] != "CKM_FIRST" || lines[0]["artifact"] != nil || lines[1]["event"] != "login-failure" {
+		t.Errorf("%v", lines)
+	}
+	p.fails["login"] = nil
+	if err := os.Chmod(log, 0o620); err != nil {
+		t.Fatal(err)
+	}
+	r := check()
+	if step := r.Steps[len(r.Steps)-1]; r.Usable || step.Outcome != OutcomeFailed || !strings.Contains(step.Problem, "chmod g-w") {
+		t.Errorf("%+v", r)
 	}
 }

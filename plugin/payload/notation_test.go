@@ -138,14 +138,17 @@ func checkKey(t *testing.T, p *Payload, spec contract.KeySpec, public crypto.Pub
 	}
 }
 
-// publicKey makes one of the type and size; nobody has the private one.
+// publicKey makes one of the type and size.
 func (a algorithm) publicKey() crypto.PublicKey {
-	if a.rsa {
+	if a.rsa { // nobody has the private one
 		modulus := new(big.Int).Lsh(big.NewInt(1), uint(a.bits)-1)
 		return &rsa.PublicKey{N: modulus.SetBit(modulus, 0, 1), E: 65537}
 	}
-	curve := map[int]elliptic.Curve{256: elliptic.P256(), 384: elliptic.P384(), 521: elliptic.P521()}[a.bits]
-	return &ecdsa.PublicKey{Curve: curve, X: curve.Params().Gx, Y: curve.Params().Gy}
+	key, err := ecdsa.GenerateKey(map[int]elliptic.Curve{256: elliptic.P256(), 384: elliptic.P384(), 521: elliptic.P521()}[a.bits], rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	return key.Public()
 }
 
 func newRSA(t *testing.T, bits int) crypto.Signer {
