@@ -20,7 +20,8 @@ import (
 // Log is an audit log that is open for appending. It may be used from several
 // goroutines.
 type Log struct {
-	path string
+	path     string
+	patience time.Duration // lockPatience, but in tests
 
 	appending sync.Mutex // flock(2) knows files that are open, not goroutines
 	file      *os.File
@@ -41,7 +42,7 @@ func Open(path string) (*Log, error) {
 	if err != nil {
 		return nil, refuse(path, err)
 	}
-	l := &Log{path: absolute, file: f}
+	l := &Log{path: absolute, patience: lockPatience, file: f}
 	if err := l.inspect(); err != nil {
 		f.Close()
 		return nil, refuse(path, err)
@@ -155,13 +156,13 @@ func (l *Log) lock() error {
 	done := make(chan error, 1)
 	file := l.file
 	go func() { done <- lock(file) }()
-	timer := time.NewTimer(lockPatience)
+	timer := time.NewTimer(l.patience)
 	defer timer.Stop()
 	select {
 	case err := <-done:
 		return err
 	case <-timer.C:
-		l.broken = fmt.Errorf("another process has had it locked for %v; end that one", lockPatience)
+		l.broken = fmt.Errorf("another process has had it locked for %v; end that one", l.patience)
 		go func() {
 			<-done
 			file.Close()

@@ -262,6 +262,26 @@ func TestFileThatIsGoneIsNoticed(t *testing.T) {
 	}
 }
 
+// A writer that was stopped in the middle must not stop the others for ever.
+func TestLockThatIsNeverLetGoIsAnError(t *testing.T) {
+	holder := newLog(t)
+	l := reopen(t, holder.Path())
+	l.patience = time.Millisecond
+	if err := lock(holder.file); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := l.Append(Entry{Event: Signature}); err == nil || !strings.Contains(err.Error(), "another process has had it locked for 1ms") {
+			t.Errorf("error %v", err)
+		}
+	}
+	unlock(holder.file)
+	checkChain(t, holder.Path(), mustAppend(t, holder, Entry{Event: Signature}), 1)
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestClosedLogTakesNothing(t *testing.T) {
 	l := newLog(t)
 	if err := l.Close(); err != nil {
