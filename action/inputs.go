@@ -59,6 +59,7 @@ type inputs struct {
 	pin            registry.Secret
 	module         string
 	certChain      string // a path, or PEM
+	auditLog       string
 
 	envelopeType      string // media type
 	userMetadata      map[string]string
@@ -198,6 +199,12 @@ var inputTable = []input{
 		name: "cert_chain", section: sectionKey, value: "PATH|PEM",
 		text: "Certificates that are not on the token, for the plugin `pkcs11`: the path of a PEM file, or the PEM itself. Any order.",
 		set:  text(func(in *inputs) *string { return &in.certChain }),
+	},
+	{
+		name: "audit_log", section: sectionKey, value: "PATH",
+		text:    "Audit log of the plugin `pkcs11`. Each signature is recorded in this file before it is used, and so is each refused request and failed login. If the line can't be written, the signature is not used. Keep the file on a disk that outlives the run.",
+		example: "/var/log/signing/audit.log",
+		set:     text(func(in *inputs) *string { return &in.auditLog }),
 	},
 	{
 		name: "plugin_name", section: sectionKey, value: "NAME", fallback: builtInPlugin,
@@ -445,6 +452,14 @@ var inputRules = []struct {
 	{
 		func(in *inputs) bool { return in.pluginName != builtInPlugin && in.hasTokenInputs() },
 		"pin, module and cert_chain are for the built-in plugin pkcs11; configure other plugins with plugin_config",
+	},
+	{
+		func(in *inputs) bool { return in.pluginName != builtInPlugin && in.auditLog != "" },
+		"audit_log is for the built-in plugin pkcs11; what another plugin signs can't be known",
+	},
+	{
+		func(in *inputs) bool { return in.auditLog != "" && has(in.pluginConfig, "audit_log") },
+		"audit_log is set twice, in plugin_config too; set it once",
 	},
 	{
 		func(in *inputs) bool { return in.module != "" && has(in.pluginConfig, "module") },

@@ -46,6 +46,7 @@ const (
 	KindTimeout      Kind = "timeout"       // the module did not answer in time
 	KindProxy        Kind = "proxy"         // one of the modules behind p11-kit's proxy keeps it from answering
 	KindClosed       Kind = "closed"        // the key or module was closed before
+	KindReplaced     Kind = "replaced"      // another token is where the one was that was opened
 )
 
 // Error is the type of every error that this package and its host return on

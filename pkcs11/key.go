@@ -47,8 +47,9 @@ type Key struct {
 	alwaysAuthenticate bool
 	allowed            []uint // CKA_ALLOWED_MECHANISMS
 
-	sessions sessions
-	login    login
+	sessions *sessions     // those of its siblings, too
+	login    *login        // likewise
+	sibling  bool          // the key that it was opened from closes them
 	handle   atomic.Uint64 // a pkcs11.ObjectHandle: another one after a lost session
 
 	mu        sync.Mutex
@@ -120,7 +121,8 @@ func (t *Token) newKey(u URI, o KeyOptions) (*Key, error) {
 		token:        t,
 		uri:          u,
 		certificates: o.Certificates,
-		login:        login{token: t, user: o.UserType, ask: o.PIN},
+		sessions:     &sessions{},
+		login:        &login{token: t, user: o.UserType, ask: o.PIN},
 	}
 	k.sessions.init(t, max(o.Sessions, 1), k.resume)
 	return k, nil
@@ -232,6 +234,9 @@ func notForSigning(key URI) *Error {
 // resume does again what a new session needs after the old ones were lost, or
 // the last one closed and its login with it.
 func (k *Key) resume(s pkcs11.SessionHandle) error {
+	if err := k.login.checkToken(); err != nil {
+		return err
+	}
 	if err := k.login.logIn(context.Background(), s); err != nil && !IsKind(err, KindNoPIN) {
 		return err
 	}
@@ -291,8 +296,12 @@ func (k *Key) SignMessage(_ io.Reader, message []byte, opts crypto.SignerOpts) (
 }
 
 // Close logs out, closes the key's sessions and forgets the PIN. It waits for
-// signatures that are being made.
+// signatures that are being made. A sibling is closed with the key that it was
+// opened from, and Close does nothing.
 func (k *Key) Close() error {
+	if k.sibling {
+		return nil
+	}
 	err := k.sessions.close(k.login.out)
 	k.login.close()
 	if err != nil {

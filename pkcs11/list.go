@@ -208,9 +208,9 @@ func (s *Session) prove(k *Key, o object, id identity) error {
 		return newError(KindPublicKey, "the token doesn't show the public half of the key %s without a login; it may be that of %v", o.uri(s.token.URI()), id.candidates)
 	}
 	// The key borrows the session: tokens with one alone have no other.
-	k.login, k.sessions.idle, k.sessions.places, k.sessions.ready = s.login, []pkcs11.SessionHandle{s.handle}, 1, true
+	*k.login, k.sessions.idle, k.sessions.places, k.sessions.ready = s.login, []pkcs11.SessionHandle{s.handle}, 1, true
 	err := k.settleOn(context.Background(), s.handle, o, true)
-	s.login = k.login
+	s.login = *k.login
 	var lost error
 	if s.handle, lost = k.sessions.acquire(); lost != nil { // another one, if a failure ended it
 		return asError(lost, "no session with the token %s can be opened", s.token.URI())

@@ -38,14 +38,34 @@ type login struct {
 func (l *login) wanted() bool { return l.token.Has(FlagLoginRequired) }
 
 // check refuses to touch a token that could be locked by one more try.
-func (l *login) check() error {
+func (l *login) check() error { return l.token.checkTries() }
+
+func (t TokenInfo) checkTries() error {
 	switch {
-	case l.token.Has(FlagPINLocked):
-		return newError(KindPINLocked, "the PIN of the token %s is locked", l.token.URI())
-	case l.token.Has(FlagPINFinalTry):
-		return newError(KindPINLocked, "the token %s has one try left before its PIN is locked, so it was not touched", l.token.URI())
+	case t.Has(FlagPINLocked):
+		return newError(KindPINLocked, "the PIN of the token %s is locked", t.URI())
+	case t.Has(FlagPINFinalTry):
+		return newError(KindPINLocked, "the token %s has one try left before its PIN is locked, so it was not touched", t.URI())
 	}
 	return nil
+}
+
+// checkToken makes sure, before the PIN is sent to the slot once more, that the
+// same token is in it, and that the PIN is none of its last tries. A token that
+// wants no PIN is not looked at.
+func (l *login) checkToken() error {
+	if !l.wanted() {
+		return nil
+	}
+	info, err := l.token.calls.tokenInfo(l.token.SlotID)
+	if err != nil {
+		return failed(err, "the module doesn't describe the token in the slot of the token %s any more", l.token.URI())
+	}
+	now := newTokenInfo(l.token.SlotID, info)
+	if now.Serial != l.token.Serial || now.Model != l.token.Model || now.Manufacturer != l.token.Manufacturer {
+		return newError(KindReplaced, "the token %s is in the slot of the token %s, which was opened", now.URI(), l.token.URI())
+	}
+	return now.checkTries()
 }
 
 // obtain asks for the PIN, once.

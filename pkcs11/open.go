@@ -70,7 +70,7 @@ func (s *Session) Key(ctx context.Context, u URI, o KeyOptions) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.login = s.login
+	*k.login = s.login
 	k.login.done = false // the session logs out
 	if err := k.sessions.first(func(h pkcs11.SessionHandle) error { return k.settle(ctx, h) }); err != nil {
 		s.token.calls.postpone(k.Close)

@@ -74,6 +74,7 @@ const noSession pkcs11.SessionHandle = 0
 type sessions struct {
 	token  *Token
 	resume func(pkcs11.SessionHandle) error // logs in and finds the key again
+	others []func(pkcs11.SessionHandle)     // find the keys again that share the sessions
 
 	mu     sync.Mutex
 	freed  sync.Cond // a session came back, or its place did
@@ -163,6 +164,9 @@ func (p *sessions) openReady() (pkcs11.SessionHandle, error) {
 	}
 	if err := p.resume(s); err != nil {
 		return noSession, errors.Join(err, p.token.calls.closeSession(s))
+	}
+	for _, findAgain := range p.others {
+		findAgain(s)
 	}
 	p.ready = true
 	return s, nil

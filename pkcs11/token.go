@@ -215,14 +215,7 @@ func (m *Module) tokens(withSlots bool) (tokens []*Token, unreadable, err error)
 			unreadable = failed(err, "the PKCS#11 module %q doesn't describe the token in slot %d", m.path, slot)
 			continue
 		}
-		t := &Token{calls: m.calls, module: m, TokenInfo: TokenInfo{
-			SlotID:       slot,
-			Label:        trimPadding(info.Label),
-			Manufacturer: trimPadding(info.ManufacturerID),
-			Model:        trimPadding(info.Model),
-			Serial:       trimPadding(info.SerialNumber),
-			Flags:        info.Flags,
-		}}
+		t := &Token{calls: m.calls, module: m, TokenInfo: newTokenInfo(slot, info)}
 		if withSlots {
 			info, err := m.calls.slotInfo(slot)
 			if err != nil {
@@ -238,6 +231,17 @@ func (m *Module) tokens(withSlots bool) (tokens []*Token, unreadable, err error)
 		t.siblings = siblings
 	}
 	return tokens, unreadable, nil
+}
+
+func newTokenInfo(slot uint, info pkcs11.TokenInfo) TokenInfo {
+	return TokenInfo{
+		SlotID:       slot,
+		Label:        trimPadding(info.Label),
+		Manufacturer: trimPadding(info.ManufacturerID),
+		Model:        trimPadding(info.Model),
+		Serial:       trimPadding(info.SerialNumber),
+		Flags:        info.Flags,
+	}
 }
 
 // trimPadding cuts off the blanks that the specification pads with, and the

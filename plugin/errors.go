@@ -64,6 +64,7 @@ var ofKind = map[pkcs11.Kind]advice{
 	pkcs11.KindTimeout:      {timeout, "Check that the HSM can be reached; the plugin config timeout or NOTATION_PKCS11_TIMEOUT gives it longer"},
 	pkcs11.KindProxy:        {timeout, "Name the module that has the token with module-path in the key URI, with the plugin config module, or with NOTATION_PKCS11_MODULE"},
 	pkcs11.KindClosed:       {general, "Try again"},
+	pkcs11.KindReplaced:     {general, "No PIN was sent; put the token back that was there, or name the other one in the key URI and start again"},
 }
 
 // ofReturnValue is the table of what PKCS#11 functions return (PKCS#11 v2.40,

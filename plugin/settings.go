@@ -50,6 +50,9 @@ type Settings struct {
 	// ModuleLog is a file for what the module prints, which may be the PIN. Empty:
 	// none.
 	ModuleLog string
+	// AuditLog is a file with a line for each signature, each request that was
+	// refused, and each login that failed. Empty: none.
+	AuditLog string
 	// SecretEnv names environment variables that hold secrets, which the
 	// module's process must not see.
 	SecretEnv []string
@@ -88,6 +91,7 @@ var settings = []setting{
 	{"", "user_type", "", parseUserType},
 	{"", "sandbox", "", parseSandbox},
 	{"", "no_new_privs", "", parseNoNewPrivs},
+	{"", "audit_log", "NOTATION_PKCS11_AUDIT_LOG", parseAuditLog},
 	{"", "", "NOTATION_PKCS11_LOG", parseLog},
 	{"", "", "NOTATION_PKCS11_MODULE_LOG", parseModuleLog},
 }
@@ -208,7 +212,7 @@ func KeyAddArguments(uri pkcs11.URI, config map[string]string, getenv func(strin
 func absolute(key, value string) (string, error) {
 	prefix, file := "", value
 	switch key {
-	case "cert_chain":
+	case "cert_chain", "audit_log":
 	case "pin_source":
 		path, isFile := strings.CutPrefix(value, "file:")
 		if !isFile || strings.HasPrefix(path, "//") {
@@ -347,6 +351,11 @@ func parseNoNewPrivs(d *draft, value string) error {
 	default:
 		return fmt.Errorf("%s is neither true nor false", quote(value))
 	}
+	return nil
+}
+
+func parseAuditLog(d *draft, value string) error {
+	d.AuditLog = value
 	return nil
 }
 

@@ -15,12 +15,14 @@ const module = "github.com/notation-pkcs11/notation-pkcs11/"
 // one way: from the commands down to the token, and from the work to its
 // rendering.
 var arrows = map[string][]string{
+	"internal/auditlog":          {"internal/trustedfile"},
 	"internal/program":           {},
 	"internal/sandbox":           {},
 	"internal/trustedfile":       {},
 	"pkcs11":                     {"internal/trustedfile"},
 	"pkcs11/host":                {"internal/sandbox", "pkcs11"},
-	"plugin":                     {"internal/sandbox", "internal/trustedfile", "pkcs11"},
+	"plugin":                     {"internal/auditlog", "internal/sandbox", "internal/trustedfile", "pkcs11", "plugin/payload"},
+	"plugin/payload":             {},
 	"action":                     {"action/envelope", "action/pluginprogram", "action/publish", "action/registry", "action/report", "action/revocation", "action/sign", "action/verify"},
 	"action/registry":            {"internal/program"},
 	"action/pluginprogram":       {"internal/program"},
@@ -32,7 +34,7 @@ var arrows = map[string][]string{
 	"action/report":              {},
 	"cmd/internal/hosted":        {"internal/trustedfile", "pkcs11", "pkcs11/host", "plugin"},
 	"cmd/internal/streams":       {},
-	"cmd/notation-pkcs11":        {"cmd/internal/hosted", "cmd/internal/streams", "internal/sandbox", "pkcs11", "pkcs11/host", "plugin"},
+	"cmd/notation-pkcs11":        {"cmd/internal/hosted", "cmd/internal/streams", "internal/auditlog", "internal/sandbox", "pkcs11", "pkcs11/host", "plugin"},
 	"cmd/notation-pkcs11-action": {"action", "cmd/internal/hosted", "pkcs11", "pkcs11/host", "plugin"},
 	"testenv":                    {},
 	"testenv/faults":             {},

@@ -88,7 +88,7 @@ Install the plugin into notation, name a key, sign:
 	root.AddCommand(
 		tokensCommand(), keysCommand(), checkCommand(),
 		generateKeyCommand(), csrCommand(), importCertCommand(), selfSignCommand(),
-		versionCommand(),
+		auditCommand(), versionCommand(),
 	)
 	root.SetFlagErrorFunc(nameNearFlag)
 	return root

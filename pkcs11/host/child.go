@@ -51,6 +51,7 @@ type child struct {
 	token    *pkcs11.Token
 	session  *pkcs11.Session
 	key      *pkcs11.Key
+	siblings []*pkcs11.Key
 }
 
 // pinAnswer is what the parent says when it is asked for a PIN.
@@ -64,6 +65,7 @@ var operations = map[operation]func(*child, json.RawMessage) (any, error){
 	opOpen:  with((*child).open),
 	opSign:  with((*child).sign),
 	opClose: with((*child).close),
+	opShare: with((*child).share),
 
 	opLoad:       with((*child).load),
 	opSurvey:     with((*child).survey),
@@ -155,8 +157,23 @@ func (c *child) open(p openParameters) (any, error) {
 		}
 		return describe(public, nil)
 	}
-	c.key, err = c.token.Key(context.Background(), c.uri, c.options)
-	return c.describeKey(err)
+	if c.key, err = c.token.Key(context.Background(), c.uri, c.options); err != nil {
+		return nil, err
+	}
+	return describeKey(c.key, p.Describe)
+}
+
+// share opens another key with the login of the first one.
+func (c *child) share(p shareParameters) (any, error) {
+	if c.key == nil {
+		return nil, errNoKey
+	}
+	sibling, err := c.key.Sibling(context.Background(), p.URI, c.options)
+	if err != nil {
+		return nil, err
+	}
+	c.siblings = append(c.siblings, sibling)
+	return describeKey(sibling, true)
 }
 
 // prepare loads the module.
@@ -183,19 +200,21 @@ func parseCertificates(list [][]byte) []*x509.Certificate {
 	return certificates
 }
 
-// describeKey describes the key, if it could be opened.
-func (c *child) describeKey(err error) (any, error) {
+// describeKey describes a key that was opened, with all that it shows if it is to
+// be found by that.
+func describeKey(k *pkcs11.Key, shown bool) (any, error) {
+	certificates, err := k.Certificates()
 	if err != nil {
 		return nil, err
 	}
-	certificates, err := c.key.Certificates()
-	if err != nil {
-		return nil, err
+	result, err := describe(k.Public(), certificates)
+	if err == nil && shown {
+		result.Shown = k.Shown()
 	}
-	return describe(c.key.Public(), certificates)
+	return result, err
 }
 
-func describe(public crypto.PublicKey, certificates []*x509.Certificate) (any, error) {
+func describe(public crypto.PublicKey, certificates []*x509.Certificate) (opened, error) {
 	der, err := x509.MarshalPKIXPublicKey(public)
 	result := opened{PublicKey: der}
 	for _, certificate := range certificates {
@@ -208,10 +227,14 @@ func describe(public crypto.PublicKey, certificates []*x509.Certificate) (any, e
 var errNoKey = &pkcs11.Error{Kind: pkcs11.KindClosed, Message: "the key was not opened for signing"}
 
 func (c *child) sign(p signParameters) (any, error) {
-	if c.key == nil {
+	key := c.key
+	if p.Sibling > 0 && p.Sibling <= len(c.siblings) {
+		key = c.siblings[p.Sibling-1]
+	}
+	if key == nil {
 		return nil, errNoKey
 	}
-	signature, err := c.key.SignMessage(nil, p.Message, p.options())
+	signature, err := key.SignMessage(nil, p.Message, p.options())
 	return signed{signature}, err
 }
 

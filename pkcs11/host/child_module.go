@@ -118,8 +118,10 @@ func (c *child) openKey(struct{}) (any, error) {
 		return nil, errTooEarly
 	}
 	var err error
-	c.key, err = c.session.Key(context.Background(), c.uri, c.options)
-	return c.describeKey(err)
+	if c.key, err = c.session.Key(context.Background(), c.uri, c.options); err != nil {
+		return nil, err
+	}
+	return describeKey(c.key, false)
 }
 
 func (c *child) mechanisms(p signParameters) (any, error) {

@@ -29,6 +29,8 @@ type Config struct {
 	// PublicOnly opens nothing but the public half, which needs a login only if
 	// it can't be read without. Such a key can't sign.
 	PublicOnly bool
+	// Describe asks for what Key.Shown returns.
+	Describe bool
 	// SecretEnv names environment variables that the module must not see,
 	// beside those that are always kept from it.
 	SecretEnv []string
@@ -64,7 +66,10 @@ type Key struct {
 	process      *process
 	public       crypto.PublicKey
 	certificates []*x509.Certificate
-	borrowed     bool // the process is a Module's, which ends it
+	shown        pkcs11.URI
+	sibling      int  // its number in the child; 0: the key of Open
+	siblings     int  // opened from this one
+	borrowed     bool // the process is a Module's, or another key's, which ends it
 }
 
 // Open starts a module host and opens the key in it, as pkcs11.Token.Key does.
@@ -79,7 +84,7 @@ func Open(ctx context.Context, c Config) (*Key, error) {
 	}
 	k := &Key{process: p}
 	var result opened
-	err = p.call(ctx, opOpen, openParameters{c.parameters(), c.PublicOnly}, &result)
+	err = p.call(ctx, opOpen, openParameters{c.parameters(), c.PublicOnly, c.Describe}, &result)
 	if err == nil {
 		err = k.parse(result)
 	}
@@ -130,9 +135,26 @@ func (k *Key) parse(o opened) (err error) {
 	if k.public, err = pkcs11.ParsePublicKey(o.PublicKey); err != nil {
 		return fmt.Errorf("the key's public half can't be parsed: %w", err)
 	}
-	k.certificates = parseCertificates(o.Certificates)
+	k.certificates, k.shown = parseCertificates(o.Certificates), o.Shown
 	return nil
 }
+
+// Sibling opens another private key of the token, in the same process and with the
+// same login, as pkcs11.Key.Sibling does. It is closed with k. Call it before k and
+// its siblings sign.
+func (k *Key) Sibling(ctx context.Context, uri pkcs11.URI) (*Key, error) {
+	var result opened
+	if err := k.process.call(ctx, opShare, shareParameters{uri}, &result); err != nil {
+		return nil, err
+	}
+	k.siblings++
+	sibling := &Key{process: k.process, sibling: k.siblings, borrowed: true}
+	return sibling, sibling.parse(result)
+}
+
+// Shown returns all by which a URI can select the key, as pkcs11.Key.Shown does;
+// the zero URI unless Config.Describe or Sibling asked for it.
+func (k *Key) Shown() pkcs11.URI { return k.shown }
 
 // Public returns the key's public half, an *rsa.PublicKey or *ecdsa.PublicKey.
 func (k *Key) Public() crypto.PublicKey { return k.public }
@@ -149,7 +171,7 @@ func (k *Key) SignMessage(ctx context.Context, message []byte, opts crypto.Signe
 	if err != nil {
 		return nil, err
 	}
-	parameters.Message = message
+	parameters.Message, parameters.Sibling = message, k.sibling
 	var result signed
 	if err := k.process.call(ctx, opSign, parameters, &result); err != nil {
 		return nil, err
@@ -192,8 +214,8 @@ const (
 // Close logs out, finalizes the module and ends its process; all that for at
 // most the rest of the time that Open had, but one to five seconds, then the
 // process is killed. An error means that the token may still count a session;
-// what was signed before is good all the same. A key of a Module is closed with
-// that, and Close does nothing.
+// what was signed before is good all the same. A key of a Module, and a
+// sibling, is closed with that, and Close does nothing.
 func (k *Key) Close() error {
 	if k.borrowed {
 		return nil

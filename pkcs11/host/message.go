@@ -63,6 +63,7 @@ const (
 	opOpen  operation = "open"
 	opSign  operation = "sign"
 	opClose operation = "close"
+	opShare operation = "share" // another key of the token of opOpen
 
 	// What opOpen does at once, step by step, and what else people do.
 	opLoad       operation = "load"
@@ -103,12 +104,14 @@ type loadParameters struct {
 type openParameters struct {
 	loadParameters
 	PublicOnly bool `json:"publicOnly,omitempty"`
+	Describe   bool `json:"describe,omitempty"`
 }
 
 // opened is the result of opOpen.
 type opened struct {
-	PublicKey    []byte   `json:"publicKey"`              // DER, SubjectPublicKeyInfo
-	Certificates [][]byte `json:"certificates,omitempty"` // DER; all on the token, unless openParameters.PublicOnly
+	PublicKey    []byte     `json:"publicKey"`              // DER, SubjectPublicKeyInfo
+	Certificates [][]byte   `json:"certificates,omitempty"` // DER; all on the token, unless openParameters.PublicOnly
+	Shown        pkcs11.URI `json:"shown,omitzero"`         // as of pkcs11.Key.Shown, if openParameters.Describe
 }
 
 // signParameters are those of opSign, and without a message of opMechanisms.
@@ -116,6 +119,12 @@ type signParameters struct {
 	Message []byte `json:"message,omitempty"`
 	Hash    uint   `json:"hash"` // a crypto.Hash
 	PSS     bool   `json:"pss,omitempty"`
+	Sibling int    `json:"sibling,omitempty"` // the number of a key of opShare, from 1 on
+}
+
+// shareParameters are those of opShare. Its result is opened, of the next sibling.
+type shareParameters struct {
+	URI pkcs11.URI `json:"uri"`
 }
 
 // signed is the result of opSign.
