@@ -19,11 +19,16 @@ struct attribute {
 	void *value;
 	unsigned long length;
 };
+struct mechanism {
+	unsigned long type;
+	void *parameters;
+	unsigned long length;
+};
 #ifdef _WIN32
 #pragma pack(pop)
 #endif
 
-enum { GET_SLOT_LIST = 4, GET_MECHANISM_LIST = 7, LOGIN = 18, GET_ATTRIBUTE_VALUE = 24, FIND_OBJECTS = 27, SIGN = 43 };
+enum { GET_SLOT_LIST = 4, GET_MECHANISM_LIST = 7, LOGIN = 18, GET_ATTRIBUTE_VALUE = 24, FIND_OBJECTS = 27, SIGN_INIT = 42, SIGN = 43 };
 
 static unsigned long getSlotList(void *module, unsigned char present, unsigned long *slots, unsigned long *count)
 {
@@ -51,6 +56,14 @@ static unsigned long findObjects(void *module, unsigned long session, unsigned l
 	unsigned long (*f)(unsigned long, unsigned long *, unsigned long, unsigned long *) = ((struct functions *)module)->list[FIND_OBJECTS];
 
 	return f(session, objects, most, count);
+}
+
+static unsigned long signInit(void *module, unsigned long session, unsigned long type, void *parameters, unsigned long length, unsigned long key)
+{
+	unsigned long (*f)(unsigned long, struct mechanism *, unsigned long) = ((struct functions *)module)->list[SIGN_INIT];
+	struct mechanism mechanism = {type, parameters, length};
+
+	return f(session, &mechanism, key);
 }
 
 static unsigned long sign(void *module, unsigned long session, const void *data, unsigned long length, unsigned char *signature, unsigned long *signatureLength)
@@ -101,10 +114,10 @@ import (
 const maxAnswer = 1 << 20
 
 // checkedContext is the binding, but for the login, of which it would leave a copy of the
-// PIN in memory that it has freed, and for the calls whose answer has a length. The
-// binding believes that length: where it is more than was asked for it reads,
-// and hands on, memory that lies behind, and where it is very large or missing
-// the process dies.
+// PIN in memory that it has freed, for the mechanism of a signature, which it frees too
+// early, and for the calls whose answer has a length. The binding believes that length:
+// where it is more than was asked for it reads, and hands on, memory that lies behind, and
+// where it is very large or missing the process dies.
 type checkedContext struct {
 	*pkcs11.Ctx
 	functions unsafe.Pointer // the module's CK_FUNCTION_LIST
@@ -185,7 +198,34 @@ func queryThenRead[T any](f func(data *T, length *C.ulong) C.ulong) ([]T, error)
 	return nil, failure(tooSmall)
 }
 
-// GetSlotList is that of the binding.
+// readInto asks a function for its answer at once, with room for what it mostly is. It
+// is called again only where it says CKR_BUFFER_TOO_SMALL, with the room that it says:
+// each call of a network HSM is a way there and back.
+func readInto[T any](room uint, f func(data *T, length *C.ulong) C.ulong) ([]T, error) {
+	var item T
+	for range tries {
+		length := C.ulong(room)
+		data := make([]T, room+1) // so that it has an address if it is empty
+		switch rv := f(&data[0], &length); rv {
+		case pkcs11.CKR_OK:
+			if err := checkLength(length, C.ulong(room)); err != nil {
+				return nil, err
+			}
+			return data[:length], nil
+		case pkcs11.CKR_BUFFER_TOO_SMALL:
+			if err := checkLength(length, maxAnswer/C.ulong(unsafe.Sizeof(item))); err != nil {
+				return nil, err
+			}
+			room = max(room, uint(length))
+		default:
+			return nil, failure(rv)
+		}
+	}
+	return nil, failure(pkcs11.CKR_BUFFER_TOO_SMALL)
+}
+
+// GetSlotList is that of the binding. It asks for the length first, by which modules
+// look for new slots (section 5.5).
 func (c *checkedContext) GetSlotList(tokenPresent bool) ([]uint, error) {
 	present := C.uchar(0)
 	if tokenPresent {
@@ -197,7 +237,8 @@ func (c *checkedContext) GetSlotList(tokenPresent bool) ([]uint, error) {
 
 // GetMechanismList is that of the binding.
 func (c *checkedContext) GetMechanismList(slot uint) ([]*pkcs11.Mechanism, error) {
-	types, err := queryThenRead(func(data, length *C.ulong) C.ulong {
+	const usual = 512 // as many as modules have, and more
+	types, err := readInto(usual, func(data, length *C.ulong) C.ulong {
 		return C.getMechanismList(c.functions, C.ulong(slot), data, length)
 	})
 	mechanisms := make([]*pkcs11.Mechanism, len(types))
@@ -231,9 +272,16 @@ func (c *checkedContext) FindObjects(s pkcs11.SessionHandle, most int) ([]pkcs11
 	return convert[pkcs11.ObjectHandle](objects[:count]), false, nil
 }
 
-// Sign is that of the binding.
-func (c *checkedContext) Sign(s pkcs11.SessionHandle, data []byte) ([]byte, error) {
-	return queryThenRead(func(signature *byte, length *C.ulong) C.ulong {
+// SignInit is that of the binding. The parameters of the mechanism must be pinned, and
+// stay as they are until Sign returns: tpm2-pkcs11 keeps no copy of them.
+func (c *checkedContext) SignInit(s pkcs11.SessionHandle, mechanism uint, parameters []byte, key pkcs11.ObjectHandle) error {
+	return failure(C.signInit(c.functions, C.ulong(s), C.ulong(mechanism),
+		unsafe.Pointer(unsafe.SliceData(parameters)), C.ulong(len(parameters)), C.ulong(key)))
+}
+
+// Sign is that of the binding, with room for a signature of so many bytes.
+func (c *checkedContext) Sign(s pkcs11.SessionHandle, data []byte, room uint) ([]byte, error) {
+	return readInto(room, func(signature *byte, length *C.ulong) C.ulong {
 		return C.sign(c.functions, C.ulong(s), unsafe.Pointer(unsafe.SliceData(data)), C.ulong(len(data)), (*C.uchar)(signature), length)
 	})
 }
