@@ -24,7 +24,6 @@ func TestLengthThatCanNotBeIsNotBelieved(t *testing.T) {
 		"C_FindObjects#1 long 100":              false,
 		"C_FindObjects#1 unavailable":           false,
 		"C_GetAttributeValue#1 long 1000000000": false,
-		"C_GetAttributeValue#2 long 8":          false,
 		"C_Sign#1 long 1000000000000":           false,
 		"C_Sign#1 long 8":                       false,
 		"C_Sign#1 unavailable":                  false,

@@ -47,6 +47,9 @@ type Key struct {
 	alwaysAuthenticate bool
 	allowed            []uint // CKA_ALLOWED_MECHANISMS
 
+	looking sync.Mutex
+	seen    *inventory // what opening it has read of the token. Guarded by looking, once the key is open
+
 	sessions sessions
 	login    login
 	handle   atomic.Uint64 // a pkcs11.ObjectHandle: another one after a lost session
@@ -132,17 +135,24 @@ func (k *Key) peek(s pkcs11.SessionHandle) (crypto.PublicKey, error) {
 	if !k.login.wanted() {
 		return nil, nil // enter doesn't log in, and checks more
 	}
-	calls := k.token.calls
-	private, err := calls.find(s, pkcs11.CKO_PRIVATE_KEY, k.uri)
+	v := k.token.calls.inventory(s)
+	byName, err := v.named(k.uri)
+	if err != nil {
+		return nil, err
+	}
+	private := byName.of(pkcs11.CKO_PRIVATE_KEY)
+	if len(byName.objects) == 0 {
+		private, err = v.find(pkcs11.CKO_PRIVATE_KEY, k.uri)
+	}
 	if err != nil || len(private) > 1 {
 		return nil, err // enter says what is wrong
 	}
 	var id identity
 	if len(private) == 1 {
-		if id, err = k.identify(s, private[0]); err != nil || id.public != nil {
+		if id, err = k.identify(v, private[0]); err != nil || id.public != nil {
 			return id.public, err
 		}
-	} else if id.candidates, err = k.visibleCandidates(s); err != nil {
+	} else if id.candidates, err = k.visibleCandidates(v, byName); err != nil {
 		return nil, err
 	}
 	list := id.candidates
@@ -153,7 +163,7 @@ func (k *Key) peek(s pkcs11.SessionHandle) (crypto.PublicKey, error) {
 		return list[0].public, nil
 	}
 	// A former key's certificate can have the name, and the key's own another.
-	all, err := k.allCandidates(s, object{}, id.values)
+	all, err := v.allCandidates(object{}, id.values)
 	if err != nil || len(all) != 1 || !equal(all[0].public, list[0].public) {
 		return nil, err
 	}
@@ -174,7 +184,14 @@ func (k *Key) enter(ctx context.Context, s pkcs11.SessionHandle) error {
 	if noPIN != nil && !IsKind(noPIN, KindNoPIN) { // some keys can be used without
 		return noPIN
 	}
-	err := k.settle(ctx, s)
+	k.seen = k.token.calls.inventory(s)
+	if len(k.certificates) == 0 {
+		// They will be asked for, and count where the key doesn't show its public half.
+		if err := k.seen.readCertificates(); err != nil {
+			return asError(err, "the certificates on the token %s can't be read", k.token.URI())
+		}
+	}
+	err := k.settle(ctx, k.seen)
 	var e *Error
 	if noPIN != nil && errors.As(err, &e) && (e.Kind == KindNoKey || e.RV == pkcs11.CKR_USER_NOT_LOGGED_IN) {
 		return noPIN
@@ -183,28 +200,26 @@ func (k *Key) enter(ctx context.Context, s pkcs11.SessionHandle) error {
 }
 
 // settle finds the private key, and reads what signing needs to know.
-func (k *Key) settle(ctx context.Context, s pkcs11.SessionHandle) error {
-	o, err := k.findOne(s)
+func (k *Key) settle(ctx context.Context, v *inventory) error {
+	o, err := k.findOne(v)
 	if err != nil {
 		return err
 	}
-	return k.settleOn(ctx, s, o, false)
+	return k.settleOn(ctx, v, o, false)
 }
 
 // settleOn reads what signing with a private key needs to know. Where its public
 // half isn't certain a signature decides: if there is a choice, or if it is to be
 // proven.
-func (k *Key) settleOn(ctx context.Context, s pkcs11.SessionHandle, o object, prove bool) error {
-	id, err := k.identify(s, o)
+func (k *Key) settleOn(ctx context.Context, v *inventory, o object, prove bool) error {
+	id, err := k.identify(v, o)
 	if err != nil {
 		return err
 	}
 	k.handle.Store(uint64(o.handle))
 	k.label, k.id, k.public, k.candidates, k.shown = o.label, o.id, id.public, id.candidates, id.values
 	// No signature needs these: one that they would forbid fails by itself.
-	restrictions, _ := k.token.calls.read(s, o.handle, pkcs11.CKA_ALWAYS_AUTHENTICATE)
-	lists, _ := k.token.calls.read(s, o.handle, pkcs11.CKA_ALLOWED_MECHANISMS)
-	k.alwaysAuthenticate, k.allowed = isTrue(restrictions[pkcs11.CKA_ALWAYS_AUTHENTICATE]), ulongs(lists[pkcs11.CKA_ALLOWED_MECHANISMS])
+	k.alwaysAuthenticate, k.allowed = isTrue(id.values[pkcs11.CKA_ALWAYS_AUTHENTICATE]), ulongs(id.values[pkcs11.CKA_ALLOWED_MECHANISMS])
 	if sign, present := id.values[pkcs11.CKA_SIGN]; present && !isTrue(sign) {
 		return notForSigning(k.URI())
 	}
@@ -235,7 +250,7 @@ func (k *Key) resume(s pkcs11.SessionHandle) error {
 	if err := k.login.logIn(context.Background(), s); err != nil && !IsKind(err, KindNoPIN) {
 		return err
 	}
-	o, err := k.findOne(s)
+	o, err := k.findOne(k.token.calls.inventory(s))
 	if err != nil {
 		return err
 	}
@@ -254,17 +269,42 @@ func (k *Key) URI() URI { return object{label: k.label, id: k.id}.uri(k.token.UR
 // or label, or not at all. Of a token with too many to be read they are those
 // with the key's CKA_ID or label, and those above them.
 func (k *Key) Certificates() ([]*x509.Certificate, error) {
+	return k.look(func(v *inventory) ([]*x509.Certificate, error) {
+		return v.allCertificates(func() ([]object, error) { return []object{k.name()}, nil })
+	})
+}
+
+// OwnCertificates reads the X.509 certificates on the token that have the key's CKA_ID or
+// label, and those above them and above those of KeyOptions.Certificates. They are
+// found without looking at all others, which a shared partition may have hundreds of; so
+// the key's own can be missing, if it has another name. Where the token has few
+// certificates they are all, as of Certificates.
+func (k *Key) OwnCertificates() ([]*x509.Certificate, error) {
+	return k.look(func(v *inventory) ([]*x509.Certificate, error) { return v.ownCertificates(k.name(), k.certificates) })
+}
+
+// look reads certificates. What was read when the key was opened is not read again, the
+// first time.
+func (k *Key) look(read func(*inventory) ([]*x509.Certificate, error)) ([]*x509.Certificate, error) {
+	k.looking.Lock()
+	defer k.looking.Unlock()
 	s, err := k.sessions.acquire()
 	if err != nil {
 		return nil, asError(err, "no session with the token %s can be opened", k.token.URI())
 	}
 	defer func() { k.sessions.release(s, err == nil) }()
-	certificates, err := k.token.calls.allCertificates(s, func() ([]object, error) { return []object{{label: k.label, id: k.id}}, nil })
+	v := k.seen
+	if k.seen = nil; v == nil || v.session != s {
+		v = k.token.calls.inventory(s)
+	}
+	certificates, err := read(v)
 	if err != nil {
 		return nil, asError(err, "the certificates on the token %s can't be read", k.token.URI())
 	}
 	return certificates, nil
 }
+
+func (k *Key) name() object { return object{label: k.label, id: k.id} }
 
 // Sign signs a digest. The options name its hash: SHA-256, SHA-384 or SHA-512;
 // for RSA keys they are *rsa.PSSOptions with a salt as long as the hash. The

@@ -83,8 +83,8 @@ type sharedKey struct {
 	err    error      // why
 	dead   int        // the last opening of which the key died
 
-	look         sync.Mutex // held while the certificates are read
-	certificates []*x509.Certificate
+	look     sync.Mutex // held while certificates are read
+	own, all []*x509.Certificate
 }
 
 // maxOpenings: the first, and one more.
@@ -151,21 +151,22 @@ func (k *sharedKey) sign(ctx context.Context, message []byte, opts crypto.Signer
 	return signature, err
 }
 
-// all returns the certificates on the token, as they were at the first look.
-func (k *sharedKey) all(ctx context.Context) ([]*x509.Certificate, error) {
+// certificates reads certificates on the token into what is seen of them, if it is empty;
+// they are as they were at the first look.
+func (k *sharedKey) certificates(ctx context.Context, seen *[]*x509.Certificate, read func(plugin.Key, context.Context) ([]*x509.Certificate, error)) ([]*x509.Certificate, error) {
 	k.look.Lock()
 	defer k.look.Unlock()
-	if k.certificates != nil {
-		return k.certificates, nil
+	if *seen != nil {
+		return *seen, nil
 	}
 	err := k.use(ctx, func(key plugin.Key) error {
-		certificates, err := key.Certificates(ctx)
+		certificates, err := read(key, ctx)
 		if err == nil {
-			k.certificates = append([]*x509.Certificate{}, certificates...) // not nil
+			*seen = append([]*x509.Certificate{}, certificates...) // not nil
 		}
 		return err
 	})
-	return k.certificates, err
+	return *seen, err
 }
 
 func (k *sharedKey) close() error {
@@ -198,7 +199,12 @@ func (s *share) SignMessage(ctx context.Context, message []byte, opts crypto.Sig
 
 // Certificates implements plugin.Key.
 func (s *share) Certificates(ctx context.Context) ([]*x509.Certificate, error) {
-	return s.key.all(ctx)
+	return s.key.certificates(ctx, &s.key.all, plugin.Key.Certificates)
+}
+
+// OwnCertificates implements plugin.Key.
+func (s *share) OwnCertificates(ctx context.Context) ([]*x509.Certificate, error) {
+	return s.key.certificates(ctx, &s.key.own, plugin.Key.OwnCertificates)
 }
 
 // Close implements plugin.Key. The key stays open for others.

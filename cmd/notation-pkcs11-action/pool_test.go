@@ -60,6 +60,10 @@ func (k *mortalKey) Certificates(context.Context) ([]*x509.Certificate, error) {
 	return nil, nil
 }
 
+func (k *mortalKey) OwnCertificates(ctx context.Context) ([]*x509.Certificate, error) {
+	return k.Certificates(ctx)
+}
+
 func (k *mortalKey) Close() error {
 	k.closed.Add(1)
 	return errors.New("close")

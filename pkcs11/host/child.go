@@ -63,6 +63,7 @@ type pinAnswer struct {
 var operations = map[operation]func(*child, json.RawMessage) (any, error){
 	opOpen:  with((*child).open),
 	opSign:  with((*child).sign),
+	opCerts: with((*child).certificates),
 	opClose: with((*child).close),
 
 	opLoad:       with((*child).load),
@@ -153,7 +154,7 @@ func (c *child) open(p openParameters) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		return describe(public, nil)
+		return describe(public)
 	}
 	c.key, err = c.token.Key(context.Background(), c.uri, c.options)
 	return c.describeKey(err)
@@ -188,20 +189,24 @@ func (c *child) describeKey(err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	certificates, err := c.key.Certificates()
-	if err != nil {
-		return nil, err
-	}
-	return describe(c.key.Public(), certificates)
+	return describe(c.key.Public())
 }
 
-func describe(public crypto.PublicKey, certificates []*x509.Certificate) (any, error) {
+func describe(public crypto.PublicKey) (any, error) {
 	der, err := x509.MarshalPKIXPublicKey(public)
-	result := opened{PublicKey: der}
-	for _, certificate := range certificates {
-		result.Certificates = append(result.Certificates, certificate.Raw)
+	return opened{PublicKey: der}, err
+}
+
+func (c *child) certificates(p certificatesParameters) (any, error) {
+	if c.key == nil {
+		return nil, errNoKey
 	}
-	return result, err
+	read := c.key.Certificates
+	if p.Own {
+		read = c.key.OwnCertificates
+	}
+	list, err := read()
+	return certificates{encodeCertificates(list)}, err
 }
 
 // errNoKey is what a key that was opened for its public half gives.

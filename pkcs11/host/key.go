@@ -61,10 +61,9 @@ type closing func(deadline time.Time) (context.Context, context.CancelFunc)
 // It may be used from several goroutines. Close it when done, which ends the
 // process.
 type Key struct {
-	process      *process
-	public       crypto.PublicKey
-	certificates []*x509.Certificate
-	borrowed     bool // the process is a Module's, which ends it
+	process  *process
+	public   crypto.PublicKey
+	borrowed bool // the process is a Module's, which ends it
 }
 
 // Open starts a module host and opens the key in it, as pkcs11.Token.Key does.
@@ -130,16 +129,31 @@ func (k *Key) parse(o opened) (err error) {
 	if k.public, err = pkcs11.ParsePublicKey(o.PublicKey); err != nil {
 		return fmt.Errorf("the key's public half can't be parsed: %w", err)
 	}
-	k.certificates = parseCertificates(o.Certificates)
 	return nil
 }
 
 // Public returns the key's public half, an *rsa.PublicKey or *ecdsa.PublicKey.
 func (k *Key) Public() crypto.PublicKey { return k.public }
 
-// Certificates returns the X.509 certificates that were on the token when the
-// key was opened, as pkcs11.Key.Certificates does; none with Config.PublicOnly.
-func (k *Key) Certificates(context.Context) ([]*x509.Certificate, error) { return k.certificates, nil }
+// Certificates reads all X.509 certificates on the token, as pkcs11.Key.Certificates does.
+// When ctx ends first, the module's process is killed and the key is of no more use.
+func (k *Key) Certificates(ctx context.Context) ([]*x509.Certificate, error) {
+	return k.read(ctx, certificatesParameters{})
+}
+
+// OwnCertificates reads those that go with the key, as pkcs11.Key.OwnCertificates does. It
+// ends as Certificates does.
+func (k *Key) OwnCertificates(ctx context.Context) ([]*x509.Certificate, error) {
+	return k.read(ctx, certificatesParameters{Own: true})
+}
+
+func (k *Key) read(ctx context.Context, parameters certificatesParameters) ([]*x509.Certificate, error) {
+	var result certificates
+	if err := k.process.call(ctx, opCerts, parameters, &result); err != nil {
+		return nil, err
+	}
+	return parseCertificates(result.Certificates), nil
+}
 
 // SignMessage hashes a message and signs it, with options and result as in
 // pkcs11.Key.SignMessage. When ctx ends first, the module's process is killed

@@ -62,6 +62,7 @@ type operation string
 const (
 	opOpen  operation = "open"
 	opSign  operation = "sign"
+	opCerts operation = "certificates"
 	opClose operation = "close"
 
 	// What opOpen does at once, step by step, and what else people do.
@@ -107,8 +108,17 @@ type openParameters struct {
 
 // opened is the result of opOpen.
 type opened struct {
-	PublicKey    []byte   `json:"publicKey"`              // DER, SubjectPublicKeyInfo
-	Certificates [][]byte `json:"certificates,omitempty"` // DER; all on the token, unless openParameters.PublicOnly
+	PublicKey []byte `json:"publicKey"` // DER, SubjectPublicKeyInfo
+}
+
+// certificatesParameters are those of opCerts.
+type certificatesParameters struct {
+	Own bool `json:"own,omitempty"` // as pkcs11.Key.OwnCertificates; else all
+}
+
+// certificates is the result of opCerts.
+type certificates struct {
+	Certificates [][]byte `json:"certificates"` // DER
 }
 
 // signParameters are those of opSign, and without a message of opMechanisms.

@@ -169,7 +169,9 @@ static void alter(struct call *call, const struct call_rule *rule, const struct 
 			alter_bytes(rule, output->data, output->count, output->size);
 		break;
 	case OUTPUT_VALUES:
-		if (call->rv == CKR_OK)
+		// The other attributes have their values where one has none.
+		if (call->rv == CKR_OK || call->rv == CKR_ATTRIBUTE_TYPE_INVALID ||
+		    call->rv == CKR_ATTRIBUTE_SENSITIVE || call->rv == CKR_BUFFER_TOO_SMALL)
 			alter_values(rule, output->data, output->size);
 		break;
 	case OUTPUT_HANDLE:
