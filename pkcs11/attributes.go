@@ -134,7 +134,7 @@ func answers(rv uint, data []byte, rooms, lengths []uint) ([]answered, error) {
 		switch length := lengths[i]; {
 		case length == pkcs11.CK_UNAVAILABLE_INFORMATION:
 			list[i].withheld = true
-		case length < room:
+		case length < room && !isUnwritten(data[:length]):
 			list[i].value = slices.Clone(data[:length]) // not all of the data with it
 		case rv == pkcs11.CKR_OK && length > room: // it says that it has written them
 			return nil, LengthError{length, room}
@@ -147,6 +147,17 @@ func answers(rv uint, data []byte, rooms, lengths []uint) ([]answered, error) {
 		return list, pkcs11.Error(rv)
 	}
 	return list, nil
+}
+
+// filler is in the data before the module writes to it.
+const filler = 0xA5
+
+// isUnwritten reports whether a value ends in filler, so that the module has not written
+// it, or not all of it.
+func isUnwritten(value []byte) bool {
+	const most = 4 // bytes, which a value ends in once in some thousand million times
+	end := value[max(0, len(value)-most):]
+	return len(end) > 0 && !slices.ContainsFunc(end, func(b byte) bool { return b != filler })
 }
 
 // stride is what an attribute takes of the data: a multiple of eight, so that modules

@@ -34,6 +34,7 @@ func TestWhatAModuleLeavesOpenIsAskedForByItself(t *testing.T) {
 		"it stops before the first":                  {missing, [3]uint{withheld, untouched, untouched}, nil, types},
 		"it withholds all where one is missing":      {missing, [3]uint{withheld, withheld, withheld}, nil, types},
 		"it says CKR_OK and writes nothing":          {0, [3]uint{untouched, untouched, untouched}, nil, types},
+		"it says more than it writes":                {0, [3]uint{3, 8, 700}, []uint{label, keyType}, []uint{modulus}},
 		"another failure":                            {pkcs11.CKR_DEVICE_ERROR, [3]uint{3, 8, 256}, nil, types},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -45,7 +46,12 @@ func TestWhatAModuleLeavesOpenIsAskedForByItself(t *testing.T) {
 				}
 				total += stride(rooms[i])
 			}
-			list, err := answers(test.rv, make([]byte, total), rooms, lengths)
+			data := bytes.Repeat([]byte{filler}, int(total))
+			for i, at := 0, uint(0); i < len(rooms); i++ {
+				clear(data[at : at+min(rooms[i], 256)])
+				at += stride(rooms[i])
+			}
+			list, err := answers(test.rv, data, rooms, lengths)
 			if (err == nil) != (test.rv == 0) {
 				t.Errorf("error %v", err)
 			}

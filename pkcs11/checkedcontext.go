@@ -117,6 +117,7 @@ static unsigned long getAttributeValue(void *module, unsigned long session, unsi
 import "C"
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"unsafe"
@@ -339,7 +340,7 @@ func (c *checkedContext) GetAttributeValues(s pkcs11.SessionHandle, o pkcs11.Obj
 		lengths[i] = C.ulong(room)
 		total += stride(room)
 	}
-	data := make([]byte, total)
+	data := bytes.Repeat([]byte{filler}, int(total))
 	rv := c.readAttributes(s, o, attributes, data, lengths)
 	said := make([]uint, len(lengths))
 	for i, length := range lengths {

@@ -21,8 +21,8 @@ type KeyOptions struct {
 	UserType uint
 	// PIN is asked if the token wants a login. Nil: there is no PIN.
 	PIN PINFunc
-	// Sessions bounds how many signatures are made at once. Zero: one. Fewer are
-	// used where the token has no more sessions.
+	// Sessions bounds how many signatures are made at once. Zero: one. A session is opened
+	// when a signature waits for one, and fewer are used where the token has no more.
 	Sessions int
 	// Certificates may hold the key's own, from elsewhere than the token. Their
 	// public keys are candidates where the private key doesn't show its own.
@@ -125,7 +125,11 @@ func (t *Token) newKey(u URI, o KeyOptions) (*Key, error) {
 		certificates: o.Certificates,
 		login:        login{token: t, user: o.UserType, ask: o.PIN},
 	}
-	k.sessions.init(t, max(o.Sessions, 1), k.resume)
+	most := max(o.Sessions, 1)
+	if t.maxSessions > 0 {
+		most = int(min(uint(most), t.maxSessions))
+	}
+	k.sessions.init(t, most, k.resume)
 	return k, nil
 }
 
@@ -329,6 +333,10 @@ func (k *Key) SignMessage(_ io.Reader, message []byte, opts crypto.SignerOpts) (
 	h.Write(message)
 	return k.sign(message, h.Sum(nil), opts)
 }
+
+// AtOnce returns how many signatures it is of use to ask for at once: not many more than
+// there are sessions for. It grows as the token grants sessions, up to KeyOptions.Sessions.
+func (k *Key) AtOnce() int { return k.sessions.atOnce() }
 
 // Close logs out, closes the key's sessions and forgets the PIN. It waits for
 // signatures that are being made.

@@ -154,7 +154,7 @@ func (c *child) open(p openParameters) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		return describe(public)
+		return describe(public, 0)
 	}
 	c.key, err = c.token.Key(context.Background(), c.uri, c.options)
 	return c.describeKey(err)
@@ -189,12 +189,12 @@ func (c *child) describeKey(err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return describe(c.key.Public())
+	return describe(c.key.Public(), c.key.AtOnce())
 }
 
-func describe(public crypto.PublicKey) (any, error) {
+func describe(public crypto.PublicKey, atOnce int) (any, error) {
 	der, err := x509.MarshalPKIXPublicKey(public)
-	return opened{PublicKey: der}, err
+	return opened{der, atOnce}, err
 }
 
 func (c *child) certificates(p certificatesParameters) (any, error) {
@@ -217,7 +217,7 @@ func (c *child) sign(p signParameters) (any, error) {
 		return nil, errNoKey
 	}
 	signature, err := c.key.SignMessage(nil, p.Message, p.options())
-	return signed{signature}, err
+	return signed{signature, c.key.AtOnce()}, err
 }
 
 func (p signParameters) options() crypto.SignerOpts {

@@ -64,6 +64,7 @@ type Key struct {
 	process  *process
 	public   crypto.PublicKey
 	borrowed bool // the process is a Module's, which ends it
+	turns    turns
 }
 
 // Open starts a module host and opens the key in it, as pkcs11.Token.Key does.
@@ -76,7 +77,7 @@ func Open(ctx context.Context, c Config) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Key{process: p}
+	k := &Key{process: p, turns: turns{limit: max(c.Sessions, 1)}}
 	var result opened
 	err = p.call(ctx, opOpen, openParameters{c.parameters(), c.PublicOnly}, &result)
 	if err == nil {
@@ -129,6 +130,7 @@ func (k *Key) parse(o opened) (err error) {
 	if k.public, err = pkcs11.ParsePublicKey(o.PublicKey); err != nil {
 		return fmt.Errorf("the key's public half can't be parsed: %w", err)
 	}
+	k.turns.allow(o.AtOnce)
 	return nil
 }
 
@@ -156,18 +158,25 @@ func (k *Key) read(ctx context.Context, parameters certificatesParameters) ([]*x
 }
 
 // SignMessage hashes a message and signs it, with options and result as in
-// pkcs11.Key.SignMessage. When ctx ends first, the module's process is killed
-// and the key is of no more use.
+// pkcs11.Key.SignMessage. It waits for its turn, if as many signatures are being made as
+// the token has sessions. When ctx ends before its turn, nothing else happens; when it ends
+// after that, the module's process is killed and the key is of no more use.
 func (k *Key) SignMessage(ctx context.Context, message []byte, opts crypto.SignerOpts) ([]byte, error) {
 	parameters, err := parametersOf(opts)
 	if err != nil {
 		return nil, err
 	}
 	parameters.Message = message
+	// Here and not in the child, which is killed when somebody's time is up.
+	if err := k.turns.take(ctx); err != nil {
+		return nil, err
+	}
+	defer k.turns.giveBack()
 	var result signed
 	if err := k.process.call(ctx, opSign, parameters, &result); err != nil {
 		return nil, err
 	}
+	k.turns.allow(result.AtOnce)
 	return result.Signature, nil
 }
 

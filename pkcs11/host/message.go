@@ -108,7 +108,8 @@ type openParameters struct {
 
 // opened is the result of opOpen.
 type opened struct {
-	PublicKey []byte `json:"publicKey"` // DER, SubjectPublicKeyInfo
+	PublicKey []byte `json:"publicKey"`        // DER, SubjectPublicKeyInfo
+	AtOnce    int    `json:"atOnce,omitempty"` // as pkcs11.Key.AtOnce; 0: the key can't sign
 }
 
 // certificatesParameters are those of opCerts.
@@ -131,6 +132,7 @@ type signParameters struct {
 // signed is the result of opSign.
 type signed struct {
 	Signature []byte `json:"signature"`
+	AtOnce    int    `json:"atOnce"` // as pkcs11.Key.AtOnce, from now on
 }
 
 // loginParameters are those of opLogin.

@@ -284,6 +284,11 @@ static const char *parse_max_sessions(struct rules *rules, char **rest)
 	return parse_count(rest, &rules->max_sessions);
 }
 
+static const char *parse_states_sessions(struct rules *rules, char **rest)
+{
+	return parse_count(rest, &rules->states_sessions);
+}
+
 static const char *parse_sessions_die(struct rules *rules, char **rest)
 {
 	return parse_count(rest, &rules->sessions_die);
@@ -331,6 +336,9 @@ static const struct form {
 
 	// C_OpenSession says CKR_SESSION_COUNT while the process has N sessions.
 	{"max-sessions", "N", parse_max_sessions, 0, false},
+
+	// C_GetTokenInfo says that N sessions are the most.
+	{"states-sessions", "N", parse_states_sessions, 0, false},
 
 	// After N calls of C_Sign that asked for a signature, those of all sessions
 	// together, all sessions and the login are gone: old handles get

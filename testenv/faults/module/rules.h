@@ -92,6 +92,7 @@ struct rules {
 	CK_USER_TYPE user_type;
 
 	unsigned long max_sessions;  // 0: no limit
+	unsigned long states_sessions; // 0: as behind
 	unsigned long sessions_die;  // 0: they live
 	CK_RV read_write_only;       // 0: read-only sessions are fine
 	bool read_only;
