@@ -117,16 +117,7 @@ func TestObjectsOfOthersCostFewCalls(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				err = h.token.Crowd(1000, func(key *testenv.Key) (*x509.Certificate, error) {
-					chain, err := pki.Chain(key.Public)
-					if err != nil {
-						return nil, err
-					}
-					return chain[0], nil
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
+				crowd(t, h.token, pki, 1000)
 				if n, of := h.calls(t, contract.CommandGenerateSignature, kind); n > alone+10 {
 					t.Errorf("%d calls, and %d without the others: %v", n, alone, of)
 				} else {
@@ -134,5 +125,47 @@ func TestObjectsOfOthersCostFewCalls(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// The key's certificate can have another name than the key, on a partition with many of
+// others, too.
+func TestCertificateOfAnotherNameIsFoundAmongThoseOfOthers(t *testing.T) {
+	for _, kind := range []testenv.KeyType{testenv.RSA2048, testenv.EC256} {
+		t.Run(kind.Name, func(t *testing.T) {
+			h := newChained(t, buildPlugin(t), kind, false)
+			key := h.token.Keys[0]
+			pki, err := testenv.NewPKI()
+			if err != nil {
+				t.Fatal(err)
+			}
+			chain, err := pki.Chain(key.Public)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.chain = ""
+			renamed := *key
+			renamed.Label, renamed.ID = "renewed", []byte{0x77}
+			if err := renamed.ImportChain(chain); err != nil {
+				t.Fatal(err)
+			}
+			crowd(t, h.token, pki, 60)
+			h.calls(t, contract.CommandGenerateSignature, kind) // which fails where it is not found
+		})
+	}
+}
+
+// crowd puts n objects of others on a token.
+func crowd(t *testing.T, token *testenv.Token, pki *testenv.PKI, n int) {
+	t.Helper()
+	err := token.Crowd(n, func(key *testenv.Key) (*x509.Certificate, error) {
+		chain, err := pki.Chain(key.Public)
+		if err != nil {
+			return nil, err
+		}
+		return chain[0], nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

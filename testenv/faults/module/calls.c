@@ -89,6 +89,8 @@ bool call_enter(struct call *call, enum function function, const char *format, .
 	enter_alone(function);
 	if (function != FUNCTION_C_SignInit && function != FUNCTION_C_Login && function != FUNCTION_C_Sign)
 		context_undo(); // these three say themselves what they do to it
+	if (rules.delay_calls != 0 && !of_library(function))
+		perform(ACTION_DELAY, rules.delay_calls);
 	for (size_t i = 0; (rule = next_rule(call, false, &i)) != NULL;) {
 		if (rule->action == ACTION_RV) {
 			call->rv = rule->argument;
