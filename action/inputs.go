@@ -89,6 +89,7 @@ type inputs struct {
 	referrersTag       string // auto, true or false
 
 	concurrency int
+	sessions    int
 	timeout     time.Duration
 	warnWithin  time.Duration // zero: never
 	report      string
@@ -361,6 +362,11 @@ var inputTable = []input{
 		name: "concurrency", section: sectionRun, value: "N", fallback: "24",
 		text: "How many artifacts are processed at once.",
 		set:  number(func(in *inputs) *int { return &in.concurrency }, 1, 256),
+	},
+	{
+		name: "sessions", section: sectionRun, value: "N", fallback: "32",
+		text: "The most sessions with a token, for the plugin `pkcs11`: 1 to 32. A session makes one signature at a time; sessions are opened while signatures wait and the token grants them. If others need the token, set it lower.",
+		set:  number(func(in *inputs) *int { return &in.sessions }, 1, 32),
 	},
 	{
 		name: "timeout", section: sectionRun, value: "DURATION", fallback: "5m",

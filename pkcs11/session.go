@@ -147,12 +147,21 @@ func (p *sessions) acquire() (pkcs11.SessionHandle, error) {
 			return s, nil
 		}
 		p.places--
-		if _, rv := returned(err); rv != pkcs11.CKR_SESSION_COUNT || p.places == 0 {
+		if call, _ := returned(err); call != "C_OpenSession" || p.places == 0 {
 			p.freed.Signal()
 			return noSession, err
 		}
-		p.most = p.places
+		p.most = p.places // whatever it says of one more: the others are good
 	}
+}
+
+// atOnce is how many are worth to wait for a session: few at first, and then as many again
+// as there are sessions, until the token grants no more.
+func (p *sessions) atOnce() int {
+	const first = 4
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(1, min(p.most, max(first, 2*p.places)))
 }
 
 // openReady opens a session, logged in and with the key found. p.mu is held, so

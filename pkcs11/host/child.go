@@ -64,6 +64,7 @@ type pinAnswer struct {
 var operations = map[operation]func(*child, json.RawMessage) (any, error){
 	opOpen:  with((*child).open),
 	opSign:  with((*child).sign),
+	opCerts: with((*child).certificates),
 	opClose: with((*child).close),
 	opShare: with((*child).share),
 
@@ -155,7 +156,7 @@ func (c *child) open(p openParameters) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		return describe(public, nil)
+		return describe(public, 0)
 	}
 	if c.key, err = c.token.Key(context.Background(), c.uri, c.options); err != nil {
 		return nil, err
@@ -202,40 +203,53 @@ func parseCertificates(list [][]byte) []*x509.Certificate {
 
 // describeKey describes a key that was opened, with all that it shows if it is to
 // be found by that.
-func describeKey(k *pkcs11.Key, shown bool) (any, error) {
-	certificates, err := k.Certificates()
-	if err != nil {
-		return nil, err
-	}
-	result, err := describe(k.Public(), certificates)
+func describeKey(k *pkcs11.Key, shown bool) (opened, error) {
+	result, err := describe(k.Public(), k.AtOnce())
 	if err == nil && shown {
 		result.Shown = k.Shown()
 	}
 	return result, err
 }
 
-func describe(public crypto.PublicKey, certificates []*x509.Certificate) (opened, error) {
+func describe(public crypto.PublicKey, atOnce int) (opened, error) {
 	der, err := x509.MarshalPKIXPublicKey(public)
-	result := opened{PublicKey: der}
-	for _, certificate := range certificates {
-		result.Certificates = append(result.Certificates, certificate.Raw)
+	return opened{PublicKey: der, AtOnce: atOnce}, err
+}
+
+// keyOf returns the key of a number: a sibling's, from 1 on, or 0 for that of opOpen.
+func (c *child) keyOf(sibling int) (*pkcs11.Key, error) {
+	switch {
+	case sibling > 0 && sibling <= len(c.siblings):
+		return c.siblings[sibling-1], nil
+	case c.key == nil:
+		return nil, errNoKey
 	}
-	return result, err
+	return c.key, nil
+}
+
+func (c *child) certificates(p certificatesParameters) (any, error) {
+	key, err := c.keyOf(p.Sibling)
+	if err != nil {
+		return nil, err
+	}
+	read := key.Certificates
+	if p.Own {
+		read = key.OwnCertificates
+	}
+	list, err := read()
+	return certificates{encodeCertificates(list)}, err
 }
 
 // errNoKey is what a key that was opened for its public half gives.
 var errNoKey = &pkcs11.Error{Kind: pkcs11.KindClosed, Message: "the key was not opened for signing"}
 
 func (c *child) sign(p signParameters) (any, error) {
-	key := c.key
-	if p.Sibling > 0 && p.Sibling <= len(c.siblings) {
-		key = c.siblings[p.Sibling-1]
-	}
-	if key == nil {
-		return nil, errNoKey
+	key, err := c.keyOf(p.Sibling)
+	if err != nil {
+		return nil, err
 	}
 	signature, err := key.SignMessage(nil, p.Message, p.options())
-	return signed{signature}, err
+	return signed{signature, key.AtOnce()}, err
 }
 
 func (p signParameters) options() crypto.SignerOpts {
