@@ -51,7 +51,7 @@ var questions = []struct{ question, page, heading, words string }{
 	{"is olareg supported?", "compatibility.md", "registries", "olareg 0.1 with the Referrers API"},
 	{"401 on push", "troubleshooting.md", "by-symptom", "fails with 401 or 403"},
 	{"how do I sign a multi-arch image?", "multi-platform.md", "with-the-notation-cli", "notation sign"},
-	{"how do I use the YubiKey's slot 9c?", "tokens/yubikey.md", "the-key-and-its-certificate", "9c"},
+	{"how do I use the YubiKey's slot 9c?", "tokens/yubikey.md", "create-the-key-and-its-certificate", "9c"},
 	{"authenticTimestamp failed", "troubleshooting.md", "by-symptom", "`authenticTimestamp`"},
 	{"how do I verify in Kubernetes?", "kubernetes.md", "ratify", "kind: Verifier"},
 	{"several private keys match", "troubleshooting.md", "by-symptom", "`several private keys match`"},
