@@ -76,10 +76,14 @@ func writeManual(dir, at string) error {
 	return nil
 }
 
-// withCommandsBelow returns a command and all that are below it.
+// withCommandsBelow returns a command and all that are below it, but for those that
+// are not for people.
 func withCommandsBelow(command *cobra.Command) []*cobra.Command {
 	all := []*cobra.Command{command}
 	for _, below := range command.Commands() {
+		if below.Hidden {
+			continue
+		}
 		all = append(all, withCommandsBelow(below)...)
 	}
 	return all
