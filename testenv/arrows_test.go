@@ -15,12 +15,13 @@ const module = "github.com/notation-pkcs11/notation-pkcs11/"
 // one way: from the commands down to the token, and from the work to its
 // rendering.
 var arrows = map[string][]string{
+	"internal/lazyregexp":        {},
 	"internal/program":           {},
-	"internal/sandbox":           {},
+	"internal/sandbox":           {"internal/lazyregexp"},
 	"internal/trustedfile":       {},
 	"pkcs11":                     {"internal/trustedfile"},
-	"pkcs11/host":                {"internal/sandbox", "pkcs11"},
-	"plugin":                     {"internal/sandbox", "internal/trustedfile", "pkcs11"},
+	"pkcs11/host":                {"internal/lazyregexp", "internal/sandbox", "pkcs11"},
+	"plugin":                     {"internal/lazyregexp", "internal/sandbox", "internal/trustedfile", "pkcs11"},
 	"action":                     {"action/envelope", "action/pluginprogram", "action/publish", "action/registry", "action/report", "action/revocation", "action/sign", "action/verify"},
 	"action/registry":            {"internal/program"},
 	"action/pluginprogram":       {"internal/program"},
