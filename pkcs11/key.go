@@ -281,7 +281,8 @@ func (k *Key) URI() URI { return object{label: k.label, id: k.id}.uri(k.token.UR
 // Certificates reads all X.509 certificates on the token, in no order, as
 // ParseCertificate returns them. The key's own may be among them under any CKA_ID
 // or label, or not at all. Of a token with too many to be read they are those
-// with the key's CKA_ID or label, and those above them.
+// with the key's CKA_ID or label, and those above them. What was read when the key was
+// opened is not read again, the first time.
 func (k *Key) Certificates() ([]*x509.Certificate, error) {
 	return k.look(func(v *inventory) ([]*x509.Certificate, error) {
 		return v.allCertificates(func() ([]object, error) { return []object{k.name()}, nil })
@@ -292,13 +293,12 @@ func (k *Key) Certificates() ([]*x509.Certificate, error) {
 // label, and those above them and above those of KeyOptions.Certificates. They are
 // found without looking at all others, which a shared partition may have hundreds of; so
 // the key's own can be missing, if it has another name. Where the token has few
-// certificates they are all, as of Certificates.
+// certificates they are all, as of Certificates, and read as by it.
 func (k *Key) OwnCertificates() ([]*x509.Certificate, error) {
 	return k.look(func(v *inventory) ([]*x509.Certificate, error) { return v.ownCertificates(k.name(), k.certificates) })
 }
 
-// look reads certificates. What was read when the key was opened is not read again, the
-// first time.
+// look reads certificates, the first time in what opening the key has seen.
 func (k *Key) look(read func(*inventory) ([]*x509.Certificate, error)) ([]*x509.Certificate, error) {
 	k.looking.Lock()
 	defer k.looking.Unlock()

@@ -142,7 +142,7 @@ func (p *sessions) acquire() (pkcs11.SessionHandle, error) {
 			continue
 		}
 		p.places++
-		s, err := p.openReady()
+		s, err := p.openOneMore()
 		if err == nil {
 			return s, nil
 		}
@@ -162,6 +162,18 @@ func (p *sessions) atOnce() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return max(1, min(p.most, max(first, 2*p.places)))
+}
+
+// openOneMore opens a session. p.mu is held, but not meanwhile where there is nothing else
+// to do: others can give theirs back, and open more. If the login is lost at that time, the
+// signature finds it out, as with any session.
+func (p *sessions) openOneMore() (pkcs11.SessionHandle, error) {
+	if !p.ready {
+		return p.openReady()
+	}
+	p.mu.Unlock()
+	defer p.mu.Lock()
+	return p.token.openSession()
 }
 
 // openReady opens a session, logged in and with the key found. p.mu is held, so

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
@@ -181,6 +182,9 @@ func (c *child) share(p shareParameters) (any, error) {
 func (c *child) prepare(p loadParameters) error {
 	c.uri = p.URI
 	c.options = pkcs11.KeyOptions{UserType: p.UserType, PIN: c.askPIN, Sessions: p.Sessions, Certificates: parseCertificates(p.Certificates)}
+	if p.Sessions <= 1 {
+		runtime.GOMAXPROCS(1) // as in a parent that makes one signature
+	}
 	c.trace = c.record
 	if p.Log {
 		c.trace = c.report
