@@ -249,11 +249,14 @@ func TestReleaseCrossesAnAirGap(t *testing.T) {
 			outside.scoped(t, out, layoutScope)
 			r := outside.run(t, out)
 			a := r.artifact
-			if r.code != 0 || a.AtSource.Statement.Name != "release" || a.Verification.Statement.Scope != layoutScope || a.Tags[0].Result != report.TagSet {
+			if r.code != 0 || a.Scope != layoutScope || a.AtSource.Statement.Name != "release" || a.Verification.Statement.Scope != layoutScope || a.Tags[0].Result != report.TagSet {
 				t.Fatalf("out: exit code %d, %+v", r.code, a)
 			}
 			if tags, _ := tagWrites(r.requests); len(tags) > 0 {
 				t.Errorf("the registry was written to: %q", tags)
+			}
+			if !strings.Contains(r.summary, "--oci-layout") {
+				t.Errorf("the summary does not say how to verify it: %s", r.summary)
 			}
 			n := notationFor(t, outside)
 			if result := inLayout(t, n, "verify", folder+":v1", "--scope", layoutScope); result.ExitCode != 0 {
