@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -230,11 +231,43 @@ func (w *runWorld) scoped(t *testing.T, inputs map[string]string, scope string) 
 	inputs["INPUT_TRUSTED_CERTIFICATES"], inputs["INPUT_TRUSTED_IDENTITIES"] = "", ""
 }
 
+// orasDiscover returns what lists the digests of an artifact's referrers with the oras
+// command, sorted.
+func orasDiscover(t *testing.T) func(args ...string) []string {
+	t.Helper()
+	tools := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-C", "../testenv/tools/oras", "-trimpath", "-o", tools, "oras.land/oras/cmd/oras").CombinedOutput(); err != nil {
+		t.Fatalf("build oras: %v\n%s", err, out)
+	}
+	return func(args ...string) []string {
+		t.Helper()
+		out, err := exec.CommandContext(t.Context(), filepath.Join(tools, "oras"), append([]string{"discover", "--format", "json", "--depth", "1"}, args...)...).Output()
+		if err != nil {
+			t.Fatalf("oras discover: %v", err)
+		}
+		var found struct {
+			Referrers []struct {
+				Digest string `json:"digest"`
+			} `json:"referrers"`
+		}
+		if err := json.Unmarshal(out, &found); err != nil {
+			t.Fatalf("oras discover: %v\n%s", err, out)
+		}
+		var digests []string
+		for _, referrer := range found.Referrers {
+			digests = append(digests, referrer.Digest)
+		}
+		slices.Sort(digests)
+		return digests
+	}
+}
+
 // A release crosses an air gap: out of a registry into a layout, and from there into a
 // registry of the other kind, with all that refers to it. Both ends are judged by the
 // target's statement.
 func TestReleaseCrossesAnAirGap(t *testing.T) {
 	_, build, index, sbom := buildLayout(t)
+	discover := orasDiscover(t)
 	for i, kind := range testenv.RegistryKinds {
 		t.Run(kind.Name, func(t *testing.T) {
 			outside := newRunWorld(t)
@@ -249,11 +282,14 @@ func TestReleaseCrossesAnAirGap(t *testing.T) {
 			outside.scoped(t, out, layoutScope)
 			r := outside.run(t, out)
 			a := r.artifact
-			if r.code != 0 || a.AtSource.Statement.Name != "release" || a.Verification.Statement.Scope != layoutScope || a.Tags[0].Result != report.TagSet {
+			if r.code != 0 || a.Scope != layoutScope || a.AtSource.Statement.Name != "release" || a.Verification.Statement.Scope != layoutScope || a.Tags[0].Result != report.TagSet {
 				t.Fatalf("out: exit code %d, %+v", r.code, a)
 			}
 			if tags, _ := tagWrites(r.requests); len(tags) > 0 {
 				t.Errorf("the registry was written to: %q", tags)
+			}
+			if !strings.Contains(r.summary, "--oci-layout") {
+				t.Errorf("the summary does not say how to verify it: %s", r.summary)
 			}
 			n := notationFor(t, outside)
 			if result := inLayout(t, n, "verify", folder+":v1", "--scope", layoutScope); result.ExitCode != 0 {
@@ -261,6 +297,13 @@ func TestReleaseCrossesAnAirGap(t *testing.T) {
 			}
 			if nameIn(t, folder, "v1") != index.Digest {
 				t.Errorf("v1 is %s", nameIn(t, folder, "v1"))
+			}
+			before := discover("--plain-http", reference)
+			if !slices.Contains(before, sbom.Digest.String()) || len(before) != 2 {
+				t.Errorf("oras discovers %v", before)
+			}
+			if there := discover("--oci-layout", folder+":v1"); !slices.Equal(there, before) {
+				t.Errorf("oras discovers %v in the layout, and not %v", there, before)
 			}
 
 			inside := newRunWorld(t)
@@ -273,6 +316,9 @@ func TestReleaseCrossesAnAirGap(t *testing.T) {
 			}
 			if sboms := sbomsOf(t, inside.registry, "release/app", index); len(sboms) != 1 || sboms[0].Digest != sbom.Digest {
 				t.Errorf("SBOMs %v", sboms)
+			}
+			if there := discover("--plain-http", inside.registry.Host+"/release/app:v1"); !slices.Equal(there, before) {
+				t.Errorf("oras discovers %v behind the gap, and not %v", there, before)
 			}
 			if result, err := notationFor(t, inside).Run(t.Context(), nil, "verify", inside.registry.Host+"/release/app@"+index.Digest.String()); err != nil || result.ExitCode != 0 {
 				t.Errorf("notation verify: %v %s", err, result.Stderr)

@@ -77,6 +77,9 @@ func (a *artifact) resolved(t registry.Target) {
 	a.target = t
 	a.Resolved, a.Digest = t.String(), t.Desc.Digest.String()
 	a.MediaType, a.Size = t.Desc.MediaType, t.Desc.Size
+	if scope := t.Store.Scope(); scope != t.Store.Repository() {
+		a.Scope = scope.String()
+	}
 	if t.Parent != nil {
 		a.Index = t.Parent.Desc.Digest.String()
 	}

@@ -339,6 +339,11 @@ func (l *Layout) byDigest(ctx context.Context, of digest.Digest) (ocispec.Descri
 // errSize says that a blob is not what a manifest lists.
 var errSize = errors.New("its size is wrong")
 
+// lists reports whether index.json lists a manifest.
+func (l *Layout) lists(manifest digest.Digest) bool {
+	return slices.ContainsFunc(l.entries, func(e layoutEntry) bool { return e.desc.Digest == manifest })
+}
+
 // blobName is the path of a blob in a layout.
 func blobName(of digest.Digest) string {
 	return "blobs/" + of.Algorithm().String() + "/" + of.Encoded()

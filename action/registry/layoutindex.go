@@ -84,6 +84,17 @@ func marshal(value any) ([]byte, error) {
 	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
 }
 
+// change makes changes, one after the other, and reports whether that changed anything. A
+// change that is refused leaves the index as it was.
+func (x *layoutIndex) change(changes []*indexChange) (changed bool) {
+	for _, c := range changes {
+		var did bool
+		did, c.err = c.change(x)
+		changed = changed || did
+	}
+	return changed
+}
+
 // list lists a manifest, unless it is listed.
 func (x *layoutIndex) list(desc ocispec.Descriptor) (changed bool, _ error) {
 	if slices.ContainsFunc(x.manifests, func(l layoutListed) bool { return l.desc.Digest == desc.Digest }) {
@@ -139,6 +150,8 @@ func (x *layoutIndex) free(desc ocispec.Descriptor, name string, changed *bool) 
 		if other := x.manifests[i].desc.Digest; other != first {
 			return fmt.Errorf("the name %q is that of both %s and %s in it: take it from them, or use another", name, first, other)
 		}
+	}
+	for _, i := range holders {
 		if err := x.manifests[i].annotate(func(annotations map[string]string) {
 			for _, annotation := range nameAnnotations {
 				if annotations[annotation] == name {

@@ -30,12 +30,13 @@ type LayoutStore struct {
 
 	turn chan struct{} // held while this process writes index.json
 
-	mu     sync.Mutex
-	root   *os.Root    // nil: the directory is not there yet
-	layout *Layout     // as index.json was last read; nil: it was not read yet
-	seen   fs.FileInfo // of that index.json
-	read   *memberCache
-	swept  bool // what killed writers left behind is removed
+	mu      sync.Mutex
+	root    *os.Root    // nil: the directory is not there yet
+	layout  *Layout     // as index.json was last read; nil: it was not read yet
+	seen    fs.FileInfo // of that index.json
+	read    *memberCache
+	swept   bool           // what killed writers left behind is removed
+	waiting []*indexChange // for the turn
 }
 
 // OpenLayoutStore opens the layout in a directory. If create is true, the directory may

@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"os"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -65,6 +66,9 @@ func (s *LayoutStore) Tag(ctx context.Context, tag string, desc ocispec.Descript
 
 // Keep implements [Store]: it lists the manifest.
 func (s *LayoutStore) Keep(ctx context.Context, desc ocispec.Descriptor) error {
+	if layout, err := s.current(ctx); err == nil && layout.lists(desc.Digest) {
+		return nil
+	}
 	return s.update(ctx, func(x *layoutIndex) (bool, error) { return x.list(desc) })
 }
 
@@ -142,15 +146,59 @@ func replaceFile(root *os.Root, name string, write func(io.Writer) error) (err e
 	return root.Rename(temporary, name)
 }
 
-// update changes index.json while no other writer does. What change leaves as it is, is
-// not written.
-func (s *LayoutStore) update(ctx context.Context, change func(*layoutIndex) (changed bool, err error)) (err error) {
+// indexChange is a change of index.json that waits for its turn, or was made.
+type indexChange struct {
+	change func(*layoutIndex) (changed bool, err error)
+	done   bool
+	err    error
+}
+
+// update changes index.json while no other writer does. Of goroutines that do so at once,
+// one makes the changes of all that wait. What they leave as it is, is not written.
+func (s *LayoutStore) update(ctx context.Context, change func(*layoutIndex) (changed bool, err error)) error {
+	c := &indexChange{change: change}
+	s.mu.Lock()
+	s.waiting = append(s.waiting, c)
+	s.mu.Unlock()
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		if s.withdraw(c) {
+			return context.Cause(ctx)
+		}
+		s.turn <- struct{}{} // another goroutine is about to make it
+		defer func() { <-s.turn }()
 	}
+	if !c.done {
+		s.mu.Lock()
+		changes := s.waiting
+		s.waiting = nil
+		s.mu.Unlock()
+		err := s.makeChanges(ctx, changes)
+		for _, other := range changes {
+			other.done, other.err = true, errors.Join(other.err, err)
+		}
+	}
+	return c.err
+}
+
+// withdraw takes back a change that waits, and reports whether it did: else it is, or was,
+// made.
+func (s *LayoutStore) withdraw(c *indexChange) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.waiting, c)
+	if i < 0 {
+		return false
+	}
+	s.waiting = slices.Delete(s.waiting, i, i+1)
+	return true
+}
+
+// makeChanges is called by the goroutine that has the turn. Its error is that of all
+// changes; that of one is noted there.
+func (s *LayoutStore) makeChanges(ctx context.Context, changes []*indexChange) (err error) {
 	root, err := s.directory()
 	if err != nil {
 		return err
@@ -164,9 +212,8 @@ func (s *LayoutStore) update(ctx context.Context, change func(*layoutIndex) (cha
 	if err != nil {
 		return err
 	}
-	changed, err := change(index)
-	if err != nil || !changed {
-		return err
+	if !index.change(changes) {
+		return nil
 	}
 	text, err := index.text()
 	if err != nil {

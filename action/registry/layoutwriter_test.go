@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -320,6 +321,63 @@ func TestLayoutTakesNoBlobOfAnotherDigest(t *testing.T) {
 	}
 	if there, err := s.Blobs().Exists(t.Context(), desc); err != nil || !there {
 		t.Errorf("it is not there: %t, %v", there, err)
+	}
+}
+
+// Goroutines that write at once share the writing, and each hears what became of its own.
+func TestChangesOfALayoutAreMadeTogether(t *testing.T) {
+	_, folder := testenv.NewLayout(t)
+	s := openStore(t, folder)
+	begun, release := make(chan struct{}), make(chan struct{})
+	first := make(chan error)
+	go func() {
+		first <- s.update(t.Context(), func(*layoutIndex) (bool, error) {
+			close(begun)
+			<-release
+			return false, nil
+		})
+	}()
+	<-begun
+	const n = 8
+	refused, over := errors.New("refused"), errors.New("the run is over")
+	results := make(chan error)
+	for i := range n {
+		desc := DescriptorOf("x", fmt.Append(nil, i))
+		go func() {
+			results <- s.update(t.Context(), func(x *layoutIndex) (bool, error) {
+				if i == 0 {
+					return false, refused
+				}
+				return x.list(desc)
+			})
+		}()
+	}
+	ended, end := context.WithCancelCause(t.Context())
+	end(over)
+	withdrawn := DescriptorOf("x", []byte("withdrawn"))
+	if err := s.update(ended, func(x *layoutIndex) (bool, error) { return x.list(withdrawn) }); !errors.Is(err, over) {
+		t.Errorf("after the run: %v", err)
+	}
+	for waiting := 0; waiting < n; runtime.Gosched() {
+		s.mu.Lock()
+		waiting = len(s.waiting)
+		s.mu.Unlock()
+	}
+	close(release)
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+	failed := 0
+	for range n {
+		if err := <-results; errors.Is(err, refused) {
+			failed++
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+	index, err := readLayoutIndex(s.root)
+	if err != nil || failed != 1 || len(index.manifests) != n-1 {
+		t.Errorf("%d failed, %d are listed: %v", failed, len(index.manifests), err)
 	}
 }
 

@@ -9,7 +9,7 @@ import "reflect"
 var ownTexts = map[string]bool{
 	"Report.FormatVersion": true, "Report.Mode": true,
 	"Tool.Name": true, "Tool.Version": true,
-	"Artifact.Reference": true, "Artifact.Resolved": true,
+	"Artifact.Reference": true, "Artifact.Resolved": true, "Artifact.Scope": true,
 	"Statement.Name": true, "Statement.Scope": true, "Statement.Level": true, "Statement.Actions": true, "Statement.Stores": true, "Statement.Identities": true,
 	"Unmatched.Statement": true, "Unmatched.Scope": true,
 	"Verification.Verdict": true, "Anchor.Store": true,

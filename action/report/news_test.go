@@ -102,6 +102,21 @@ func TestVerifyCommandCanBePasted(t *testing.T) {
 		}
 	}
 	a = nightly(0, 0)
+	for path, want := range map[string]string{
+		"release": "release", "/srv/a/release.d": "/srv/a/release.d", "../b": "../b", "a b": "", "-o": "", "$(id)": "", `C:\a`: "",
+	} {
+		if want != "" {
+			want = "NOTATION_EXPERIMENTAL=1 notation verify --oci-layout " + want + "@sha256:00 --scope ghcr.io/me/app"
+		}
+		a.Resolved, a.Scope = "oci-layout:"+path+"@sha256:00", "ghcr.io/me/app"
+		if got := a.verifyCommand(); got != want {
+			t.Errorf("%q: %q", path, got)
+		}
+		if a.Scope = ""; a.verifyCommand() != "" {
+			t.Errorf("%q without a scope", a.verifyCommand())
+		}
+	}
+	a = nightly(0, 0)
 	a.Signed, a.Verification.Verdict = nil, Failed
 	if a.verifyCommand() != "" {
 		t.Errorf("%q for an artifact that does not verify", a.verifyCommand())

@@ -45,7 +45,8 @@ type Tool struct {
 // Artifact is what became of one artifact.
 type Artifact struct {
 	Reference string   `json:"reference"`           // as the user wrote it
-	Resolved  string   `json:"resolved,omitempty"`  // registry/repository@digest; empty: it could not be resolved
+	Resolved  string   `json:"resolved,omitempty"`  // registry/repository@digest, or oci-layout:PATH@digest; empty: it could not be resolved
+	Scope     string   `json:"scope,omitempty"`     // that the trust policy statement was chosen by, of an artifact in a layout
 	Digest    string   `json:"digest,omitempty"`    // of its manifest
 	MediaType string   `json:"mediaType,omitempty"` // of its manifest
 	Size      int64    `json:"size,omitempty"`      // of its manifest, in bytes

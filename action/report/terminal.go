@@ -114,10 +114,17 @@ func (s Style) others(a *Artifact) []item {
 // is empty. So it is if the reference is more than words that a shell takes as they
 // are.
 func (a *Artifact) verifyCommand() string {
-	if a.Signed == nil && a.AlreadySigned == "" && a.verdict() != Verified || !plainReference.MatchString(a.Resolved) {
+	if a.Signed == nil && a.AlreadySigned == "" && a.verdict() != Verified {
 		return ""
 	}
-	return "notation verify " + a.Resolved
+	path, isLayout := strings.CutPrefix(a.Resolved, "oci-layout:")
+	switch {
+	case isLayout && plainPath.MatchString(path) && plainScope.MatchString(a.Scope):
+		return "NOTATION_EXPERIMENTAL=1 notation verify --oci-layout " + path + " --scope " + a.Scope
+	case !isLayout && plainReference.MatchString(a.Resolved):
+		return "notation verify " + a.Resolved
+	}
+	return ""
 }
 
 // VerifyCommands are the commands to paste to verify the artifacts of which nothing
@@ -134,7 +141,11 @@ func (r *Report) VerifyCommands() []string {
 	return commands
 }
 
-var plainReference = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]*@[a-z0-9]+:[0-9a-f]+$`)
+var (
+	plainReference = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]*@[a-z0-9]+:[0-9a-f]+$`)
+	plainPath      = regexp.MustCompile(`^[A-Za-z0-9./][A-Za-z0-9._/-]*@[a-z0-9]+:[0-9a-f]+$`)
+	plainScope     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]*$`)
+)
 
 func (s Style) details(a *Artifact) []item {
 	w := &itemWriter{style: s}

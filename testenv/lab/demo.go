@@ -12,7 +12,8 @@ import (
 )
 
 // demo signs images with keys that stay in a token, with the real notation
-// command, and shows what that adds to a registry of each kind.
+// command, and shows what that adds to a registry of each kind. At the end, the action takes a
+// build to its tag.
 func demo(ctx context.Context, out *terminal, plugin, registryChoice string) (err error) {
 	kinds, err := registryKinds(registryChoice)
 	if err != nil {
@@ -46,6 +47,11 @@ func demo(ctx context.Context, out *terminal, plugin, registryChoice string) (er
 		defer closeAtEnd(registry)
 		if err := signAndVerify(ctx, session, registry, kind, i == 0); err != nil {
 			return fmt.Errorf("%s: %w", kind.name, err)
+		}
+		if i == len(kinds)-1 {
+			if err := buildToTag(ctx, session, registry); err != nil {
+				return err
+			}
 		}
 	}
 	out.heading("Done")

@@ -15,13 +15,13 @@ import (
 )
 
 // buildPlugin builds the plugin under the name that "notation plugin install"
-// wants.
+// wants, and the action beside it.
 func buildPlugin(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "notation-pkcs11")
-	out, err := exec.Command("go", "build", "-o", path, "../../cmd/notation-pkcs11").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", filepath.Dir(path), "../../cmd/notation-pkcs11", "../../cmd/notation-pkcs11-action").CombinedOutput()
 	if err != nil {
-		t.Fatalf("build the plugin: %v\n%s", err, out)
+		t.Fatalf("build the executables: %v\n%s", err, out)
 	}
 	return path
 }
@@ -63,7 +63,9 @@ func TestDemo(t *testing.T) {
 				"Successfully signed localhost:":        4,
 				"$ notation list":                       2,
 				"$ notation inspect":                    1,
-				"Successfully verified signature":       2,
+				"Successfully verified signature":       3,
+				"$ notation-pkcs11-action --source":     1,
+				"The tag v2 names the build":            1,
 				`"subject": {`:                          4,
 				"  config       {}":                     4,
 				"bytes of application/cose":             2,

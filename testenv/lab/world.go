@@ -53,7 +53,7 @@ type world struct {
 }
 
 // newWorld makes a world in which the executable at the path plugin can be called
-// as notation-pkcs11.
+// as notation-pkcs11, and that of the action, beside it, as notation-pkcs11-action.
 func newWorld(plugin string) (_ *world, err error) {
 	w := &world{}
 	defer func() {
@@ -90,7 +90,8 @@ func (w *world) makeFiles(plugin string) error {
 	if err := os.Mkdir(w.bin(), 0o700); err != nil {
 		return err
 	}
-	for name, target := range map[string]string{"notation": w.notation.Command, "notation-pkcs11": plugin} {
+	action := filepath.Join(filepath.Dir(plugin), "notation-pkcs11-action")
+	for name, target := range map[string]string{"notation": w.notation.Command, "notation-pkcs11": plugin, "notation-pkcs11-action": action} {
 		if err := os.Symlink(target, filepath.Join(w.bin(), name)); err != nil {
 			return err
 		}
