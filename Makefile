@@ -50,7 +50,7 @@ lint: setup ## gofmt, go vet, staticcheck, govulncheck, actionlint
 	@unformatted=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); \
 		test -z "$$unformatted" || { echo "gofmt would change: $$unformatted"; exit 1; }
 	@go vet -tags snapshot ./...
-	@go -C testenv/tools/notation-next vet ./...
+	@for tool in notation-next distribution; do go -C testenv/tools/$$tool vet . || exit; done
 	@$(lint_tool) staticcheck -tags snapshot ./...
 	@$(actionlint)
 	@out=$$($(lint_tool) govulncheck ./... 2>&1) || case $$out in \
@@ -80,6 +80,8 @@ lab: setup build ## keep a token, keys, registries and notation to try things wi
 release-snapshot: ## build what a release is made of into dist/release, and test it
 	@testenv/setup.sh gcc-aarch64-linux-gnu gcc-mingw-w64-x86-64 wine64 qemu-user curl jq rpm2cpio cpio
 	@packaging/build.sh --snapshot
+	@packaging/arm64.sh
+	@packaging/emulate.sh true || echo "release-snapshot: the executables for arm64 are started, and don't sign: see above" >&2
 	@go test -tags snapshot -count=1 -timeout 30m ./packaging
 
 .PHONY: bench

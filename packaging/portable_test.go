@@ -106,8 +106,8 @@ func TestWindowsExecutablesNeedWindowsAlone(t *testing.T) {
 	}
 }
 
-// On glibc 2.31 itself; for arm64, in an emulator. There the vendor's module
-// can't be loaded: that takes a second process, which the emulator doesn't start.
+// On glibc 2.31 itself; for arm64, in an emulator. The vendor's module takes a second
+// process, which the emulator alone doesn't start: TestARM64ExecutablesSign has one.
 func TestPluginStartsOnGlibc231(t *testing.T) {
 	root, err := filepath.Abs(sysroot)
 	if err != nil {

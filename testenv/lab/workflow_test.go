@@ -101,7 +101,7 @@ func checkoutCommit(t *testing.T, clone string) string {
 // startWorkflowWorld starts what a workflow signs, and returns its variables.
 func startWorkflowWorld(t *testing.T) map[string]string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "env")
+	file := filepath.Join(t.TempDir(), "selftest.env")
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- workflow(ctx, file) }()

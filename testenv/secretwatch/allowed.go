@@ -38,8 +38,8 @@ var allowed = []rule{
 	{inFile, thePIN, `.+/(?:pin|pin\.txt|typed)`, "", "PIN files"},
 	{inFile, thePIN, `.+/faults-\d+/rules`, "", "rules of the module that misbehaves: its own PIN pad has a PIN"},
 	{inFile, thePIN, `(?:.*/)?[a-z-]+\.txtar|.*/script-[^/]+/.*`, "", "the scripts, which have PINs to be typed and to be refused"},
-	{inFile, eachOfThem, `TestWorkflowRunsGreen.*/testenv/token\.go`, "", "a copy of the sources"},
-	{inFile, thePIN, `TestWorkflowRunsGreen.*/(?:envs\.txt|selftest\.env(?:\.part)?)`, "", "what a workflow hands on to its steps"},
+	{inFile, eachOfThem, `Test(?:WorkflowRunsGreen|ReusableWorkflow).*/testenv/token\.go`, "", "a copy of the sources"},
+	{inFile, thePIN, `Test(?:WorkflowRunsGreen|ReusableWorkflow).*/(?:envs\.txt|selftest\.env(?:\.part)?)`, "", "what a workflow hands on to its steps"},
 }
 
 func (r rule) allows(p place, secret string) bool {
