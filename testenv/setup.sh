@@ -16,6 +16,7 @@ packages=(
   opensc-pkcs11 ykcs11 opencryptoki # modules whose devices are not here
   gnutls-bin                        # p11tool: public keys off tokens
   docker-registry                   # a registry without the Referrers API
+  skopeo                            # which copies images, too
   curl                              # which fetches the action's executable
   strace                            # which sees all that a run writes
   "$@"
@@ -33,7 +34,7 @@ installed() {
 }
 
 if ! command -v dpkg-query >/dev/null; then
-  for command in gcc softhsm2-util swtpm tpm2_getcap p11-kit pkcs11-tool p11tool docker-registry curl strace; do
+  for command in gcc softhsm2-util swtpm tpm2_getcap p11-kit pkcs11-tool p11tool docker-registry skopeo curl strace; do
     command -v "$command" >/dev/null ||
       fail "$command is missing, and only Debian and Ubuntu are set up by this script;" \
         "install what they call: ${packages[*]}"

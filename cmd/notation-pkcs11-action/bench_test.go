@@ -262,6 +262,38 @@ func (w *benchWorld) memory(b *testing.B) {
 	b.ReportMetric(float64(verifying)/(1<<20), "verifying-MiB")
 }
 
+// BenchmarkManyTargets times a run over 10,000 artifacts that a file names, beside one
+// over a tenth of them. It reports how much more memory each artifact takes, and how
+// much more time than in the shorter run.
+func BenchmarkManyTargets(b *testing.B) {
+	const few, many = 1000, 10_000
+	w := newBenchWorld(b)
+	images := w.push(b, "many", many)
+	for i, image := range images {
+		images[i] = w.registry.Host + "/" + image
+	}
+	all := map[int]string{}
+	for _, n := range []int{few, many} {
+		all[n] = "@" + testenv.PutFile(b, w.path(fmt.Sprint(n)), strings.Join(images[:n], "\n"))
+	}
+	for _, mode := range []string{"sign", "verify"} {
+		b.Run(mode, func(b *testing.B) {
+			took, peak := map[int]time.Duration{}, map[int]int64{}
+			for b.Loop() {
+				for n, file := range all {
+					start := time.Now()
+					peak[n] = max(peak[n], w.runWith(b, map[string]string{"mode": mode, "target_artifact_reference": file}))
+					took[n] += time.Since(start)
+				}
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(1000*took[many].Seconds()/float64(b.N*many), "ms/artifact")
+			b.ReportMetric(took[many].Seconds()/took[few].Seconds()*few/many, "times-the-shorter-run")
+			b.ReportMetric(float64(peak[many]-peak[few])/float64(many-few)/1024, "KiB/artifact")
+		})
+	}
+}
+
 // rawSignatures reports what the key does in one process and one session, with
 // nothing around.
 func (w *benchWorld) rawSignatures(b *testing.B) {
