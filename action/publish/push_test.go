@@ -279,7 +279,7 @@ func TestFailedIndexIsReported(t *testing.T) {
 	p := New(Options{Client: r, Journal: journal})
 	result, err := p.Push(t.Context(), app, []byte("envelope"), mediaTypeCOSE, nil)
 	var unlisted *UnlistedError
-	if !errors.As(err, &unlisted) || !strings.Contains(err.Error(), "the registry refused pushing to") || !strings.Contains(err.Error(), result.Manifest.Digest.String()) {
+	if !errors.As(err, &unlisted) || !strings.Contains(err.Error(), "can't push to ") || !strings.Contains(err.Error(), result.Manifest.Digest.String()) {
 		t.Fatalf("push: %v", err)
 	}
 	refuse = false

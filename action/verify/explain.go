@@ -69,7 +69,7 @@ func (e *evaluation) remedyAuthenticity() string {
 	stores := e.trust.stores.of(e.storeKind(), e.statement.policy)
 	for _, store := range stores {
 		if e.trust.stores[store].err != nil {
-			return fmt.Sprintf("mend trust store %s", store)
+			return fmt.Sprintf("fix trust store %s", store)
 		}
 	}
 	switch {
@@ -123,7 +123,7 @@ func (e *evaluation) noTimestamp() string {
 	case len(e.trust.stores.of(truststore.TypeTSA, e.statement.policy)) == 0:
 		return "timestamps don't count, for the statement names no trust store of type tsa"
 	case e.statement.policy.SignatureVerification.VerifyTimestamp == trustpolicy.OptionAfterCertExpiry && time.Now().Before(e.end()):
-		return "timestamps count once they have expired (verifyTimestamp)"
+		return "timestamps are checked only after they expire (verifyTimestamp: afterCertExpiry)"
 	default:
 		return ""
 	}

@@ -123,7 +123,7 @@ func TestEachFailureIsExplained(t *testing.T) {
 		}, checkAuthenticity, "does not match the X.509 trusted identities", "CN=release"},
 		{"no such store", w.Good, signed.How{}, nil, func(s *trustpolicy.TrustPolicy) {
 			s.TrustStores = []string{"ca:nowhere"}
-		}, checkAuthenticity, "does not exist", "mend trust store ca:nowhere"},
+		}, checkAuthenticity, "does not exist", "fix trust store ca:nowhere"},
 		{"expired signature", w.Good, signed.How{At: wasValid, Expiry: wasValid.Add(time.Hour)}, nil, nil, checkExpiry, "expired", "sign the artifact again"},
 		{"expired certificate", expired, signed.How{At: wasValid}, nil, nil, checkTimestamp, "expired", "timestamp_url"},
 		{"timestamp that does not count", expired, signed.How{At: wasValid, Stamp: &tsa}, nil, nil, checkTimestamp, "expired", "type tsa"},
