@@ -245,7 +245,7 @@ func isTrue(value []byte) bool { return len(value) == 1 && value[0] != 0 }
 
 // findOne finds the private key, which must be exactly one.
 func (k *Key) findOne(s pkcs11.SessionHandle) (object, error) {
-	calls, token := k.token.calls, k.token.URI()
+	calls, token := k.token.calls, k.token.ShortURI()
 	found, err := calls.find(s, pkcs11.CKO_PRIVATE_KEY, k.uri)
 	if err != nil {
 		return object{}, asError(err, "the private keys on the token %s can't be listed", token)

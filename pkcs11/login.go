@@ -41,9 +41,9 @@ func (l *login) wanted() bool { return l.token.Has(FlagLoginRequired) }
 func (l *login) check() error {
 	switch {
 	case l.token.Has(FlagPINLocked):
-		return newError(KindPINLocked, "the PIN of the token %s is locked", l.token.URI())
+		return newError(KindPINLocked, "the PIN of the token %s is locked", l.token.ShortURI())
 	case l.token.Has(FlagPINFinalTry):
-		return newError(KindPINLocked, "the token %s has one try left before its PIN is locked, so it was not touched", l.token.URI())
+		return newError(KindPINLocked, "the token %s has one PIN attempt left before its PIN is locked", l.token.ShortURI())
 	}
 	return nil
 }
@@ -66,12 +66,12 @@ func (l *login) askPIN(ctx context.Context) (PIN, error) {
 	case IsKind(err, KindNoPIN) && l.token.Has(FlagPINPad):
 		return PIN{}, nil
 	case IsKind(err, KindNoPIN):
-		return PIN{}, newError(KindNoPIN, "the token %s wants a PIN, and there is none: %v", l.token.URI(), err)
+		return PIN{}, newError(KindNoPIN, "no PIN for the token %s: %v", l.token.ShortURI(), err)
 	case err == nil && len(pin.Reveal()) == 0:
-		return PIN{}, newError(KindPINSource, "the PIN for the token %s is empty", l.token.URI())
+		return PIN{}, newError(KindPINSource, "the PIN for the token %s is empty", l.token.ShortURI())
 	case err == nil && pin.flaw() != "":
 		defer pin.Wipe()
-		return PIN{}, newError(KindPINSource, "the PIN for the token %s %s", l.token.URI(), pin.flaw())
+		return PIN{}, newError(KindPINSource, "the PIN for the token %s %s", l.token.ShortURI(), pin.flaw())
 	}
 	return pin, err
 }
@@ -121,7 +121,7 @@ func (l *login) loginAs(ctx context.Context, s pkcs11.SessionHandle, user uint) 
 	if suspicion := l.pin.suspicion(); suspicion != "" {
 		what = "; the PIN " + suspicion
 	}
-	l.failed = failed(err, "the login to the token %s failed%s", l.token.URI(), what)
+	l.failed = failed(err, "the login to the token %s failed%s", l.token.ShortURI(), what)
 	return l.failed
 }
 
