@@ -38,7 +38,7 @@ var ofKind = map[pkcs11.Kind]advice{
 	pkcs11.KindURI:          {validation, "A key ID is a PKCS#11 URI such as pkcs11:token=LABEL;object=LABEL (RFC 7512)"},
 	pkcs11.KindConfig:       {validation, "Correct this setting"},
 	pkcs11.KindModule:       {validation, "Set the absolute path of the vendor's PKCS#11 module with module-path in the key URI, with the plugin config module, or with NOTATION_PKCS11_MODULE"},
-	pkcs11.KindUnsafe:       {validation, "The module was not loaded, because whoever replaces it can read the PIN; run that command, or move the module"},
+	pkcs11.KindUnsafe:       {validation, "The module was not loaded, because another user could replace it and so read the PIN; run that command, or move the module"},
 	pkcs11.KindNoDevice:     {general, "Plug the token in, or start the service that the module needs: pcscd for smart cards, the vendor's service, the server of a remote token"},
 	pkcs11.KindBlankToken:   {validation, "Initialize a token with the vendor's tool, such as softhsm2-util --init-token, or point the module's own configuration to an initialized one"},
 	pkcs11.KindNoToken:      {validation, "Correct the token's attributes in the key URI; serial=… stays the same if a driver changes the label"},

@@ -189,9 +189,9 @@ func TestGoodSignatureSaysWhatWasFound(t *testing.T) {
 		checkAuthenticity: "ca:acme",
 		checkExpiry:       "expires on",
 		checkTimestamp:    "CN=stamps",
-		checkRevocation:   "1 are good",
+		checkRevocation:   "CRL: 1 of 3",
 		checkDescriptor:   "sha256:",
-		checkUserMetadata: "has all",
+		checkUserMetadata: "contains everything",
 	} {
 		if got := checkOf(t, s, name); got.Result != report.CheckPassed || !strings.Contains(got.Reason, want) {
 			t.Errorf("%s: %s, %q, want %q", name, got.Result, got.Reason, want)
