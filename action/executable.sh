@@ -99,7 +99,7 @@ released() {
   file=$folder/$asset
   if ! curl --disable --proto '=https' --tlsv1.2 --fail --silent --show-error --location --retry 3 --max-time 300 \
     --output "$file" "https://github.com/${ACTION_REPOSITORY:-notation-pkcs11/notation-pkcs11}/releases/download/v$version/$asset"; then
-    say warning "$asset of the release v$version can't be had, so the executable is built from source"
+    say warning "$asset of the release v$version couldn't be downloaded, so the executable is built from source"
     return 1
   fi
   got=$(sha256 "$file")

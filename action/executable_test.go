@@ -155,7 +155,7 @@ func TestExecutableOfTheStep(t *testing.T) {
 		{"binary of two lines", step{binary: "a\npath=b", withGo: true, problem: "one line"}, ""},
 		{"release", step{pinned: pinned, asset: "released"}, "released"},
 		{"release that was changed", step{pinned: pinned, asset: "evil", withGo: true, problem: "not what this action was released with"}, ""},
-		{"release that is away", step{pinned: pinned, withGo: true, problem: "::warning title=notation-pkcs11-action::notation-pkcs11-action_1.2.3_linux_amd64 of the release v1.2.3 can't be had"}, "built"},
+		{"release that is away", step{pinned: pinned, withGo: true, problem: "::warning title=notation-pkcs11-action::notation-pkcs11-action_1.2.3_linux_amd64 of the release v1.2.3 couldn't be downloaded"}, "built"},
 		{"release for others", step{os: "Windows", pinned: pinned, asset: "released", withGo: true}, "built"},
 		{"unknown platform", step{os: "Plan9", pinned: pinned, asset: "released", withGo: true}, "built"},
 		{"no release", step{asset: "released", withGo: true}, "built"},

@@ -23,7 +23,7 @@ type outcome string
 const (
 	endsWell    outcome = "✓"
 	endsFailing outcome = "✗"
-	isNamed     outcome = "–" // in the section "What is not among them"
+	isNamed     outcome = "–" // in the section "Not covered"
 )
 
 // faultCell is a place in the tables of the page.
@@ -128,33 +128,33 @@ func (p *faultPage) render(whole int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# When the registry fails
 
-**%[1]d faults tried, %[1]d survived.** Each of the %[2]d faults below happens to each request of a run that it can happen to, once and for ever, on each kind of registry: one with the Referrers API, one without, and docker-registry.
+**%[1]d faults tried, %[1]d passed.** Each of the %[2]d faults below happens at each request of a run where it can happen, once and forever, on each kind of registry: one with the Referrers API, one without, and CNCF Distribution.
 
 `, whole, len(registryfaults.Faults))
-	b.WriteString(`*Survived* means, for signing:
+	b.WriteString(`*Passed* means, for signing:
 
-- What the run calls signed is in the registry, is listed, and verifies with notation's own library.
-- What is not is reported: exit status 1, no signature in the outputs, and an error that names the registry, its status, and what to do, or what is wrong with the answer.
-- The next run, without the fault, goes well. Whatever the failed run had stored is then listed, each signature once, beside that of the next run.
+- Whatever the run reports as signed is in the registry, is listed, and verifies with notation's own library.
+- Everything else is reported: exit status 1, no signature in the outputs, and an error with the registry, its status and the advice, or what is wrong with the answer.
+- The next run, without the fault, succeeds. The signatures that the failed run had stored are then listed, each once, beside the signature of the next run.
 - An SBOM that was attached before is still listed, byte for byte.
-- The run ends: at the input ` + "`timeout`" + ` and 5 s to finish what is half done. Only the last look at a referrers index has a time of its own, see [Guarantees](guarantees.md).
+- The run ends: at the input ` + "`timeout`" + `, plus 5 s to finish what it started. Only the last look at a referrers index has its own limit; see [guarantees](guarantees.md).
 
 For verifying:
 
-- An artifact that a stranger signed is never verified.
-- One that is signed well is verified, or fails with the reason.
-- Nothing but GET and HEAD is sent.
+- An artifact with only an untrusted signature is never verified.
+- An artifact with a valid signature is verified, or fails with the reason.
+- The run sends only GET and HEAD.
 
-And always: the password and the tokens are in no output, and no other host gets them.
+In all cases, the password and the tokens are in no output, and no other host gets them.
 
 | | the run | exit status |
 | :-: | --- | --- |
-| ✓ | signs or verifies, as if nothing had happened | 0 |
-| ✗ | fails, says why, and leaves nothing that the next run does not finish | 1 |
-| ✓ ✗ | goes well if it happens once, and fails if it goes on for ever | |
-| ✓ – | goes well if it happens once; for ever, it is one of [what is not among them](#what-is-not-among-them) | |
+| ✓ | signs or verifies, despite the fault | 0 |
+| ✗ | fails with the reason, and leaves nothing that the next run doesn't finish | 1 |
+| ✓ ✗ | succeeds if the fault happens once, fails if it persists | |
+| ✓ – | succeeds if the fault happens once; if it persists, it is [not covered](#not-covered) | |
 
-An empty place is one where the fault can't happen. The outcome is the same on all kinds of registries. Of the two tokens that signing takes, and of the two uploads, the columns show one.
+In empty cells the fault can't happen. The outcome is the same on all kinds of registries. Signing requests two tokens and makes two uploads; the columns show one of each.
 
 `)
 	for _, m := range []mode{modeSign, modeVerify} {
@@ -166,15 +166,15 @@ An empty place is one where the fault can't happen. The outcome is the same on a
 		fmt.Fprintf(&b, "| %s | %s |\n", f.Name, f.Text)
 	}
 	b.WriteString(`
-## What is not among them
+## Not covered
 
-- A registry, or a cache before it, that says in a registry's own words that there is no referrers index where there is one, or shows an old one. What others added and we were not shown gets lost: see [Guarantees](guarantees.md#who-can-take-a-signature-away).
-- A gateway that goes on answering 404 when the referrers index is read, and lets it be written. Two such answers are believed, because a registry need not give a reason for a 404.
-- A registry that lies with everything in agreement: which manifest a tag means is its word alone. Name the digest.
+- A registry, or a cache in front of it, that denies a referrers index with a registry's own reason, or returns an old one. Entries of others that it didn't return are lost: see [guarantees](guarantees.md#who-can-take-a-signature-away).
+- A gateway that keeps answering 404 when the referrers index is read, but lets it be written. The run accepts two such answers, because a registry doesn't have to give a reason for a 404.
+- A registry that lies consistently: only the registry knows to which manifest a tag points. Use the digest.
 
 ## How it is tested
 
-` + "`action/registryfaults_test.go`" + ` does the runs, through the proxy of ` + "`testenv/registryfaults/proxy.go`" + `, and compares this page with what it finds. ` + "`make test`" + ` tries each fault at each kind of request; ` + "`make soak`" + ` tries all. ` + "`action/kills_test.go`" + ` kills a signing process at each request.
+` + "`action/registryfaults_test.go`" + ` makes the runs, through the proxy of ` + "`testenv/registryfaults/proxy.go`" + `, and compares this page with the results. ` + "`make test`" + ` tries each fault at each kind of request; ` + "`make soak`" + ` tries all. ` + "`action/kills_test.go`" + ` kills a signing process at each request.
 `)
 	return b.String()
 }

@@ -287,16 +287,16 @@ func (w *faultWorld) verifying(t *testing.T, c faultCase) (well bool) {
 var faultWords = map[string]string{
 	"401": `have the right to (read it|push)`,
 	"403": `have the right to (read it|push)`,
-	"404": `make sure that the names are right|` + signIt,
+	"404": `not found; check the repository|` + signIt,
 	"400": `is immutable`,
-	"409": `somebody changes the same thing; run again|is immutable`,
+	"409": `another client changes the same thing; run again|is immutable`,
 	"412": `is immutable`,
-	"413": `raise the limit of the registry`,
-	"429": `the registry limits how often it is asked; run again later`,
-	"500": `the registry is in trouble; run again later`,
-	"502": `the registry is in trouble; run again later`,
-	"503": `the registry is in trouble; run again later`,
-	"504": `the registry is in trouble; run again later`,
+	"413": `too large for the registry, or for a gateway in front of it; raise its limit`,
+	"429": `the registry got too many requests; run again later`,
+	"500": `the registry reports an error of its own; run again later`,
+	"502": `the registry reports an error of its own; run again later`,
+	"503": `the registry reports an error of its own; run again later`,
+	"504": `the registry reports an error of its own; run again later`,
 
 	"reset before":   noGoodAnswer,
 	"reset after":    noGoodAnswer,
@@ -309,13 +309,13 @@ var faultWords = map[string]string{
 	"flood":          `more than 4194304 bytes|failed to decode response: EOF|trailing data|sent something else`,
 	"huge headers":   noGoodAnswer + `.* headers exceeded`,
 
-	"altered":      `doesn't list a signature that it took|sent something else|mismatched digest|the registry answered 40[13]|make sure that the names are right`,
+	"altered":      `doesn't list a signature that it took|sent something else|mismatched digest|the registry answered 40[13]|not found; check the repository`,
 	"longer":       `sent something else|mismatch`,
 	"wrong digest": `sent something else|mismatch`,
 	"wrong type":   `calls it|is called|move that away|mismatch|` + signIt,
 	"no type":      `Content-Type|` + signIt,
 	"empty list":   `doesn't list a signature that it took|` + signIt,
-	"empty answer": `make sure that this is a registry|failed to decode response: EOF|Content-(Type|Length)|` + signIt,
+	"empty answer": `the answer is none of a registry; check the address|failed to decode response: EOF|Content-(Type|Length)|` + signIt,
 	"garbage":      `unexpected (EOF|end of JSON input)|mismatch Content-Length`,
 	"empty JSON":   `empty token|is no manifest|move that away|mismatch Content-Length|doesn't list a signature that it took|` + signIt,
 
@@ -326,7 +326,7 @@ var faultWords = map[string]string{
 }
 
 const (
-	noGoodAnswer = `the registry gave no good answer; run again, and make sure that it can be reached`
+	noGoodAnswer = `the registry gave no usable answer; check the address and the network, then run again`
 	signIt       = `sign it, or, if it is signed|sign the artifact itself`
 )
 

@@ -230,7 +230,7 @@ func distinct(roots []*artifact) []*artifact {
 				first.destination.addTags(a.destination.tags...)
 			}
 			if a.target.Parent == nil {
-				first.warn("%s is the same artifact, and was not treated a second time", a.Reference)
+				first.warn("%s is the same artifact and was processed once", a.Reference)
 			}
 			return
 		}

@@ -115,7 +115,7 @@ func choice[T ~string](field func(*inputs) *T, words ...T) func(*inputs, string)
 				return nil
 			}
 		}
-		return fmt.Errorf("%s is none of %s", report.Quote(value), join(words))
+		return fmt.Errorf("%s is unknown; use one of %s", report.Quote(value), join(words))
 	}
 }
 
@@ -124,7 +124,7 @@ func named(field func(*inputs) *string, meanings map[string]string) func(*inputs
 	return func(in *inputs, value string) error {
 		meaning, known := meanings[value]
 		if !known {
-			return fmt.Errorf("%s is none of %s", report.Quote(value), join(slices.Sorted(maps.Keys(meanings))))
+			return fmt.Errorf("%s is unknown; use one of %s", report.Quote(value), join(slices.Sorted(maps.Keys(meanings))))
 		}
 		*field(in) = meaning
 		return nil

@@ -238,19 +238,19 @@ func (k *Key) decide() error {
 			k.candidates.add(k.shown, c.public, from, c.vouched)
 		}
 	}
-	return newError(KindPublicKey, "the key %s signs, but with none of the public keys that can be its own: %v", k.URI(), k.candidates)
+	return newError(KindPublicKey, "the key %s signs, but with none of the public keys that can be its own: %v", k.shortURI(), k.candidates)
 }
 
 // elsewhere lists the candidates of the whole token.
 func (k *Key) elsewhere() (candidates, error) {
 	s, err := k.sessions.acquire()
 	if err != nil {
-		return nil, asError(err, "no session with the token %s can be opened", k.token.URI())
+		return nil, asError(err, "no session with the token %s can be opened", k.token.ShortURI())
 	}
 	all, err := k.token.calls.inventory(s).allCandidates(object{}, k.shown)
 	k.sessions.release(s, err == nil)
 	if err != nil {
-		return nil, asError(err, "the public half of the key %s can't be read", k.URI())
+		return nil, asError(err, "the public half of the key %s can't be read", k.shortURI())
 	}
 	return all, nil
 }
@@ -291,7 +291,7 @@ func digestOf(message []byte, opts crypto.SignerOpts) []byte {
 // wrongSignature is the error for a signature that doesn't verify. Where the
 // public half was never certain that need not be the token's fault.
 func (k *Key) wrongSignature(raw, digest []byte, opts crypto.SignerOpts, m mechanism) error {
-	wrong := newError(KindSignature, "the token %s returned a wrong signature for the key %s with %v", k.token.URI(), k.URI(), m)
+	wrong := newError(KindSignature, "the token %s returned a wrong signature for the key %s with %v", k.token.ShortURI(), k.shortURI(), m)
 	if k.proven.Load() {
 		return wrong
 	}
@@ -301,7 +301,7 @@ func (k *Key) wrongSignature(raw, digest []byte, opts crypto.SignerOpts, m mecha
 	}
 	for _, c := range all {
 		if _, ok := checked(c.public, raw, digest, opts); ok {
-			return newError(KindPublicKey, "the key %s has the public half of %v, not of %v, which has its name", k.URI(), candidates{c}, k.candidates)
+			return newError(KindPublicKey, "the key %s has the public half of %v, not of %v, which has its name", k.shortURI(), candidates{c}, k.candidates)
 		}
 	}
 	wrong.Message += fmt.Sprintf(", or its public half is not that of %v", k.candidates)

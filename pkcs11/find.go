@@ -68,7 +68,7 @@ func (o object) uri(token URI) URI {
 
 // findOne finds the private key, which must be exactly one.
 func (k *Key) findOne(v *inventory) (object, error) {
-	token := k.token.URI()
+	token := k.token.ShortURI()
 	found, err := v.find(pkcs11.CKO_PRIVATE_KEY, k.uri)
 	if err != nil {
 		return object{}, asError(err, "the private keys on the token %s can't be listed", token)

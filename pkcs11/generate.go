@@ -95,7 +95,7 @@ func (s *Session) Generate(u URI, keyType string) (Generated, error) {
 			return s.generate(u, pkcs11.CKM_EC_KEY_PAIR_GEN, pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, c.parameters()))
 		}
 	}
-	return Generated{}, newError(KindConfig, "the key type %q is unknown; known are %s", shorten(keyType), strings.Join(GeneratedTypes(), ", "))
+	return Generated{}, newError(KindConfig, "unknown key type %q; use one of %s", shorten(keyType), strings.Join(GeneratedTypes(), ", "))
 }
 
 func (s *Session) generate(u URI, mechanism uint, parameters ...*pkcs11.Attribute) (Generated, error) {
@@ -158,7 +158,7 @@ func (s *Session) checkFree(u URI) error {
 		for _, class := range []uint{pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_PUBLIC_KEY} {
 			found, err := s.token.calls.inventory(s.handle).find(class, URI{}.With(name, value))
 			if err != nil {
-				return asError(err, "the keys on the token %s can't be listed", s.token.URI())
+				return asError(err, "the keys on the token %s can't be listed", s.token.ShortURI())
 			}
 			switch uri := s.token.ShortURI(); {
 			case len(found) == 0:
@@ -264,11 +264,11 @@ func (s *Session) accept(uri URI, o object, pair keyPair) (keyPair, []string, er
 	}
 	switch {
 	case err != nil:
-		return pair, nil, asError(err, "the key %s was generated, and what it may do can't be read", uri)
+		return pair, nil, asError(err, "the key %s was generated, but its attributes can't be read", uri)
 	case is.exposed != "":
-		return pair, nil, s.discard(pair, newError(KindExposed, "the token made the key %s in such a way that it %s", uri, is.exposed))
+		return pair, nil, s.discard(pair, newError(KindExposed, "the token generated the key %s with other attributes than requested: it %s", uri, is.exposed))
 	case is.useless:
-		return pair, nil, newError(KindNotPermitted, "the token made the key %s in such a way that it may not sign (CKA_SIGN); the vendor's tool can delete it", uri)
+		return pair, nil, newError(KindNotPermitted, "the token generated the key %s with other attributes than requested: it may not sign (CKA_SIGN); delete it with the vendor's tool", uri)
 	}
 	return pair, is.warnings, nil
 }
@@ -329,7 +329,7 @@ func (s *Session) findPairAgain(o object) (keyPair, error) {
 			return keyPair{}, err
 		}
 		if len(found) != 1 {
-			return keyPair{}, newError(KindAnswer, "the token %s shows %d halves of the new key where there was one, so look at it with the vendor's tool", s.token.URI(), len(found)).withCall("C_FindObjects", pkcs11.CKR_OK)
+			return keyPair{}, newError(KindAnswer, "the token %s shows %d halves of the new key where there was one, so look at it with the vendor's tool", s.token.ShortURI(), len(found)).withCall("C_FindObjects", pkcs11.CKR_OK)
 		}
 		*handle = found[0].handle
 	}

@@ -22,7 +22,7 @@ func (s *Session) Import(k *Key, certificates []*x509.Certificate) (stored []boo
 		return nil, err
 	}
 	if !slices.ContainsFunc(certificates, func(c *x509.Certificate) bool { return equal(k.public, c.PublicKey) }) {
-		return nil, newError(KindConfig, "none of the certificates has the public key of the key %s", k.URI())
+		return nil, newError(KindConfig, "none of the certificates has the public key of the key %s", k.shortURI())
 	}
 	present, err := s.Certificates()
 	if err != nil {
@@ -42,7 +42,7 @@ func (s *Session) Import(k *Key, certificates []*x509.Certificate) (stored []boo
 			return nil, err
 		}
 		if err := s.token.calls.createObject(s.handle, template); err != nil {
-			return nil, failed(err, "the certificate %q can't be stored on the token %s", certificate.Subject, s.token.URI())
+			return nil, failed(err, "the certificate %q can't be stored on the token %s", certificate.Subject, s.token.ShortURI())
 		}
 		stored[i] = true
 		present = append(present, certificate)
@@ -62,7 +62,7 @@ func (s *Session) checkStored(certificates []*x509.Certificate, stored []bool) e
 	}
 	for i, certificate := range certificates {
 		if stored[i] && !slices.ContainsFunc(present, certificate.Equal) {
-			return newError(KindAnswer, "the token %s says that it has stored the certificate %q, but doesn't show it", s.token.URI(), certificate.Subject).withCall("C_CreateObject", pkcs11.CKR_OK)
+			return newError(KindAnswer, "the token %s says that it has stored the certificate %q, but doesn't show it", s.token.ShortURI(), certificate.Subject).withCall("C_CreateObject", pkcs11.CKR_OK)
 		}
 	}
 	return nil

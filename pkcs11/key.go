@@ -104,7 +104,7 @@ func (t *Token) PublicKey(ctx context.Context, u URI, o KeyOptions) (crypto.Publ
 		if err != nil {
 			// It may need the login, or have left a search active (C_FindObjectsFinal).
 			if s, err = k.sessions.renew(); err != nil {
-				return failed(err, "no session with the token %s can be opened", t.URI())
+				return failed(err, "no session with the token %s can be opened", t.ShortURI())
 			}
 		}
 		return k.enter(ctx, s)
@@ -278,6 +278,10 @@ func (k *Key) Public() crypto.PublicKey { return k.public }
 // URI returns the URI that selects this key wherever its token is plugged in.
 func (k *Key) URI() URI { return object{label: k.label, id: k.id}.uri(k.token.URI()) }
 
+// shortURI selects the key among those that its module shows: as its user names it, in
+// errors.
+func (k *Key) shortURI() URI { return object{label: k.label, id: k.id}.uri(k.token.ShortURI()) }
+
 // Certificates reads all X.509 certificates on the token, in no order, as
 // ParseCertificate returns them. The key's own may be among them under any CKA_ID
 // or label, or not at all. Of a token with too many to be read they are those
@@ -304,7 +308,7 @@ func (k *Key) look(read func(*inventory) ([]*x509.Certificate, error)) ([]*x509.
 	defer k.looking.Unlock()
 	s, err := k.sessions.acquire()
 	if err != nil {
-		return nil, asError(err, "no session with the token %s can be opened", k.token.URI())
+		return nil, asError(err, "no session with the token %s can be opened", k.token.ShortURI())
 	}
 	defer func() { k.sessions.release(s, err == nil) }()
 	v := k.seen
@@ -313,7 +317,7 @@ func (k *Key) look(read func(*inventory) ([]*x509.Certificate, error)) ([]*x509.
 	}
 	certificates, err := read(v)
 	if err != nil {
-		return nil, asError(err, "the certificates on the token %s can't be read", k.token.URI())
+		return nil, asError(err, "the certificates on the token %s can't be read", k.token.ShortURI())
 	}
 	return certificates, nil
 }
@@ -358,7 +362,7 @@ func (k *Key) Close() error {
 	err := k.sessions.close(k.login.out)
 	k.login.close()
 	if err != nil {
-		return failed(err, "the session with the token %s can't be closed", k.token.URI())
+		return failed(err, "the session with the token %s can't be closed", k.token.ShortURI())
 	}
 	return nil
 }

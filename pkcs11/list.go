@@ -55,7 +55,7 @@ func (m *Module) Survey() ([]TokenStatus, error) {
 func (t *Token) count() (n ObjectCount, err error) {
 	handle, err := t.openSession()
 	if err != nil {
-		return n, failed(err, "no session with the token %s can be opened", t.URI())
+		return n, failed(err, "no session with the token %s can be opened", t.ShortURI())
 	}
 	defer t.calls.closeSession(handle)
 	for class, n := range map[uint]*int{
@@ -65,7 +65,7 @@ func (t *Token) count() (n ObjectCount, err error) {
 	} {
 		found, err := t.calls.search(handle, pkcs11.NewAttribute(pkcs11.CKA_CLASS, class))
 		if err != nil {
-			return ObjectCount{}, asError(err, "the objects on the token %s can't be listed", t.URI())
+			return ObjectCount{}, asError(err, "the objects on the token %s can't be listed", t.ShortURI())
 		}
 		*n = len(found)
 	}
@@ -202,7 +202,7 @@ func (s *Session) describe(v *inventory, o object, uri URI, certificates []*x509
 // errors are *Error.
 func (s *Session) prove(k *Key, v *inventory, o object, id identity) error {
 	if s.login.wanted() && !s.login.done {
-		return newError(KindPublicKey, "the token doesn't show the public half of the key %s without a login; it may be that of %v", o.uri(s.token.URI()), id.candidates)
+		return newError(KindPublicKey, "the token doesn't show the public half of the key %s without a login; it may be that of %v", o.uri(s.token.ShortURI()), id.candidates)
 	}
 	// The key borrows the session: tokens with one alone have no other.
 	*k.login, k.sessions.idle, k.sessions.places, k.sessions.ready = s.login, []pkcs11.SessionHandle{s.handle}, 1, true
@@ -210,10 +210,10 @@ func (s *Session) prove(k *Key, v *inventory, o object, id identity) error {
 	s.login = *k.login
 	var lost error
 	if s.handle, lost = k.sessions.acquire(); lost != nil { // another one, if a failure ended it
-		return asError(lost, "no session with the token %s can be opened", s.token.URI())
+		return asError(lost, "no session with the token %s can be opened", s.token.ShortURI())
 	}
 	if err != nil {
-		return asError(err, "the key %s can't sign", k.URI())
+		return asError(err, "the key %s can't sign", k.shortURI())
 	}
 	return nil
 }

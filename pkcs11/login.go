@@ -43,9 +43,9 @@ func (l *login) check() error { return l.token.checkTries() }
 func (t TokenInfo) checkTries() error {
 	switch {
 	case t.Has(FlagPINLocked):
-		return newError(KindPINLocked, "the PIN of the token %s is locked", t.URI())
+		return newError(KindPINLocked, "the PIN of the token %s is locked", t.ShortURI())
 	case t.Has(FlagPINFinalTry):
-		return newError(KindPINLocked, "the token %s has one try left before its PIN is locked, so it was not touched", t.URI())
+		return newError(KindPINLocked, "the token %s has one PIN attempt left before its PIN is locked", t.ShortURI())
 	}
 	return nil
 }
@@ -86,12 +86,12 @@ func (l *login) askPIN(ctx context.Context) (PIN, error) {
 	case IsKind(err, KindNoPIN) && l.token.Has(FlagPINPad):
 		return PIN{}, nil
 	case IsKind(err, KindNoPIN):
-		return PIN{}, newError(KindNoPIN, "the token %s wants a PIN, and there is none: %v", l.token.URI(), err)
+		return PIN{}, newError(KindNoPIN, "no PIN for the token %s: %v", l.token.ShortURI(), err)
 	case err == nil && len(pin.Reveal()) == 0:
-		return PIN{}, newError(KindPINSource, "the PIN for the token %s is empty", l.token.URI())
+		return PIN{}, newError(KindPINSource, "the PIN for the token %s is empty", l.token.ShortURI())
 	case err == nil && pin.flaw() != "":
 		defer pin.Wipe()
-		return PIN{}, newError(KindPINSource, "the PIN for the token %s %s", l.token.URI(), pin.flaw())
+		return PIN{}, newError(KindPINSource, "the PIN for the token %s %s", l.token.ShortURI(), pin.flaw())
 	}
 	return pin, err
 }
@@ -141,7 +141,7 @@ func (l *login) loginAs(ctx context.Context, s pkcs11.SessionHandle, user uint) 
 	if suspicion := l.pin.suspicion(); suspicion != "" {
 		what = "; the PIN " + suspicion
 	}
-	l.failed = failed(err, "the login to the token %s failed%s", l.token.URI(), what)
+	l.failed = failed(err, "the login to the token %s failed%s", l.token.ShortURI(), what)
 	return l.failed
 }
 

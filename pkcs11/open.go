@@ -42,7 +42,7 @@ func (t *Token) Open(ctx context.Context, o SessionOptions) (*Session, error) {
 	}
 	var err error
 	if s.handle, err = open(); err != nil {
-		return nil, failed(err, "no session with the token %s can be opened", t.URI())
+		return nil, failed(err, "no session with the token %s can be opened", t.ShortURI())
 	}
 	if o.NoLogin {
 		return s, nil
@@ -86,7 +86,7 @@ func (s *Session) Certificates() ([]*x509.Certificate, error) {
 	v := s.token.calls.inventory(s.handle)
 	certificates, err := v.allCertificates(func() ([]object, error) { return v.find(pkcs11.CKO_PRIVATE_KEY, URI{}) })
 	if err != nil {
-		return nil, asError(err, "the certificates on the token %s can't be read", s.token.URI())
+		return nil, asError(err, "the certificates on the token %s can't be read", s.token.ShortURI())
 	}
 	return certificates, nil
 }
@@ -122,7 +122,7 @@ func (s *Session) Close() error {
 	s.handle = noSession
 	s.login.close()
 	if err != nil {
-		return failed(err, "the session with the token %s can't be closed", s.token.URI())
+		return failed(err, "the session with the token %s can't be closed", s.token.ShortURI())
 	}
 	return nil
 }

@@ -162,7 +162,7 @@ func TestTokensThatCanNotSign(t *testing.T) {
 		"the token was pulled":                 {"EC-256", []string{"C_GetTokenInfo rv 0xe0"}, pkcs11.KindNoDevice, "shows no initialized token"},
 		"no session left":                      {"EC-256", []string{"C_OpenSession rv 0xb1"}, pkcs11.KindCall, "C_OpenSession: CKR_SESSION_COUNT"},
 		"no mechanism for such keys":           {"EC-256", []string{"mechanisms " + rsaPSS, "deny-mechanism " + ecdsaDigest}, pkcs11.KindNoMechanism, "none is in its list"},
-		"the final try":                        {"EC-256", []string{"token-flags +" + flagFinalTry}, pkcs11.KindPINLocked, "one try left"},
+		"the final try":                        {"EC-256", []string{"token-flags +" + flagFinalTry}, pkcs11.KindPINLocked, "one PIN attempt left"},
 		"a locked PIN":                         {"EC-256", []string{"token-flags +" + flagLocked}, pkcs11.KindPINLocked, "locked"},
 		"an expired PIN":                       {"EC-256", []string{"C_Login rv 0xa3"}, pkcs11.KindCall, "C_Login: CKR_PIN_EXPIRED"},
 		"another user type is wanted":          {"EC-256", []string{"user-type 0x80000001"}, pkcs11.KindCall, "C_Login: CKR_USER_TYPE_INVALID"},

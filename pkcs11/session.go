@@ -102,7 +102,7 @@ func (p *sessions) limit(most int) {
 func (p *sessions) first(enter func(pkcs11.SessionHandle) error) error {
 	s, err := p.token.openSession()
 	if err != nil {
-		return failed(err, "no session with the token %s can be opened", p.token.URI())
+		return failed(err, "no session with the token %s can be opened", p.token.ShortURI())
 	}
 	p.mu.Lock()
 	p.places, p.ready = 1, true

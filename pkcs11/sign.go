@@ -43,7 +43,7 @@ func (k *Key) make(public crypto.PublicKey, message, digest []byte, opts crypto.
 	}
 	s, err := k.sessions.acquire()
 	if err != nil {
-		return nil, used, asError(err, "no session with the token %s can be opened", k.token.URI())
+		return nil, used, asError(err, "no session with the token %s can be opened", k.token.ShortURI())
 	}
 	// A failed C_Sign may leave its operation active: such a session ends.
 	defer func() { k.sessions.release(s, err == nil) }()
@@ -64,11 +64,11 @@ func (k *Key) make(public crypto.PublicKey, message, digest []byte, opts crypto.
 			renewed = true
 			k.sessions.lost()
 		default:
-			return nil, used, asError(err, "the key %s can't sign with %v", k.URI(), candidates[i])
+			return nil, used, asError(err, "the key %s can't sign with %v", k.shortURI(), candidates[i])
 		}
 		if call != "C_SignInit" || isLost(rv) {
 			if s, err = k.sessions.replace(s); err != nil {
-				return nil, used, asError(err, "no session with the token %s can be opened", k.token.URI())
+				return nil, used, asError(err, "no session with the token %s can be opened", k.token.ShortURI())
 			}
 		}
 	}
@@ -102,7 +102,7 @@ func refusal(m mechanism, hash crypto.Hash, call string, rv uint) string {
 func (k *Key) candidateMechanisms(public crypto.PublicKey, haveMessage bool, opts crypto.SignerOpts) ([]mechanism, error) {
 	candidates, err := plan(public, opts)
 	if err != nil {
-		return nil, newError(KindKey, "the key %s can't sign like this: %v", k.URI(), err)
+		return nil, newError(KindKey, "the key %s can't sign like this: %v", k.shortURI(), err)
 	}
 	if err := checkAllowed(k.URI(), candidates, k.allowed); err != nil {
 		return nil, err
@@ -111,7 +111,7 @@ func (k *Key) candidateMechanisms(public crypto.PublicKey, haveMessage bool, opt
 	if !haveMessage {
 		candidates = slices.DeleteFunc(slices.Clone(candidates), func(m mechanism) bool { return m.input == inputMessage })
 		if len(candidates) == 0 {
-			return nil, newError(KindMechanism, "the key %s only signs whole messages, not digests; use SignMessage", k.URI())
+			return nil, newError(KindMechanism, "the key %s only signs whole messages, not digests; use SignMessage", k.shortURI())
 		}
 	}
 	k.mu.Lock()
@@ -159,7 +159,7 @@ func (k *Key) attempt(s pkcs11.SessionHandle, m mechanism, public crypto.PublicK
 	case inputEncoded:
 		encoded, err := encodePSS(rand.Reader, hash, digest, public.(*rsa.PublicKey).N.BitLen())
 		if err != nil {
-			return nil, newError(KindKey, "the key %s can't sign like this: %v", k.URI(), err)
+			return nil, newError(KindKey, "the key %s can't sign like this: %v", k.shortURI(), err)
 		}
 		data = encoded
 	}

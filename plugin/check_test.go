@@ -158,7 +158,7 @@ func TestCheckExplainsTheStepThatFails(t *testing.T) {
 			"module:ok token:ok login:ok key:ok usable:failed mechanism:skipped certificates:skipped signature:skipped"},
 		"another type": {"key", "P-256", kind(pkcs11.KindKey),
 			"module:ok token:ok login:ok key:ok usable:failed mechanism:skipped certificates:skipped signature:skipped"},
-		"no mechanism": {"mechanism", "Permit", kind(pkcs11.KindMechanism),
+		"no mechanism": {"mechanism", "Allow one of these mechanisms", kind(pkcs11.KindMechanism),
 			"module:ok token:ok login:ok key:ok usable:ok mechanism:failed certificates:skipped signature:skipped"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -101,13 +101,13 @@ func TestMessagesSayWhatFailedAndWhatToDo(t *testing.T) {
 			&pkcs11.Error{Kind: pkcs11.KindTimeout, Message: "the module didn't answer", Call: "C_Sign"},
 			contract.ErrorCodeTimeout,
 			"the module didn't answer (C_Sign). " +
-				"Check that the HSM can be reached; the plugin config timeout or NOTATION_PKCS11_TIMEOUT gives it longer.",
+				"Check that the HSM can be reached; to wait longer, set the plugin config timeout or NOTATION_PKCS11_TIMEOUT.",
 		},
 		{
 			fmt.Errorf("open the key: %w", context.DeadlineExceeded),
 			contract.ErrorCodeTimeout,
 			"not finished within 1m0s: open the key: context deadline exceeded. " +
-				"Check that the HSM can be reached; the plugin config timeout or NOTATION_PKCS11_TIMEOUT gives it longer.",
+				"Check that the HSM can be reached; to wait longer, set the plugin config timeout or NOTATION_PKCS11_TIMEOUT.",
 		},
 		{
 			contract.NewError(contract.ErrorCodeThrottled, "slow down"),
@@ -184,7 +184,7 @@ func TestNoRefusalOfALoginAdvisesAnother(t *testing.T) {
 		if strings.Contains(todo, "try again") || strings.Contains(todo, "next time") {
 			t.Errorf("%s: %s", name, todo)
 		}
-		if !judgesLogin(name) && (!strings.Contains(todo, "a try gone") || !strings.Contains(todo, "check the PIN source env:PIN")) {
+		if !judgesLogin(name) && (!strings.Contains(todo, "one attempt used") || !strings.Contains(todo, "check the PIN source env:PIN")) {
 			t.Errorf("%s doesn't say that the PIN may be wrong: %s", name, todo)
 		}
 	}

@@ -167,7 +167,7 @@ func checkConfig(config map[string]string) error {
 			return contract.NewValidationErrorf("plugin config %q is refused: notation keeps plugin config in its file signingkeys.json and writes it to its log with -d, so a PIN in it is no secret; "+
 				"use pin_source=file:/path, pin_source=env:NAME, or the environment variable %s", key, envPIN)
 		case !slices.Contains(known, key):
-			return contract.NewValidationErrorf("plugin config %s is unknown; known are %s", quote(key), strings.Join(known, ", "))
+			return contract.NewValidationErrorf("unknown plugin config %s; use one of %s", quote(key), strings.Join(known, ", "))
 		case config[key] == "":
 			return contract.NewValidationErrorf("plugin config %q is empty; give it a value or leave it out", key)
 		}

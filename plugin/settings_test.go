@@ -158,8 +158,8 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		variables map[string]string
 		phrases   []string
 	}{
-		{"unknown key", "", map[string]string{"slot": "0"}, nil, []string{`"slot" is unknown`, "module, pin_source, cert_chain, timeout, init_args, user_type"}},
-		{"key with control characters", "", map[string]string{"\x1b[0m": "0"}, nil, []string{`"\x1b[0m" is unknown`}},
+		{"unknown key", "", map[string]string{"slot": "0"}, nil, []string{`unknown plugin config "slot"; use one of`, "module, pin_source, cert_chain, timeout, init_args, user_type"}},
+		{"key with control characters", "", map[string]string{"\x1b[0m": "0"}, nil, []string{`unknown plugin config "\x1b[0m"`}},
 		{"PIN as a key", "", map[string]string{"pin": pin}, nil, []string{`"pin" is refused`, "signingkeys.json", "-d", "pin_source=file:", "NOTATION_PKCS11_PIN"}},
 		{"empty value", "", map[string]string{"module": ""}, nil, []string{`"module" is empty`}},
 		{"PIN source that is a PIN", "", map[string]string{"pin_source": pin}, nil, []string{`plugin config "pin_source"`, "file:", "env:"}},

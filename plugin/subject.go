@@ -72,7 +72,7 @@ func setAttribute(name *pkix.Name, seen map[string]bool, attribute, value string
 		a.set(name, value)
 		return nil
 	}
-	return fmt.Errorf("the attribute %s is unknown; known are %s", quote(attribute), strings.Join(known, ", "))
+	return fmt.Errorf("unknown attribute %s; use one of %s", quote(attribute), strings.Join(known, ", "))
 }
 
 // cutAttribute cuts the first attribute off a name: RFC 4514, sections 2.4 and

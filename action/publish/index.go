@@ -224,7 +224,7 @@ func (t *registryTag) read(ctx context.Context) (indexVersion, error) {
 		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but names a %q: move that away", t.tag, t.repo.Reference, answer.MediaType)
 	}
 	if err := json.Unmarshal(answer.Body, &version.index); err != nil {
-		return indexVersion{}, fmt.Errorf("read referrers index %s of %s: %w: mend or delete it, or, if a proxy sent this, run again", t.tag, t.repo.Reference, err)
+		return indexVersion{}, fmt.Errorf("read referrers index %s of %s: %w: fix or delete it, or, if a proxy sent this, run again", t.tag, t.repo.Reference, err)
 	}
 	if version.index.SchemaVersion != 2 { // whatever that is, it would be lost
 		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but what it names is none (schemaVersion %d): move that away, or, if a proxy sent this, run again", t.tag, t.repo.Reference, version.index.SchemaVersion)

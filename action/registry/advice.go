@@ -16,30 +16,30 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
-// advice says what to do about a status that a registry should not have answered;
-// what to do about 401 and 403 is for [accessError] to say. The first row counts.
+// advice says what a status means that a registry should not have answered, and what
+// to do; of 401 and 403 that is for [accessError] to say. The first row counts.
 var advice = []struct {
 	from, to int // statuses
 	text     string
 }{
 	{http.StatusBadRequest, http.StatusBadRequest, notTaken},
-	{http.StatusNotFound, http.StatusNotFound, "make sure that the names are right and the artifact is there"},
+	{http.StatusNotFound, http.StatusNotFound, "not found; check the repository, and the tag or digest"},
 	{http.StatusMethodNotAllowed, http.StatusMethodNotAllowed, notTaken},
-	{http.StatusConflict, http.StatusConflict, "somebody changes the same thing; run again"},
-	{http.StatusRequestEntityTooLarge, http.StatusRequestEntityTooLarge, "raise the limit of the registry, or of the gateway before it"},
+	{http.StatusConflict, http.StatusConflict, "another client changes the same thing; run again"},
+	{http.StatusRequestEntityTooLarge, http.StatusRequestEntityTooLarge, "too large for the registry, or for a gateway in front of it; raise its limit"},
 	{http.StatusUnsupportedMediaType, http.StatusUnsupportedMediaType, notTaken},
-	{http.StatusTooManyRequests, http.StatusTooManyRequests, "the registry limits how often it is asked; run again later, or with a lower concurrency"},
-	{http.StatusInsufficientStorage, http.StatusInsufficientStorage, "the registry has no space left, or the quota is used up; free some, or raise the quota"},
-	{http.StatusInternalServerError, 599, "the registry is in trouble; run again later"},
-	{0, 999, "make sure that this is a registry, then run again"},
+	{http.StatusTooManyRequests, http.StatusTooManyRequests, "the registry got too many requests; run again later, or with a lower concurrency"},
+	{http.StatusInsufficientStorage, http.StatusInsufficientStorage, "the registry has no space left, or the quota is used up; free space, or raise the quota"},
+	{http.StatusInternalServerError, 599, "the registry reports an error of its own; run again later, and if it persists, ask its operator"},
+	{0, 999, "the answer is none of a registry; check the address, then run again"},
 }
 
 const (
-	notCreated  = "make sure that the names are right, and create the repository first if the registry, such as ECR, creates none by itself"
-	notTaken    = "this registry does not take such manifests, or not such requests"
-	plainOnly   = "the registry speaks plain HTTP, and nothing but https was tried; if plain HTTP is meant, name the registry in insecure_registries"
-	untrusted   = "the registry's certificate is not trusted here; make sure that the name is right, and this machine trusts its authority"
-	unreachable = "the registry gave no good answer; run again, and make sure that it can be reached"
+	notCreated  = "not found; check the repository, and create it first if the registry, such as ECR, creates none by itself"
+	notTaken    = "the registry doesn't accept such manifests or such requests"
+	plainOnly   = "the registry speaks plain HTTP, but only https was tried; if plain HTTP is intended, list the registry in insecure_registries"
+	untrusted   = "the registry's certificate is not trusted on this machine; check the address, or add the CA to the trusted roots"
+	unreachable = "the registry gave no usable answer; check the address and the network, then run again"
 )
 
 // AdvisedError is an error of a registry of which the cause is known. What its status

@@ -33,7 +33,7 @@ func TestAdviceFits(t *testing.T) {
 		{"415", status(415), notTaken},
 		{"404", status(404), adviceOn(404) + ": GET http://HOST/v2/app/manifests/v1: not found (and the 404 is not in a registry's form, so it may come from a proxy)"},
 		{"413", status(413), adviceOn(413)},
-		{"418", status(418), "make sure that this is a registry, then run again"},
+		{"418", status(418), "the answer is none of a registry; check the address, then run again"},
 		{"to plain HTTP", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://registry.example/", http.StatusTemporaryRedirect)
 		}, `Get "http://registry.example/": refused to send a request to registry.example over plain HTTP: if that is meant`},
@@ -78,7 +78,7 @@ func TestNoAdviceAboutTheRegistryOnDockersConfig(t *testing.T) {
 	}
 	host, _ := locked(t, "robot", "pass")
 	_, err := New(Options{CredentialsFile: malformed, Signing: true}).Resolve(t.Context(), host+"/app:v1")
-	if err == nil || !strings.Contains(err.Error(), "mend the file") || strings.Contains(err.Error(), "run again") {
+	if err == nil || !strings.Contains(err.Error(), "fix the file") || strings.Contains(err.Error(), "run again") {
 		t.Errorf("error: %v", err)
 	}
 }

@@ -106,7 +106,7 @@ func TestChildThatIsNoManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	found, err := root.Children(t.Context())
-	if len(found) > 0 || err == nil || !strings.Contains(err.Error(), `calls it a "text/plain"`) || strings.Contains(err.Error(), "make sure that the names") {
+	if len(found) > 0 || err == nil || !strings.Contains(err.Error(), `calls it a "text/plain"`) || strings.Contains(err.Error(), "check the repository") {
 		t.Errorf("%v, %v", found, err)
 	}
 	if _, err := registry.ParseReference(root.String()); err != nil {

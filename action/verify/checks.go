@@ -142,13 +142,13 @@ func (e *evaluation) policyCheck(x explanation) report.Check {
 	err, made := e.results[x.kind]
 	switch {
 	case c.Action == skipped:
-		c.Result, c.Reason = report.CheckSkipped, "the policy wants this check skipped"
+		c.Result, c.Reason = report.CheckSkipped, "the policy skips this check"
 	case !made && e.content == nil:
-		c.Result, c.Reason = report.CheckNotEvaluated, "the envelope has no integrity, so what it says means nothing"
+		c.Result, c.Reason = report.CheckNotEvaluated, "the envelope's integrity check failed, so its content can't be trusted"
 	case !made && e.claims.Plugin != "":
-		c.Result, c.Reason = report.CheckNotEvaluated, fmt.Sprintf("this is up to the verification plugin %q, and the signature did not get that far", e.claims.Plugin)
+		c.Result, c.Reason = report.CheckNotEvaluated, fmt.Sprintf("the verification plugin %q makes this check, and an earlier check failed", e.claims.Plugin)
 	case !made:
-		c.Result, c.Reason = report.CheckNotEvaluated, "the verification ended before"
+		c.Result, c.Reason = report.CheckNotEvaluated, "verification ended earlier"
 	case x.kind == trustpolicy.TypeRevocation && err != nil && e.notAsked():
 		c.Result, c.Reason = report.CheckNotEvaluated, revocation.ErrNotAsked.Error()
 	case err != nil:
@@ -174,8 +174,8 @@ func (e *evaluation) pluginCheck(others []report.Check) report.Check {
 		c.Result, c.Reason = report.CheckNotEvaluated, "the signature is not valid for another reason"
 	default:
 		c.Result, c.Reason = report.CheckFailed, envelope.Clip(e.err.Error())
-		c.Remedy = fmt.Sprintf("the signature asks for the verification plugin %q: install it on this runner, "+
-			"and set plugin_config to what it needs", e.claims.Plugin)
+		c.Remedy = fmt.Sprintf("the signature requires the verification plugin %q: install it on this runner, "+
+			"and set plugin_config if the plugin needs settings", e.claims.Plugin)
 	}
 	return c
 }
@@ -184,7 +184,7 @@ func (e *evaluation) pluginCheck(others []report.Check) report.Check {
 func (e *evaluation) descriptorCheck() report.Check {
 	c := report.Check{Name: checkDescriptor, Action: enforced}
 	if e.content == nil {
-		c.Result, c.Reason = report.CheckNotEvaluated, "the envelope has no integrity, so what it says means nothing"
+		c.Result, c.Reason = report.CheckNotEvaluated, "the envelope's integrity check failed, so its content can't be trusted"
 		return c
 	}
 	signed, err := envelope.SignedArtifact(e.content)
@@ -201,7 +201,7 @@ func (e *evaluation) descriptorCheck() report.Check {
 		c.Reason = fmt.Sprintf("it is the signature of %q with %d bytes, and the artifact is %q with %d bytes",
 			envelope.Clip(signed.MediaType), signed.Size, e.artifact.MediaType, e.artifact.Size)
 	}
-	c.Remedy = "somebody attached a signature that does not belong here; sign the artifact itself"
+	c.Remedy = "the attached signature belongs to another artifact; sign the artifact itself"
 	return c
 }
 
@@ -209,11 +209,11 @@ func (e *evaluation) descriptorCheck() report.Check {
 func (e *evaluation) metadataCheck() report.Check {
 	c := report.Check{Name: checkUserMetadata, Action: enforced}
 	if len(e.wanted) == 0 {
-		c.Result, c.Action, c.Reason = report.CheckSkipped, skipped, "user_metadata wants none"
+		c.Result, c.Action, c.Reason = report.CheckSkipped, skipped, "user_metadata requires none"
 		return c
 	}
 	if e.content == nil {
-		c.Result, c.Reason = report.CheckNotEvaluated, "the envelope has no integrity, so what it says means nothing"
+		c.Result, c.Reason = report.CheckNotEvaluated, "the envelope's integrity check failed, so its content can't be trusted"
 		return c
 	}
 	signed, _ := envelope.SignedArtifact(e.content) // the descriptor's check says so
@@ -227,10 +227,10 @@ func (e *evaluation) metadataCheck() report.Check {
 		}
 	}
 	if faults == nil {
-		c.Result, c.Reason = report.CheckPassed, "the signature has all that user_metadata wants"
+		c.Result, c.Reason = report.CheckPassed, "the signature contains everything in user_metadata"
 		return c
 	}
 	c.Result, c.Reason = report.CheckFailed, strings.Join(faults, "; ")
-	c.Remedy = "sign the artifact with this user_metadata, or correct what is wanted"
+	c.Remedy = "sign the artifact with this user_metadata, or correct user_metadata"
 	return c
 }

@@ -46,11 +46,11 @@ func (e *evaluation) top() *x509.Certificate {
 }
 
 func (e *evaluation) foundIntegrity() string {
-	return fmt.Sprintf("the %s signature is that of the key of %q", e.claims.Algorithm, e.subjectOf(e.leaf()))
+	return fmt.Sprintf("the %s signature was made with the key of %q", e.claims.Algorithm, e.subjectOf(e.leaf()))
 }
 
 func (e *evaluation) remedyIntegrity() string {
-	return "the envelope is damaged, was changed, or was never a good one; sign the artifact again"
+	return "the signature envelope is damaged, was changed, or was never valid; sign the artifact again"
 }
 
 func (e *evaluation) foundAuthenticity() string {
@@ -59,7 +59,7 @@ func (e *evaluation) foundAuthenticity() string {
 	case slices.Contains(e.statement.policy.TrustedIdentities, "*"):
 		return found + `, and the trusted identity "*" is every signer`
 	case e.claims.Plugin != "":
-		return fmt.Sprintf("%s; the verification plugin %q may have a say in whose signatures count", found, e.claims.Plugin)
+		return fmt.Sprintf("%s; the verification plugin %q may restrict the trusted signers", found, e.claims.Plugin)
 	default:
 		return fmt.Sprintf("%s, and %q is a trusted identity", found, e.subjectOf(e.leaf()))
 	}
@@ -69,21 +69,21 @@ func (e *evaluation) remedyAuthenticity() string {
 	stores := e.trust.stores.of(e.storeKind(), e.statement.policy)
 	for _, store := range stores {
 		if e.trust.stores[store].err != nil {
-			return fmt.Sprintf("mend trust store %s", store)
+			return fmt.Sprintf("fix trust store %s", store)
 		}
 	}
 	switch {
 	case len(stores) == 0:
 		return fmt.Sprintf("statement %q names no trust store of type %s, which this signature needs", e.statement.policy.Name, e.storeKind())
 	case e.anchor == nil:
-		return fmt.Sprintf("if this signer is to be trusted, put the certificate of %q, SHA-256 %s, into %s",
+		return fmt.Sprintf("if you trust this signer, add the certificate of %q, SHA-256 %s, to %s",
 			e.subjectOf(e.top()), e.describe(e.top()).Thumbprint, strings.Join(stores, " or "))
 	default:
 		whose := fmt.Sprintf("the trusted identities of statement %q", e.statement.policy.Name)
 		if e.trust.fromInputs {
 			whose = "trusted_identities"
 		}
-		return fmt.Sprintf("if this signer is to be trusted, add %q to %s", "x509.subject: "+e.subjectOf(e.leaf()), whose)
+		return fmt.Sprintf("if you trust this signer, add %q to %s", "x509.subject: "+e.subjectOf(e.leaf()), whose)
 	}
 }
 
@@ -112,7 +112,7 @@ func (e *evaluation) foundTimestamp() string {
 	if why := e.noTimestamp(); why != "" {
 		return fmt.Sprintf("the certificates are valid now, until %s; %s", e.end().UTC().Format(time.RFC1123), why)
 	}
-	return fmt.Sprintf("%q says that it was signed on %s, when the certificates were valid",
+	return fmt.Sprintf("timestamped by %q on %s, when the certificates were valid",
 		e.claims.Timestamp.Authority, e.claims.Timestamp.Time.UTC().Format(time.RFC1123))
 }
 
@@ -121,9 +121,9 @@ func (e *evaluation) foundTimestamp() string {
 func (e *evaluation) noTimestamp() string {
 	switch {
 	case len(e.trust.stores.of(truststore.TypeTSA, e.statement.policy)) == 0:
-		return "timestamps don't count, for the statement names no trust store of type tsa"
+		return "timestamps are not checked, because the statement names no trust store of type tsa"
 	case e.statement.policy.SignatureVerification.VerifyTimestamp == trustpolicy.OptionAfterCertExpiry && time.Now().Before(e.end()):
-		return "timestamps count once they have expired (verifyTimestamp)"
+		return "timestamps are checked only after they expire (verifyTimestamp: afterCertExpiry)"
 	default:
 		return ""
 	}
@@ -143,17 +143,17 @@ func (e *evaluation) remedyTimestamp() string {
 	case tsa && !stamped && time.Now().Before(e.end()):
 		return "sign the artifact again with timestamp_url, or set verifyTimestamp to afterCertExpiry in the policy"
 	case tsa && !stamped:
-		return "sign the artifact again, with certificates that are valid and with timestamp_url"
+		return "sign the artifact again with valid certificates and with timestamp_url"
 	case tsa && e.tsaChain == nil:
-		return "put the root certificate of the timestamping authority into a trust store of type tsa that the statement names"
+		return "add the root certificate of the timestamping authority to a trust store of type tsa that the statement names"
 	case tsa && revocation.HasUnknown(e.tsaResults):
-		return "make the runner reach the servers of the timestamping authority: " + strings.Join(silentServers(e.tsaResults), "; ")
+		return "allow the runner to reach the servers of the timestamping authority: " + strings.Join(silentServers(e.tsaResults), "; ")
 	case tsa:
-		return "sign the artifact again, with certificates that are valid then"
+		return "sign the artifact again with certificates that are valid at that time"
 	case stamped:
-		return "the signature has a timestamp: name a trust store of type tsa with the root certificate of its authority in the statement"
+		return "the signature has a timestamp: in the statement, name a trust store of type tsa with the root certificate of the timestamping authority"
 	default:
-		return "sign the artifact again with certificates that are valid; with timestamp_url a signature outlives its certificates"
+		return "sign the artifact again with valid certificates; with timestamp_url, a signature outlives its certificates"
 	}
 }
 
@@ -165,13 +165,13 @@ func (e *evaluation) foundRevocation() string {
 	if counts[result.ResultOK] == 0 {
 		return "no certificate of the chain names an OCSP responder or a CRL, so revocation can't be checked; the chain counts as not revoked"
 	}
-	return fmt.Sprintf("of %d certificates %d are good by OCSP or CRL, and %d name neither",
-		len(e.revocation), counts[result.ResultOK], counts[result.ResultNonRevokable])
+	return fmt.Sprintf("not revoked, by OCSP or CRL: %d of %d certificates; %d name neither",
+		counts[result.ResultOK], len(e.revocation), counts[result.ResultNonRevokable])
 }
 
 func (e *evaluation) remedyRevocation() string {
 	if revocation.HasUnknown(e.revocation) {
-		return "make the runner reach these servers: " + strings.Join(silentServers(e.revocation), "; ")
+		return "allow the runner to reach these servers: " + strings.Join(silentServers(e.revocation), "; ")
 	}
 	return "a certificate of the chain was revoked: don't use the artifact until you know why, and sign it again with another key"
 }

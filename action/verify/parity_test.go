@@ -392,7 +392,7 @@ func checkExplained(t *testing.T, tag string, v report.Verification, err error) 
 			if c.Reason == "" || c.Action == "" || (c.Remedy != "") != (c.Result == report.CheckFailed) {
 				t.Errorf("%s: a check is not explained: %+v", tag, c)
 			}
-			if c.Reason == "the verification ended before" {
+			if c.Reason == "verification ended earlier" {
 				t.Errorf("%s: a check was not made: %+v", tag, c)
 			}
 		}

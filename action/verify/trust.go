@@ -103,8 +103,8 @@ func trustCertificates(o TrustOptions) (*Trust, error) {
 	if len(o.Identities) == 0 {
 		statement.TrustedIdentities = []string{"*"}
 		if slices.ContainsFunc(certs, func(c *x509.Certificate) bool { return c.IsCA }) {
-			t.Warnings = append(t.Warnings, "trusted_identities is not set: a signature counts whoever it is by, "+
-				"as long as one of the trusted_certificates vouches for the signer")
+			t.Warnings = append(t.Warnings, "trusted_identities is not set: any signer is accepted "+
+				"whose certificate chains to one of the trusted_certificates")
 		}
 	}
 	if o.TimestampRoot != "" {

@@ -123,7 +123,7 @@ func TestEachFailureIsExplained(t *testing.T) {
 		}, checkAuthenticity, "does not match the X.509 trusted identities", "CN=release"},
 		{"no such store", w.Good, signed.How{}, nil, func(s *trustpolicy.TrustPolicy) {
 			s.TrustStores = []string{"ca:nowhere"}
-		}, checkAuthenticity, "does not exist", "mend trust store ca:nowhere"},
+		}, checkAuthenticity, "does not exist", "fix trust store ca:nowhere"},
 		{"expired signature", w.Good, signed.How{At: wasValid, Expiry: wasValid.Add(time.Hour)}, nil, nil, checkExpiry, "expired", "sign the artifact again"},
 		{"expired certificate", expired, signed.How{At: wasValid}, nil, nil, checkTimestamp, "expired", "timestamp_url"},
 		{"timestamp that does not count", expired, signed.How{At: wasValid, Stamp: &tsa}, nil, nil, checkTimestamp, "expired", "type tsa"},
@@ -189,9 +189,9 @@ func TestGoodSignatureSaysWhatWasFound(t *testing.T) {
 		checkAuthenticity: "ca:acme",
 		checkExpiry:       "expires on",
 		checkTimestamp:    "CN=stamps",
-		checkRevocation:   "1 are good",
+		checkRevocation:   "CRL: 1 of 3",
 		checkDescriptor:   "sha256:",
-		checkUserMetadata: "has all",
+		checkUserMetadata: "contains everything",
 	} {
 		if got := checkOf(t, s, name); got.Result != report.CheckPassed || !strings.Contains(got.Reason, want) {
 			t.Errorf("%s: %s, %q, want %q", name, got.Result, got.Reason, want)

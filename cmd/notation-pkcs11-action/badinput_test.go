@@ -40,7 +40,7 @@ var badKeyInputs = []struct {
 	{map[string]string{"cert_chain": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"}, "certificate number 1 is damaged"},
 	{map[string]string{"cert_chain": "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----"}, "private key"},
 	{map[string]string{"plugin_config": "pin=471147", "pin": ""}, "pin_source=file:/path"},
-	{map[string]string{"plugin_config": "modul=x"}, `"modul" is unknown`},
+	{map[string]string{"plugin_config": "modul=x"}, `unknown plugin config "modul"`},
 	{map[string]string{"plugin_config": "timeout="}, `"timeout" is empty`},
 	{map[string]string{"plugin_config": "timeout=soon"}, "not a duration"},
 	{map[string]string{"plugin_config": "timeout=25h"}, "out of range"},

@@ -353,7 +353,7 @@ func badInputs() []badInput {
 	}
 	for _, key := range []string{"modul", "MODULE", "", "pin-source", "\x1b[2J", strings.Repeat("x", 1<<20)} {
 		config := read(document(map[string]any{"pluginConfig": map[string]string{key: "x"}}))
-		add(badInput{name: fmt.Sprintf("config %.40q", key), stdin: config, code: invalid, says: "is unknown; known are module"}, "describe-key")
+		add(badInput{name: fmt.Sprintf("config %.40q", key), stdin: config, code: invalid, says: "; use one of module"}, "describe-key")
 	}
 	pin := read(document(map[string]any{"pluginConfig": map[string]string{"pin": "471147"}}))
 	add(badInput{name: "a PIN in the config", stdin: pin, code: invalid, says: "pin_source=file:/path"}, "describe-key")
@@ -364,7 +364,7 @@ func badInputs() []badInput {
 	}
 	wrong := badInput{name: "a wrong PIN", stdin: read(document(nil)), env: []string{"NOTATION_PKCS11_PIN=471147"}, code: denied, says: "CKR_PIN_INCORRECT", login: true}
 	add(wrong, "generate-signature")
-	none := badInput{name: "no PIN", stdin: read(document(nil)), env: []string{"NOTATION_PKCS11_PIN="}, code: denied, says: "wants a PIN"}
+	none := badInput{name: "no PIN", stdin: read(document(nil)), env: []string{"NOTATION_PKCS11_PIN="}, code: denied, says: "no PIN for the token"}
 	add(none, "generate-signature")
 	for _, c := range badCommands {
 		// A command of the contract ignores nothing that follows it.

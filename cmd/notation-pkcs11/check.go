@@ -26,26 +26,26 @@ func checkCommand() *cobra.Command {
 	learn := false
 	cmd := tokenCommand(&cobra.Command{
 		Use:   "check URI",
-		Short: "Check, up to a real signature, that notation can sign with a key",
-		Long: `Go to a key as notation's signing does, one step after the other: load the module,
-find the token, log in, find the key, see whether notation can use it, choose the
-mechanism, find and check the certificate chain, make a signature and verify it.
-Each step is shown with its time, and one that fails with what to do. In the end
-stands the line that gives the key a name in notation.
+		Short: "Test a key up to a real signature",
+		Long: `Test a key the way notation uses it: load the module, find the token, log in,
+find the key, check that notation can use it, choose the mechanism, find and check
+the certificate chain, make a signature and verify it. Each step is printed with
+its time; a failed step, with what to do. The output ends with the command that adds
+the key to notation's key list.
 
-The exit status is 0 only if a real signature was made and verified, and the
-chain is one that notation accepts. The PIN is tried once. Nothing on the token
-is changed, and the signature is one over a text that means nothing.
+The exit status is 0 only if a real signature was made and verified, and notation
+accepts the certificate chain. The PIN is used for one login attempt. Nothing on
+the token is changed, and the test signature is over meaningless data.
 
-With --learn-sandbox the module runs under strace, and in the end stands the
-setting of the sandbox in which it can do the same again. The module's process
-can be looked into by others meanwhile.`,
+With --learn-sandbox, the module runs under strace, and the output ends with the
+sandbox in which the module can do the same again. Meanwhile, other processes of
+the same user can read the module's process.`,
 		Example: `  notation-pkcs11 check 'pkcs11:token=Release;object=signing' --module /usr/lib/softhsm/libsofthsm2.so
   notation-pkcs11 check 'pkcs11:token=Release;object=signing' --cert-chain chain.pem --output json
   notation-pkcs11 check 'pkcs11:token=Release;object=signing' --learn-sandbox`,
 		Args: oneURI,
 	}, func(i *invocation, ctx context.Context, args []string) error { return i.check(ctx, args, learn) })
-	cmd.Flags().BoolVar(&learn, "learn-sandbox", false, "learn with strace what the module opens, and print the sandbox for it")
+	cmd.Flags().BoolVar(&learn, "learn-sandbox", false, "run the module under strace, and print the sandbox that it needs")
 	return cmd
 }
 
@@ -264,7 +264,7 @@ func (s screen) check(result checkResult) error {
 	if !result.Usable {
 		return nil
 	}
-	_, err := fmt.Fprintf(s, "\nNotation can sign with this key. Give it a name there:\n\n  %s\n",
+	_, err := fmt.Fprintf(s, "\nNotation can sign with this key. To add it to notation's key list:\n\n  %s\n",
 		shellQuote(append([]string{"notation"}, result.KeyAdd...)...))
 	return err
 }

@@ -65,20 +65,23 @@ func newRoot() *cobra.Command {
 		Long: `notation-pkcs11 is a plugin for the notation CLI. It signs container images and
 other OCI artifacts with keys in PKCS#11 tokens and HSMs. The keys stay there.
 
-Find a key and see whether notation can sign with it:
+Find a key and check that notation can sign with it:
 
   notation-pkcs11 tokens --module /usr/lib/softhsm/libsofthsm2.so
-  notation-pkcs11 keys 'pkcs11:token=LABEL' --module /usr/lib/softhsm/libsofthsm2.so
-  notation-pkcs11 check 'pkcs11:token=LABEL;object=LABEL' --module /usr/lib/softhsm/libsofthsm2.so
+  notation-pkcs11 keys 'pkcs11:token=Release' --module /usr/lib/softhsm/libsofthsm2.so
+  notation-pkcs11 check 'pkcs11:token=Release;object=signing' --module /usr/lib/softhsm/libsofthsm2.so
 
-Install the plugin into notation, name a key, sign:
+Install the plugin in notation, add the key to notation's key list, and sign:
 
   notation plugin install --file /path/to/notation-pkcs11
   notation key add release --plugin pkcs11 \
-      --id 'pkcs11:token=LABEL;object=LABEL' \
+      --id 'pkcs11:token=Release;object=signing' \
       --plugin-config module=/usr/lib/softhsm/libsofthsm2.so \
       --plugin-config pin_source=file:/path/to/pin
-  notation sign --key release registry.example/image@sha256:...`,
+  notation sign --key release registry.example/app@sha256:...
+
+Exit status of all commands: 0 if the work was done and its result was written, 1 if
+it failed, 2 if the command line is wrong and nothing was done.`,
 		Version:       version,
 		Args:          knownCommand,
 		SilenceUsage:  true,

@@ -17,17 +17,17 @@ func csrCommand() *cobra.Command {
 	var subject, file string
 	cmd := tokenCommand(&cobra.Command{
 		Use:   "csr URI --subject DN",
-		Short: "Make a certificate request for a key, signed by the token",
-		Long: `Make a certificate request (PKCS#10, PEM) for a key, signed by the token. It asks
-for what notation needs: the key usage digitalSignature, critical, and the
-extended key usage codeSigning. Whether the certificate has them is the
-authority's decision.
+		Short: "Create a certificate signing request (CSR) for a key",
+		Long: `Create a certificate signing request (CSR; PKCS#10, PEM) for a key, signed by the
+token. The CSR requests what notation needs: the key usage digitalSignature,
+critical, and the extended key usage codeSigning. The certification authority (CA)
+decides what the certificate contains.
 
-RSA keys sign the request with RSASSA-PSS. Some authorities refuse that; PKCS#1
-v1.5 is never used, so with those use an EC key.
+RSA keys sign the CSR with RSASSA-PSS, never with PKCS#1 v1.5. If your CA refuses
+that, use an EC key.
 
-The subject is a distinguished name, in any order. Give it C, ST and O: without
-them a trust policy can't name it among its trusted identities.`,
+The subject is a distinguished name (DN), in any order. Include C, ST and O:
+without them, a trust policy can't name the subject as a trusted identity.`,
 		Example: `  notation-pkcs11 csr 'pkcs11:token=Release;object=signing' --subject 'CN=Release signing,O=Example,ST=WA,C=US' --output-file signing.csr
   notation-pkcs11 csr 'pkcs11:token=Release;object=signing' --subject 'CN=Release signing,O=Example\, Inc.,ST=WA,C=US'`,
 		Args: oneURI,
@@ -44,8 +44,8 @@ them a trust policy can't name it among its trusted identities.`,
 
 // addSubjectFlags adds the flags of commands that name a subject and write PEM.
 func addSubjectFlags(cmd *cobra.Command, subject, file *string) {
-	cmd.Flags().StringVar(subject, "subject", "", "distinguished `name`, such as 'CN=Release signing,O=Example,ST=WA,C=US'")
-	cmd.Flags().StringVar(file, "output-file", "", "write to this new `file` instead of standard output")
+	cmd.Flags().StringVar(subject, "subject", "", "distinguished name `DN`, such as 'CN=Release signing,O=Example,ST=WA,C=US'")
+	cmd.Flags().StringVar(file, "output-file", "", "write to this new `FILE` instead of standard output")
 	if err := cmd.MarkFlagRequired("subject"); err != nil {
 		panic(err) // there is such a flag
 	}

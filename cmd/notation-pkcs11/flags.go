@@ -21,14 +21,14 @@ import (
 // settingFlags are the flags of all commands that load a module. Each is one of
 // the plugin's settings, under the same name but for its underscores.
 var settingFlags = []struct{ key, usage string }{
-	{"module", "`path` of the PKCS#11 module (NOTATION_PKCS11_MODULE; p11-kit's proxy if there is none)"},
-	{"pin_source", "where the PIN is, `file:/path or env:NAME` (NOTATION_PKCS11_PIN_SOURCE; else NOTATION_PKCS11_PIN, else it is asked for)"},
-	{"cert_chain", "PEM `file` with certificates that the token lacks (NOTATION_PKCS11_CERT_CHAIN)"},
-	{"timeout", "how `long` the command may take (NOTATION_PKCS11_TIMEOUT; 60s if it isn't set)"},
-	{"user_type", "log in as this `type` of user: user, or a vendor's number such as 0x80000001"},
-	{"init_args", "`arguments` for the module's C_Initialize (NSS)"},
-	{"sandbox", "what the module may do, such as `read:/etc/softhsm,write:/var/lib/softhsm,connect:2321` (check --learn-sandbox prints it)"},
-	{"no_new_privs", "`true`, or false for a module that starts setuid programs"},
+	{"module", "`PATH` of the PKCS#11 module (default: $NOTATION_PKCS11_MODULE, then p11-kit's proxy)"},
+	{"pin_source", "read the PIN from file:PATH or env:NAME, as `SOURCE` (default: $NOTATION_PKCS11_PIN_SOURCE, then $NOTATION_PKCS11_PIN, then a prompt)"},
+	{"cert_chain", "PEM `FILE` with certificates not stored on the token (default: $NOTATION_PKCS11_CERT_CHAIN)"},
+	{"timeout", "`DURATION` that the command may take, such as 90s (default: $NOTATION_PKCS11_TIMEOUT, then 60s)"},
+	{"user_type", "user `TYPE` for the login: user, or a vendor's number such as 0x80000001 (default: user)"},
+	{"init_args", "`ARGUMENTS` for the module's C_Initialize (NSS)"},
+	{"sandbox", "what the module may do, as `RULES` such as read:/etc/softhsm,write:/var/lib/softhsm,connect:2321 (check --learn-sandbox prints them)"},
+	{"no_new_privs", "`true|false`; with false, the module can start setuid programs (default: true)"},
 }
 
 func flagName(key string) string { return strings.ReplaceAll(key, "_", "-") }
@@ -51,7 +51,7 @@ func tokenCommand(cmd *cobra.Command, run func(*invocation, context.Context, []s
 	for _, f := range settingFlags {
 		cmd.Flags().String(flagName(f.key), "", f.usage)
 	}
-	cmd.Flags().StringVar(&i.format, "output", formatText, "form of the output: text or json")
+	cmd.Flags().StringVar(&i.format, "output", formatText, "form of the output, `text|json`")
 	completeWith(cmd, "output", formatText, formatJSON)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if i.format != formatText && i.format != formatJSON {
@@ -173,5 +173,5 @@ func oneOf(flag, value string, known []string) error {
 	if slices.Contains(known, value) {
 		return nil
 	}
-	return fmt.Errorf("--%s %q is unknown; known are %s", flag, value, strings.Join(known, ", "))
+	return fmt.Errorf("unknown --%s %q; use one of %s", flag, value, strings.Join(known, ", "))
 }

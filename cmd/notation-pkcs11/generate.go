@@ -21,12 +21,12 @@ func generateKeyCommand() *cobra.Command {
 	cmd := tokenCommand(&cobra.Command{
 		Use:   "generate-key URI --type TYPE",
 		Short: "Generate a signing key on a token",
-		Long: `Generate a key pair on the token, under the label that the URI's object names. The
-private key is private, sensitive and not extractable, and is made to sign and do
-nothing else; where the token permits more, that is said. A key that could leave
-the token is deleted again. Its CKA_ID is that of the URI's id, or a random one.
+		Long: `Generate a key pair on the token, with the label in the URI's object. The private
+key is private, sensitive, not extractable, and sign-only; if the token allows more,
+a warning says so. A key that could leave the token is deleted again. The CKA_ID is
+the URI's id, or random.
 
-Nothing is overwritten: if a key with this label or CKA_ID is there, the command
+Nothing is overwritten: if a key with this label or CKA_ID exists, the command
 fails and names it. Types are ` + strings.Join(pkcs11.GeneratedTypes(), ", ") + `.`,
 		Example: `  notation-pkcs11 generate-key 'pkcs11:token=Release;object=signing' --type ec:p256 --module /usr/lib/softhsm/libsofthsm2.so
   notation-pkcs11 generate-key 'pkcs11:token=Release;object=signing;id=%01' --type rsa:3072`,
@@ -37,7 +37,7 @@ fails and names it. Types are ` + strings.Join(pkcs11.GeneratedTypes(), ", ") + 
 		}
 		return i.generateKey(ctx, args[0], keyType)
 	})
-	cmd.Flags().StringVar(&keyType, "type", "", "`type` of the key: "+strings.Join(pkcs11.GeneratedTypes(), ", "))
+	cmd.Flags().StringVar(&keyType, "type", "", "`TYPE` of the key: "+strings.Join(pkcs11.GeneratedTypes(), ", "))
 	completeWith(cmd, "type", pkcs11.GeneratedTypes()...)
 	if err := cmd.MarkFlagRequired("type"); err != nil {
 		panic(err) // there is such a flag

@@ -20,17 +20,16 @@ func importCertCommand() *cobra.Command {
 	return tokenCommand(&cobra.Command{
 		Use:   "import-cert URI FILE",
 		Short: "Store a key's certificate and its chain on the token",
-		Long: `Store the certificates of a file (PEM, PKCS#7 or DER) on the token: the key's own under
-the label and CKA_ID of the key, those above it, up to the root, under the common
-name of their subject. The order in the file doesn't matter; certificates in it
-that are not of this chain are left out, and those that are on the token already
-are left alone. A file in which no certificate has the key's public key is refused,
-and so is one whose certificate of the key notation can't use: it has expired, say,
-or is for servers.
+		Long: `Store the certificates in a file (PEM, PKCS#7 or DER) on the token: the signing
+certificate with the label and CKA_ID of the key, the intermediates and the root with
+the common name of their subject. The order in the file doesn't matter. Certificates
+of other chains are omitted, and those already on the token stay as they are. The
+file is refused if no certificate in it has the key's public key, or if notation
+can't use the signing certificate, for example because it has expired.
 
-In the end stands the certificate that signatures with the key carry from now on.
-After a renewal that need not be the new one: of several on the token notation gets
-the one that ends last.`,
+The last line of the output names the certificate that signatures with the key carry
+from now on. After a renewal this may be the old one: of several certificates on the
+token, the one that expires last is used.`,
 		Example: `  notation-pkcs11 import-cert 'pkcs11:token=Release;object=signing' chain.pem --module /usr/lib/softhsm/libsofthsm2.so
   notation-pkcs11 import-cert 'pkcs11:token=Release;object=signing' chain.pem --pin-source env:PIN --output json`,
 		Args: func(cmd *cobra.Command, args []string) error {

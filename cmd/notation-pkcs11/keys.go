@@ -20,16 +20,15 @@ func keysCommand() *cobra.Command {
 	return tokenCommand(&cobra.Command{
 		Use:   "keys [URI]",
 		Short: "List the private keys on a token, and whether notation can sign with them",
-		Long: `List every private key on a token: the URI that selects exactly this one, its type
-and size, its certificate, and whether notation can sign with it, or why not. Of
-several certificates the one that signatures carry is in the key's line, and the
-others are below it. A key that doesn't show its public half, as EC keys on many
-tokens, makes one signature that means nothing, so that nothing is guessed.
+		Long: `List every private key on a token: the URI that selects exactly this key, its type
+and size, its certificate, and whether notation can sign with it, or why not. If a
+key has several certificates, the one that signatures carry is in the key's line,
+and the others are below it. If the public key isn't visible, as for EC keys on
+many tokens, the key makes one signature over meaningless data to find it.
 
-The login is made with the PIN that is configured, or that is typed. Where there
-is none, or where the URI selects several tokens, what they show without a login
-is listed: a PIN belongs to one token, and trying it on others would cost them
-one of their tries.`,
+The login uses the configured PIN, or prompts for one. Without a PIN, or if the URI
+selects several tokens, the command lists what is visible without a login: a PIN
+belongs to one token, and would cost the others an attempt.`,
 		Example: `  notation-pkcs11 keys --module /usr/lib/softhsm/libsofthsm2.so
   notation-pkcs11 keys 'pkcs11:token=Release' --pin-source file:/run/secrets/pin --output json`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -116,7 +115,7 @@ func loginToList(ctx context.Context, m *host.Module) (reason string, err error)
 	}
 	err = m.Login(ctx, false)
 	if pkcs11.IsKind(err, pkcs11.KindNoPIN) {
-		return fmt.Sprintf("the token %s wants a PIN and none is configured", token.URI), nil
+		return fmt.Sprintf("the token %s requires a PIN, and none is configured", token.URI), nil
 	}
 	return "", err
 }

@@ -17,29 +17,29 @@ const faultsPage = "../../docs/module-faults.md"
 
 const faultsPreface = `# What happens when the PKCS#11 module fails
 
-**%d faults tried, %d survived.** This page is written by the test that tried them (` + "`cmd/notation-pkcs11/modulefaults_test.go`" + `): the real executable, with a real token (SoftHSM) behind a module that misbehaves on order. ` + "`SOAK=1`" + ` tries every fault at every call of a run.
+**%d faults tried, %d passed.** The test that tried them writes this page (` + "`cmd/notation-pkcs11/modulefaults_test.go`" + `): the real executable, with a real token (SoftHSM) behind a module that misbehaves as told. ` + "`SOAK=1`" + ` tries every fault at every call of a run.
 
-A fault is survived if all of this holds:
+A fault passes if all of this holds:
 
-- the exit status is 0 and the signature verifies with the key's public half, or it is 1 and nothing was signed;
-- an error is one JSON document on stderr and nothing else, with the code below, the PKCS#11 function, its return value or how the module died, and what to do;
-- the PIN was tried once, and not again after a login that failed; only where the session is lost is there another login, with the PIN that was right before;
-- the PIN is in no byte of what was printed or written, in no form (plain, hexadecimal, base64);
+- the exit status is 0 and the signature verifies with the public key, or it is 1 and nothing was signed;
+- an error is one JSON document on stderr and nothing else, with the code below, the PKCS#11 function, its return value or how the module died, and the advice;
+- the PIN was used for one login attempt, and not again after a failed one; only if the session was lost is there a second login, with the PIN that was right before;
+- nothing that was printed or written contains the PIN in any form (plain, hexadecimal, base64);
 - no process is left, and a hang ended at the deadline.
 
-The return values are those that the PKCS#11 specification (v2.40, and what v3.2 added) gives each function, one that nobody knows, and one of a vendor's. Lengths are those with which a caller would read behind its buffer, or take all memory.
+The return values are those that the PKCS#11 specification (v2.40, and the additions of v3.2) lists for each function, one unknown value, and a vendor's. The lengths are those with which a caller would read past its buffer, or allocate all memory.
 
-How to read it: each table has what a command calls of a module, in alphabetical order, and what came of it when that call did something else. It is the first call of the function in a run; *second call* is where the first one only asks how long the answer is, and *each call* is where another try would help otherwise. %d trials of the total are not listed: those at later calls (a device error, a crash, impossible answers), and with a function that the module lacks at each call.
+Each table lists the functions that a command calls, in alphabetical order, and the result if that call misbehaves. It is the first call of the function in a run. *Second call* means that the first call only asks for the length of the answer; *each call*, that a retry would otherwise help. %d trials of the total are not listed: those at later calls (a device error, a crash, impossible answers), and those with a function that the module lacks at each call.
 `
 
 // titles are the sections of the page, by subject.
 var titles = map[string]struct{ heading, worked string }{
-	"generate-signature": {"Signing (`generate-signature`)", "signs all the same"},
-	"describe-key":       {"Describing a key (`describe-key`)", "answers all the same"},
-	"tokens":             {"Listing tokens (`tokens`)", "lists all the same"},
-	"generate-key":       {"Generating a key (`generate-key`)", "generates all the same"},
-	wrongKey:             {"Deleting a new key that is not as promised (`generate-key`)", "deletes all the same"},
-	"self-sign --import": {"Storing a certificate (`self-sign --import`)", "stores all the same"},
+	"generate-signature": {"Signing (`generate-signature`)", "signs anyway"},
+	"describe-key":       {"Describing a key (`describe-key`)", "answers anyway"},
+	"tokens":             {"Listing tokens (`tokens`)", "lists anyway"},
+	"generate-key":       {"Generating a key (`generate-key`)", "generates anyway"},
+	wrongKey:             {"Deleting a new key that is not as promised (`generate-key`)", "deletes anyway"},
+	"self-sign --import": {"Storing a certificate (`self-sign --import`)", "stores anyway"},
 }
 
 // row is trials of one call with the same outcome.
@@ -62,7 +62,7 @@ func checkPage(t *testing.T, trials []trial, survived bool) {
 	fmt.Fprintf(&page, faultsPreface, len(trials), len(trials), len(trials)-len(listed))
 	for _, s := range subjects {
 		title := titles[s.name]
-		fmt.Fprintf(&page, "\n## %s\n\n| call | what the module does | what comes of it |\n|---|---|---|\n", title.heading)
+		fmt.Fprintf(&page, "\n## %s\n\n| call | what the module does | result |\n|---|---|---|\n", title.heading)
 		before := ""
 		for _, r := range rowsOf(s, listed) {
 			call := r.call

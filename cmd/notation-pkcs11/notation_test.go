@@ -230,7 +230,7 @@ func TestNotationShowsThePluginsErrors(t *testing.T) {
 		wants   []string
 	}{
 		"wrong PIN":      {"pkcs11:token=testenv;object=EC-256", "0000", []string{"CKR_PIN_INCORRECT", "NOTATION_PKCS11_PIN"}},
-		"no PIN":         {"pkcs11:token=testenv;object=EC-256", "", []string{"wants a PIN", "pin_source="}},
+		"no PIN":         {"pkcs11:token=testenv;object=EC-256", "", []string{"no PIN for the token", "pin_source="}},
 		"no such key":    {"pkcs11:token=testenv;object=EC-255", token.PIN, []string{"object=EC-256"}},
 		"no certificate": {"pkcs11:token=testenv;object=EC-256", token.PIN, []string{"no certificate for this key", "cert_chain"}},
 		"label for name": {"pkcs11:token=testenv;label=EC-256", token.PIN, []string{`unknown attribute "label"`}},

@@ -28,12 +28,12 @@ func selfSignCommand() *cobra.Command {
 	var subject string
 	cmd := tokenCommand(&cobra.Command{
 		Use:   "self-sign URI --subject DN --days N",
-		Short: "Make a self-signed certificate for a key, for labs",
-		Long: `Make a certificate (PEM) that the key signs itself. It keeps the Notary Project's
-rules, so notation signs with it and verifies by it, but nobody vouches for it:
-use it for tests and labs, and a certificate authority for everything else.
+		Short: "Create a self-signed certificate for a key, for labs",
+		Long: `Create a certificate (PEM) that the key signs itself. The certificate meets the
+Notary Project's requirements, so notation signs and verifies with it, but no CA
+issued it: use it for tests and labs only.
 
-RSA keys sign it with RSASSA-PSS.`,
+RSA keys sign the certificate with RSASSA-PSS.`,
 		Example: `  notation-pkcs11 self-sign 'pkcs11:token=Lab;object=signing' --subject 'CN=Lab,O=Example,ST=WA,C=US' --days 90 --import
   notation-pkcs11 self-sign 'pkcs11:token=Lab;object=signing' --subject 'CN=Lab,O=Example,ST=WA,C=US' --days 90 --output-file lab.pem`,
 		Args: oneURI,
@@ -47,8 +47,8 @@ RSA keys sign it with RSASSA-PSS.`,
 		return i.selfSign(ctx, args[0], order)
 	})
 	addSubjectFlags(cmd, &subject, &order.file)
-	cmd.Flags().IntVar(&order.days, "days", 0, "`days` for which it is valid from now on")
-	cmd.Flags().BoolVar(&order.store, "import", false, "store it on the token, too")
+	cmd.Flags().IntVar(&order.days, "days", 0, "number of days `N` for which the certificate is valid from now on")
+	cmd.Flags().BoolVar(&order.store, "import", false, "store the certificate on the token, too")
 	if err := cmd.MarkFlagRequired("days"); err != nil {
 		panic(err) // there is such a flag
 	}

@@ -62,7 +62,7 @@ func stay(ctx context.Context, out *terminal, w *world, exports []string) error 
 	if err := w.write(map[string][]byte{envFile: []byte(script.String())}); err != nil {
 		return err
 	}
-	out.heading("The lab is there")
+	out.heading("The lab is ready")
 	out.text("In another terminal, export this, or read it with: . " + quote(w.path(envFile)) + "\n")
 	out.output(script.String())
 	out.text("\nThe token has the keys " + onTokenKey + " and " + inFileKey + ", and notation knows both. IMAGE is on a registry with")
@@ -70,7 +70,7 @@ func stay(ctx context.Context, out *terminal, w *world, exports []string) error 
 	out.command("notation-pkcs11", "check", w.keyID(onTokenKey))
 	out.output("$ notation sign --key " + onTokenKey + ` --force-referrers-tag=false "$IMAGE"`)
 	out.output(`$ notation verify "$IMAGE"`)
-	out.text("\nAll of it goes with Ctrl-C.")
+	out.text("\nTo end the lab, press Ctrl-C. Nothing of it is left.")
 	<-ctx.Done()
 	return nil
 }

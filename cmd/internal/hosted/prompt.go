@@ -18,12 +18,12 @@ import (
 func PromptPIN(ctx context.Context, token pkcs11.TokenInfo) (pkcs11.PIN, error) {
 	tty, err := openTerminal()
 	if err != nil {
-		return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "none is configured, and there is no terminal to ask for it on"}
+		return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "none is configured, and there is no terminal to prompt on"}
 	}
 	defer tty.Close()
 	state, err := term.GetState(tty.inputFd())
 	if err != nil {
-		return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "none is configured, and there is no terminal to ask for it on"}
+		return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "none is configured, and there is no terminal to prompt on"}
 	}
 	alternative := ""
 	if token.Has(pkcs11.FlagPINPad) {
