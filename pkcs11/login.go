@@ -38,13 +38,14 @@ type login struct {
 func (l *login) wanted() bool { return l.token.Has(FlagLoginRequired) }
 
 // check refuses to touch a token that could be locked by one more try.
-func (l *login) check() error { return l.token.checkTries() }
+func (l *login) check() error { return l.token.checkTries(l.token.TokenInfo) }
 
-func (t TokenInfo) checkTries() error {
+// checkTries is check of what the token says of itself at another time.
+func (t *Token) checkTries(info TokenInfo) error {
 	switch {
-	case t.Has(FlagPINLocked):
+	case info.Has(FlagPINLocked):
 		return newError(KindPINLocked, "the PIN of the token %s is locked", t.ShortURI())
-	case t.Has(FlagPINFinalTry):
+	case info.Has(FlagPINFinalTry):
 		return newError(KindPINLocked, "the token %s has one PIN attempt left before its PIN is locked", t.ShortURI())
 	}
 	return nil
@@ -65,7 +66,7 @@ func (l *login) checkToken() error {
 	if now.Serial != l.token.Serial || now.Model != l.token.Model || now.Manufacturer != l.token.Manufacturer {
 		return newError(KindReplaced, "the token %s is in the slot of the token %s, which was opened", now.URI(), l.token.URI())
 	}
-	return now.checkTries()
+	return l.token.checkTries(now)
 }
 
 // obtain asks for the PIN, once.
