@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,6 +89,7 @@ Install the plugin into notation, name a key, sign:
 	root.AddCommand(
 		tokensCommand(), keysCommand(), checkCommand(),
 		generateKeyCommand(), csrCommand(), importCertCommand(), selfSignCommand(),
+		agentCommand(), agentServerCommand(),
 		versionCommand(),
 	)
 	root.SetFlagErrorFunc(nameNearFlag)
@@ -174,6 +176,8 @@ type failure struct {
 	error
 	settings plugin.Settings // with which it failed
 	hint     string          // what to do, where the error doesn't say
+	code     int             // the exit code; 0: exitFailed
+	key      int             // of several, the number of the one that failed
 }
 
 func (f *failure) Unwrap() error { return f.error }
@@ -208,5 +212,5 @@ func explain(s screen, cmd *cobra.Command, err error) int {
 		todo = f.hint
 	}
 	s.error(asFlags(what), asFlags(todo))
-	return exitFailed
+	return cmp.Or(f.code, exitFailed)
 }
