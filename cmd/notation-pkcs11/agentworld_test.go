@@ -52,7 +52,12 @@ func newAgentWorld(t *testing.T, rules ...string) *agentWorld {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		left, err := os.ReadDir(dir)
+		for tries := 0; tries < 3000 && err == nil && len(left) > 0; tries++ { // an agent ends just after its command
+			time.Sleep(10 * time.Millisecond)
+			left, err = os.ReadDir(dir)
+		}
+		if err != nil || len(left) > 0 {
 			t.Errorf("left in the directory for sockets: %v, %v", left, err)
 		}
 		os.RemoveAll(dir)
@@ -306,4 +311,13 @@ func ends(t *testing.T, pid int) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatalf("process %d doesn't end", pid)
+}
+
+func a2json(t *testing.T, document any) []byte {
+	t.Helper()
+	text, err := json.Marshal(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
