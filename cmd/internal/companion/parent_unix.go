@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"runtime"
 	"syscall"
+	"time"
 )
 
 // FailedError is what a companion said instead of being ready.
@@ -20,9 +21,12 @@ type FailedError struct{ Document []byte }
 // Error implements error.
 func (*FailedError) Error() string { return "the companion is not ready" }
 
+// grace is how long a companion that isn't wanted any more may clean up.
+const grace = 5 * time.Second
+
 // Start starts the companion, answers what it asks, and returns what it says when
-// it is ready. When ctx ends before, it is killed, and whatever Answer does then is
-// waited for. It is a child of this process and of what that becomes.
+// it is ready. When ctx ends before, it is ended (SIGTERM), and whatever Answer does
+// then is waited for. It is a child of this process and of what that becomes.
 func Start(ctx context.Context, c Config) (ready []byte, err error) {
 	toChild, fromParent, err := pipe()
 	if err != nil {
@@ -58,13 +62,17 @@ func Start(ctx context.Context, c Config) (ready []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { cmd.Process.Kill() })
+	end := func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		time.AfterFunc(grace, func() { cmd.Process.Kill() }) // nothing, once it was waited for
+	}
+	stop := context.AfterFunc(ctx, end)
 	ready, err = serve(fromChild, toChild, c.Answer)
 	if !stop() { // it was killed
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		cmd.Process.Kill()
+		end()
 		cmd.Wait()
 		return nil, err
 	}
