@@ -57,6 +57,7 @@ type inputs struct {
 	pin            registry.Secret
 	module         string
 	certChain      string // a path, or PEM
+	auditLog       string
 
 	envelopeType      string // media type
 	userMetadata      map[string]string
@@ -194,6 +195,12 @@ var inputTable = []input{
 		name: "cert_chain", section: sectionKey,
 		text: "Certificates that are not on the token, of the plugin `pkcs11`: the path of a PEM file, or the PEM itself, in any order.",
 		set:  text(func(in *inputs) *string { return &in.certChain }),
+	},
+	{
+		name: "audit_log", section: sectionKey,
+		text:    "File of an audit log, of the plugin `pkcs11`: each signature has a line there before it is used, and so have requests that are refused and logins that fail. A signature whose line can't be written is not used. Keep the file on a disk that outlives the run.",
+		example: "/var/log/signing/audit.log",
+		set:     text(func(in *inputs) *string { return &in.auditLog }),
 	},
 	{
 		name: "plugin_name", section: sectionKey, fallback: builtInPlugin,
@@ -435,6 +442,14 @@ var inputRules = []struct {
 	{
 		func(in *inputs) bool { return in.pluginName != builtInPlugin && in.hasTokenInputs() },
 		"pin, module and cert_chain are for the built-in plugin pkcs11; other plugins get theirs by plugin_config",
+	},
+	{
+		func(in *inputs) bool { return in.pluginName != builtInPlugin && in.auditLog != "" },
+		"audit_log is for the built-in plugin pkcs11; what another plugin signs can't be known",
+	},
+	{
+		func(in *inputs) bool { return in.auditLog != "" && has(in.pluginConfig, "audit_log") },
+		"audit_log is set twice, in plugin_config too; set it once",
 	},
 	{
 		func(in *inputs) bool { return in.module != "" && has(in.pluginConfig, "module") },

@@ -165,6 +165,8 @@ func (p *preparation) prepareKey(ctx context.Context) error {
 		return nil
 	case p.chosen.err != nil:
 		return p.chosen.err
+	case in.auditLog != "" && p.chosen.plugin != builtInPlugin:
+		return fmt.Errorf("audit_log is for keys of the built-in plugin %s, and key %s is none; what is signed with others can't be known", builtInPlugin, report.Quote(in.keyName))
 	case p.chosen.files != nil:
 		key, err := sign.OpenFileKey(p.chosen.files)
 		if err != nil {
@@ -220,7 +222,7 @@ func (p *preparation) prepareBuiltIn(id string, config map[string]string) error 
 	return nil
 }
 
-// tokenConfig adds module and cert_chain to the built-in plugin's config.
+// tokenConfig adds module, cert_chain and audit_log to the built-in plugin's config.
 func (p *preparation) tokenConfig(config map[string]string) (map[string]string, error) {
 	if has(config, "pin_source") && !p.inputs.pin.Empty() {
 		return nil, fmt.Errorf("pin is set, and the plugin config of key %s has a pin_source; set the one that is meant", report.Quote(p.inputs.keyName))
@@ -231,6 +233,9 @@ func (p *preparation) tokenConfig(config map[string]string) (map[string]string, 
 	}
 	if p.inputs.module != "" {
 		all["module"] = p.inputs.module
+	}
+	if p.inputs.auditLog != "" {
+		all["audit_log"] = p.inputs.auditLog
 	}
 	if chain := p.inputs.certChain; verify.IsPEM(chain) {
 		file := filepath.Join(p.folder, "cert_chain.pem")

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/notation-pkcs11/notation-pkcs11/internal/auditlog"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 )
 
@@ -196,6 +197,9 @@ func (c *check) findToken(ctx context.Context) (string, error) {
 
 func (c *check) login(ctx context.Context) (string, error) {
 	if err := c.probe.Login(ctx); err != nil {
+		if unlogged := c.recordLogin(err); unlogged != nil {
+			err = fmt.Errorf("%w; and this is not in the log: %v", err, unlogged)
+		}
 		return "", err
 	}
 	if !c.report.Token.Has(pkcs11.FlagLoginRequired) {
@@ -206,7 +210,7 @@ func (c *check) login(ctx context.Context) (string, error) {
 
 // findKey leaves it to judgeKey to say that the key found can't be used.
 func (c *check) findKey(ctx context.Context) (found string, err error) {
-	found = c.settings.URI.Without(pkcs11.AttrModulePath, pkcs11.AttrModuleName, pkcs11.AttrPINSource).String()
+	found = keyAlone(c.settings.URI)
 	c.key, err = c.probe.Key(ctx)
 	for _, kind := range []pkcs11.Kind{pkcs11.KindKey, pkcs11.KindNotPermitted, pkcs11.KindPublicKey} {
 		if pkcs11.IsKind(err, kind) {
@@ -311,5 +315,34 @@ func (c *check) makeSignature(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := c.record(auditlog.Entry{Event: auditlog.Probe, Mechanism: mechanisms[0]}); err != nil {
+		return "", err
+	}
 	return fmt.Sprintf("%s made with %s, and verified", c.spec.algorithm, mechanisms[0]), nil
+}
+
+// recordLogin records a login that failed.
+func (c *check) recordLogin(err error) error {
+	if !IsLoginFailure(err) {
+		return nil
+	}
+	return c.record(auditlog.Entry{Event: auditlog.LoginFailure, Reason: err.Error()})
+}
+
+// record writes a line to the audit log, if there is one.
+func (c *check) record(e auditlog.Entry) error {
+	if c.settings.AuditLog == "" {
+		return nil
+	}
+	log, err := auditlog.Open(c.settings.AuditLog)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	e.Key, e.Peer = keyAlone(c.settings.URI), parent()
+	if c.report.Token != nil {
+		e.TokenSerial = c.report.Token.Serial
+	}
+	_, err = log.Append(e)
+	return err
 }

@@ -13,6 +13,7 @@ import (
 
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
 
+	"github.com/notation-pkcs11/notation-pkcs11/internal/auditlog"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 )
 
@@ -67,6 +68,7 @@ type Plugin struct {
 	Now func() time.Time
 
 	chains chainMemory
+	logs   auditLogs
 }
 
 var _ contract.SignPlugin = (*Plugin)(nil)
@@ -94,8 +96,12 @@ func (p *Plugin) DescribeKey(ctx context.Context, req *contract.DescribeKeyReque
 		return nil, err
 	}
 	s.PublicOnly = true
+	record, err := p.newRecord(s)
+	if err != nil {
+		return nil, err
+	}
 	var spec keySpec
-	err = p.withKey(ctx, s, func(_ context.Context, key Key) (err error) {
+	err = p.withKey(ctx, s, record, func(_ context.Context, key Key) (err error) {
 		spec, err = specOf(key.Public())
 		return err
 	})
@@ -107,7 +113,8 @@ func (p *Plugin) DescribeKey(ctx context.Context, req *contract.DescribeKeyReque
 
 // GenerateSignature signs the request's payload. The answer has the raw
 // signature (RSASSA-PSS, or r||s), verified, and the certificate chain in DER
-// from the key's certificate to the root, checked.
+// from the key's certificate to the root, checked. With Settings.AuditLog it signs
+// Notary payloads alone, and the signature's line is on disk before it returns.
 func (p *Plugin) GenerateSignature(ctx context.Context, req *contract.GenerateSignatureRequest) (*contract.GenerateSignatureResponse, error) {
 	if err := accept(req.ContractVersion, req); err != nil {
 		return nil, err
@@ -123,14 +130,24 @@ func (p *Plugin) GenerateSignature(ctx context.Context, req *contract.GenerateSi
 	if err != nil {
 		return nil, err
 	}
+	record, err := p.newRecord(s)
+	if err != nil {
+		return nil, err
+	}
+	if err := record.read(req.Payload); err != nil {
+		return nil, record.refused(err)
+	}
 	response := &contract.GenerateSignatureResponse{KeyID: req.KeyID, SigningAlgorithm: spec.algorithm}
-	err = p.withKey(ctx, s, func(ctx context.Context, key Key) error {
+	err = p.withKey(ctx, s, record, func(ctx context.Context, key Key) error {
 		actual, err := specOf(key.Public())
 		if err != nil {
 			return err
 		}
 		if actual.name != spec.name {
 			return contract.NewValidationErrorf("keySpec %s is not that of the key, which is %s", spec.name, actual.name)
+		}
+		if err := record.fits(key); err != nil {
+			return err
 		}
 		onToken, err := key.Certificates(ctx)
 		if err != nil {
@@ -144,11 +161,13 @@ func (p *Plugin) GenerateSignature(ctx context.Context, req *contract.GenerateSi
 		for _, cert := range chain {
 			response.CertificateChain = append(response.CertificateChain, cert.Raw)
 		}
-		response.Signature, err = sign(ctx, key, spec, chain[0].PublicKey, req.Payload)
-		return err
+		if response.Signature, err = sign(ctx, key, spec, chain[0].PublicKey, req.Payload); err != nil {
+			return err
+		}
+		return record.signed(ctx, key, spec, chain[0])
 	})
 	if err != nil {
-		return nil, err
+		return nil, record.refused(err)
 	}
 	return response, nil
 }
@@ -190,8 +209,8 @@ func (p *Plugin) now() time.Time {
 }
 
 // withKey opens the key and lends it to use, within the timeout. Its errors are
-// the contract's.
-func (p *Plugin) withKey(ctx context.Context, s Settings, use func(context.Context, Key) error) error {
+// the contract's. Those of a login are recorded, whatever it was for.
+func (p *Plugin) withKey(ctx context.Context, s Settings, r *record, use func(context.Context, Key) error) error {
 	opener := p.Opener
 	if s.Agent == "" {
 		var cancel context.CancelFunc
@@ -204,7 +223,11 @@ func (p *Plugin) withKey(ctx context.Context, s Settings, use func(context.Conte
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = fmt.Errorf("interrupted: %w", context.Cause(ctx)) // which names the signal
 	}
-	return Translate(err, s)
+	told := Translate(err, s)
+	if IsLoginFailure(err) {
+		told = r.failed(auditlog.LoginFailure, told)
+	}
+	return told
 }
 
 func lend(ctx context.Context, opener Opener, s Settings, use func(context.Context, Key) error) error {

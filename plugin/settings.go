@@ -53,6 +53,9 @@ type Settings struct {
 	// Agent is the socket of an agent, which opens the key instead of the Opener. Empty:
 	// there is none.
 	Agent string
+	// AuditLog is a file with a line for each signature, each request that was
+	// refused, and each login that failed. Empty: none.
+	AuditLog string
 	// SecretEnv names environment variables that hold secrets, which the
 	// module's process must not see.
 	SecretEnv []string
@@ -92,6 +95,7 @@ var settings = []setting{
 	{"", "sandbox", "", parseSandbox},
 	{"", "no_new_privs", "", parseNoNewPrivs},
 	{"", "", "NOTATION_PKCS11_AGENT", parseAgent},
+	{"", "audit_log", "NOTATION_PKCS11_AUDIT_LOG", parseAuditLog},
 	{"", "", "NOTATION_PKCS11_LOG", parseLog},
 	{"", "", "NOTATION_PKCS11_MODULE_LOG", parseModuleLog},
 }
@@ -212,7 +216,7 @@ func KeyAddArguments(uri pkcs11.URI, config map[string]string, getenv func(strin
 func absolute(key, value string) (string, error) {
 	prefix, file := "", value
 	switch key {
-	case "cert_chain":
+	case "cert_chain", "audit_log":
 	case "pin_source":
 		path, isFile := strings.CutPrefix(value, "file:")
 		if !isFile || strings.HasPrefix(path, "//") {
@@ -356,6 +360,11 @@ func parseNoNewPrivs(d *draft, value string) error {
 
 func parseAgent(d *draft, value string) error {
 	d.Agent = value
+	return nil
+}
+
+func parseAuditLog(d *draft, value string) error {
+	d.AuditLog = value
 	return nil
 }
 

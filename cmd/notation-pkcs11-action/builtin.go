@@ -44,6 +44,9 @@ func (b *builtIn) Check(keyID string, config map[string]string) error {
 	if err != nil {
 		return err
 	}
+	if err := b.CheckAuditLog(settings); err != nil {
+		return err
+	}
 	c, err := hosted.Config(settings)
 	if err != nil {
 		return err

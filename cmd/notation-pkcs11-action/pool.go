@@ -182,6 +182,32 @@ func (k *sharedKey) close() error {
 	return err
 }
 
+// shown is what an audited key shows; the zero URI of others.
+func (k *sharedKey) shown() (shown pkcs11.URI) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if key, ok := k.key.(plugin.AuditedKey); ok {
+		shown = key.Shown()
+	}
+	return shown
+}
+
+// mechanisms are those of an audited key; none of others. A key that is dead is not
+// opened again for that.
+func (k *sharedKey) mechanisms(ctx context.Context, opts crypto.SignerOpts) (names []string, err error) {
+	key, opened, err := k.current(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	err = k.lend(key, opened, func(key plugin.Key) (err error) {
+		if key, ok := key.(plugin.AuditedKey); ok {
+			names, err = key.Mechanisms(ctx, opts)
+		}
+		return err
+	})
+	return names, err
+}
+
 // share is a plugin.Key that is one user's share of a sharedKey.
 type share struct {
 	key    *sharedKey
@@ -191,6 +217,8 @@ type share struct {
 // Public implements plugin.Key.
 func (s *share) Public() crypto.PublicKey { return s.public }
 
+var _ plugin.AuditedKey = (*share)(nil)
+
 // SignMessage implements plugin.Key.
 func (s *share) SignMessage(ctx context.Context, message []byte, opts crypto.SignerOpts) ([]byte, error) {
 	return s.key.sign(ctx, message, opts)
@@ -199,6 +227,14 @@ func (s *share) SignMessage(ctx context.Context, message []byte, opts crypto.Sig
 // Certificates implements plugin.Key.
 func (s *share) Certificates(ctx context.Context) ([]*x509.Certificate, error) {
 	return s.key.all(ctx)
+}
+
+// Shown implements plugin.AuditedKey.
+func (s *share) Shown() pkcs11.URI { return s.key.shown() }
+
+// Mechanisms implements plugin.AuditedKey.
+func (s *share) Mechanisms(ctx context.Context, opts crypto.SignerOpts) ([]string, error) {
+	return s.key.mechanisms(ctx, opts)
 }
 
 // Close implements plugin.Key. The key stays open for others.

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/notation-pkcs11/notation-pkcs11/internal/auditlog"
+	"github.com/notation-pkcs11/notation-pkcs11/plugin"
 	"github.com/notation-pkcs11/notation-pkcs11/plugin/agent"
 )
 
@@ -61,7 +62,7 @@ func (o agentOrder) start(ctx context.Context, socket *agent.Socket) (_ *running
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 			err = fail(fmt.Errorf("interrupted: %w", context.Cause(ctx)), o.settings[0])
 		}
-		if agent.IsLoginFailure(err) {
+		if plugin.IsLoginFailure(err) {
 			r.note(auditlog.LoginFailure, err.Error())
 		}
 		return nil, err

@@ -360,6 +360,7 @@ func badInputs() []badInput {
 	for _, log := range []string{"DIR", "DIR/missing/log", "DIR/pipe", "/dev/null"} {
 		add(badInput{name: "log " + log, stdin: read(document(nil)), env: []string{"NOTATION_PKCS11_LOG=" + log}, code: invalid, says: "debug log"}, "describe-key")
 		add(badInput{name: "module log " + log, stdin: read(document(nil)), env: []string{"NOTATION_PKCS11_MODULE_LOG=" + log}, code: invalid, says: "module log"}, "describe-key")
+		add(badInput{name: "audit log " + log, stdin: read(document(nil)), env: []string{"NOTATION_PKCS11_AUDIT_LOG=" + log}, code: invalid, says: "audit log"}, "describe-key")
 	}
 	wrong := badInput{name: "a wrong PIN", stdin: read(document(nil)), env: []string{"NOTATION_PKCS11_PIN=471147"}, code: denied, says: "CKR_PIN_INCORRECT", login: true}
 	add(wrong, "generate-signature")

@@ -89,8 +89,7 @@ Install the plugin into notation, name a key, sign:
 	root.AddCommand(
 		tokensCommand(), keysCommand(), checkCommand(),
 		generateKeyCommand(), csrCommand(), importCertCommand(), selfSignCommand(),
-		agentCommand(), agentServerCommand(),
-		versionCommand(),
+		agentCommand(), agentServerCommand(), auditCommand(), versionCommand(),
 	)
 	root.SetFlagErrorFunc(nameNearFlag)
 	return root

@@ -36,7 +36,8 @@ import (
 //	called FUNCTION N         the module's function was called N times
 //	request FILE KEY [k=v]... writes a generate-signature request for a key of
 //	                          the token, with the module and its chain; k=v goes
-//	                          into the plugin config, k= takes it out
+//	                          into the plugin config, k= takes it out;
+//	                          message=FILE has that signed
 //	broken VARIANT KEY FILE   writes the chain of that name in testenv.Broken
 //	answered                  exit code 0 with one JSON document on stdout alone
 //	refused CODE REGEXP       exit code 1 with one JSON error on stderr alone
@@ -132,8 +133,13 @@ var requestHashes = map[string]contract.HashAlgorithm{
 
 func writeRequest(ts *testscript.TestScript, neg bool, args []string) {
 	config := map[string]string{"module": ts.Getenv("MODULE"), "cert_chain": ts.Getenv("CHAINS")}
+	message := "payload"
 	for _, setting := range args[2:] {
 		name, value, _ := strings.Cut(setting, "=")
+		if name == "message" {
+			message = strings.TrimSpace(ts.ReadFile(value))
+			continue
+		}
 		config[name] = value
 		if value == "" {
 			delete(config, name)
@@ -144,7 +150,7 @@ func writeRequest(ts *testscript.TestScript, neg bool, args []string) {
 		KeyID:           "pkcs11:token=testenv;object=" + args[1],
 		KeySpec:         contract.KeySpec(args[1]),
 		Hash:            requestHashes[args[1]],
-		Payload:         []byte("payload"),
+		Payload:         []byte(message),
 		PluginConfig:    config,
 	})
 	ts.Check(err)

@@ -105,6 +105,11 @@ type line struct {
 // beginning is what the first line of each log begins with.
 const beginning = `{"version":1,"previous":"` + noHash + `","`
 
+// isBeginning reports whether a log can begin with a text, which may be torn.
+func isBeginning(text []byte) bool {
+	return string(text[:min(len(text), len(beginning))]) == beginning[:min(len(text), len(beginning))]
+}
+
 // Bounds in bytes.
 const (
 	// maxLine is of a line with its end.
@@ -179,5 +184,5 @@ func cut(s string, most int) string {
 func parse(text []byte) (line, bool) {
 	var l line
 	err := json.Unmarshal(text, &l)
-	return l, err == nil && l.Version == version && isHash(l.Previous)
+	return l, err == nil && l.Version == version && IsHash(l.Previous)
 }

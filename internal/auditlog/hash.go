@@ -18,7 +18,7 @@ func hashOf(text []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// isHash reports whether a text is a SHA-256 in lower-case hexadecimal.
-func isHash(s string) bool {
+// IsHash reports whether a text is a SHA-256 in lower-case hexadecimal.
+func IsHash(s string) bool {
 	return len(s) == len(noHash) && strings.Trim(s, "0123456789abcdef") == ""
 }

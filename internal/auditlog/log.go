@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -21,7 +20,8 @@ import (
 // Log is an audit log that is open for appending. It may be used from several
 // goroutines.
 type Log struct {
-	path string
+	path     string
+	patience time.Duration // lockPatience, but in tests
 
 	appending sync.Mutex // flock(2) knows files that are open, not goroutines
 	file      *os.File
@@ -42,7 +42,7 @@ func Open(path string) (*Log, error) {
 	if err != nil {
 		return nil, refuse(path, err)
 	}
-	l := &Log{path: absolute, file: f}
+	l := &Log{path: absolute, patience: lockPatience, file: f}
 	if err := l.inspect(); err != nil {
 		f.Close()
 		return nil, refuse(path, err)
@@ -86,7 +86,7 @@ func (l *Log) inspect() error {
 	if err != nil && err != io.EOF {
 		return err
 	}
-	if !strings.HasPrefix(beginning, string(first[:n])) {
+	if !isBeginning(first[:n]) {
 		return errors.New("it is there and is no audit log; name a new file")
 	}
 	return nil
@@ -156,13 +156,13 @@ func (l *Log) lock() error {
 	done := make(chan error, 1)
 	file := l.file
 	go func() { done <- lock(file) }()
-	timer := time.NewTimer(lockPatience)
+	timer := time.NewTimer(l.patience)
 	defer timer.Stop()
 	select {
 	case err := <-done:
 		return err
 	case <-timer.C:
-		l.broken = fmt.Errorf("another process has had it locked for %v; end that one", lockPatience)
+		l.broken = fmt.Errorf("another process has had it locked for %v; end that one", l.patience)
 		go func() {
 			<-done
 			file.Close()
@@ -245,6 +245,9 @@ func readTail(r io.ReaderAt, size int64) (tail, error) {
 	for start := len(window); start > 0; {
 		end := start
 		start = bytes.LastIndexByte(window[:end-1], '\n') + 1
+		if end-start > maxLine {
+			return tail{}, fmt.Errorf("its end has a line of more than %d bytes, which is none of an audit log; name a new file", maxLine)
+		}
 		if _, whole := parse(window[start:end]); whole {
 			last.hash = hashOf(window[start:end])
 			if end < len(window) {

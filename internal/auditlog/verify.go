@@ -85,6 +85,9 @@ type verifier struct {
 func (v *verifier) take(number int, text []byte) error {
 	text = append(bytes.TrimSuffix(text[:len(text):len(text)], []byte("\n")), '\n') // the next writer ends the last one
 	l, whole := parse(text)
+	if number == 1 && !whole && !isBeginning(bytes.TrimSuffix(text, []byte("\n"))) {
+		return &BrokenError{number, "it is no line of an audit log"}
+	}
 	if !whole {
 		v.summary.Torn = append(v.summary.Torn, number)
 		if v.torn == nil {

@@ -227,15 +227,23 @@ func describe(public crypto.PublicKey, certificates []*x509.Certificate) (opened
 var errNoKey = &pkcs11.Error{Kind: pkcs11.KindClosed, Message: "the key was not opened for signing"}
 
 func (c *child) sign(p signParameters) (any, error) {
-	key := c.key
-	if p.Sibling > 0 && p.Sibling <= len(c.siblings) {
-		key = c.siblings[p.Sibling-1]
-	}
-	if key == nil {
-		return nil, errNoKey
+	key, err := c.keyOf(p)
+	if err != nil {
+		return nil, err
 	}
 	signature, err := key.SignMessage(nil, p.Message, p.options())
 	return signed{signature}, err
+}
+
+// keyOf returns the key that is to sign.
+func (c *child) keyOf(p signParameters) (*pkcs11.Key, error) {
+	if p.Sibling > 0 && p.Sibling <= len(c.siblings) {
+		return c.siblings[p.Sibling-1], nil
+	}
+	if c.key == nil {
+		return nil, errNoKey
+	}
+	return c.key, nil
 }
 
 func (p signParameters) options() crypto.SignerOpts {

@@ -186,6 +186,7 @@ func (k *Key) Mechanisms(ctx context.Context, opts crypto.SignerOpts) (names []s
 	if err != nil {
 		return nil, err
 	}
+	parameters.Sibling = k.sibling
 	err = k.process.call(ctx, opMechanisms, parameters, &names)
 	return names, err
 }

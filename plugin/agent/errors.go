@@ -43,13 +43,6 @@ func (s *Server) translate(h *held, err error) error {
 	return plugin.Translate(err, h.token.settings)
 }
 
-// IsLoginFailure reports whether an error is that of a token that could not be logged
-// in to.
-func IsLoginFailure(err error) bool {
-	var e *pkcs11.Error
-	return errors.As(err, &e) && (e.Call == "C_Login" || e.Kind == pkcs11.KindPINLocked || e.Kind == pkcs11.KindReplaced || e.Kind == pkcs11.KindNoPIN || e.Kind == pkcs11.KindPINSource)
-}
-
 func messageOf(err error) string {
 	var told *contract.Error
 	if errors.As(err, &told) {

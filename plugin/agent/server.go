@@ -276,14 +276,14 @@ func (s *Server) sign(work context.Context, c *client, h *held, hash contract.Ha
 		return err
 	})
 	if err != nil {
-		if IsLoginFailure(err) {
+		if plugin.IsLoginFailure(err) {
 			entry.Event, entry.Reason = auditlog.LoginFailure, err.Error()
 			s.note(entry)
 			return s.fail(c, s.translate(h, err))
 		}
 		return s.refuse(c, entry, s.translate(h, err))
 	}
-	entry.Event = auditlog.Signature
+	entry.Event, entry.Mechanism = auditlog.Signature, h.lastMechanism()
 	if err := s.note(entry); err != nil {
 		return s.fail(c, contract.NewGenericError(fmt.Sprintf("a signature was made and not given out, since it must be in the log before: %v. Make room for the log, or put it back where it was; then start the agent again if it was moved.", err)))
 	}

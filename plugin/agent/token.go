@@ -16,11 +16,7 @@ import (
 )
 
 // Key is a private key that is open.
-type Key interface {
-	plugin.Key
-	// Shown returns all by which a URI can select the key, as pkcs11.Key.Shown.
-	Shown() pkcs11.URI
-}
+type Key = plugin.AuditedKey
 
 // Vault opens keys of one token.
 type Vault interface {
@@ -57,6 +53,7 @@ type held struct {
 	// certificates are all on the token; nil: not read since they were forgotten.
 	// Guarded by the token's mu.
 	certificates []*x509.Certificate
+	mechanism    string // likewise
 }
 
 // opening is one time that the token was opened.
@@ -236,10 +233,28 @@ func (t *Token) Close() {
 // sign has the token sign a message.
 func (h *held) sign(ctx context.Context, message []byte, opts crypto.SignerOpts) (signature []byte, err error) {
 	err = h.token.use(ctx, h.number, func(key Key) (err error) {
-		signature, err = key.SignMessage(ctx, message, opts)
+		if signature, err = key.SignMessage(ctx, message, opts); err == nil && h.lastMechanism() == "" {
+			h.note(key.Mechanisms(ctx, opts)) // a module that died after the signature can't say it
+		}
 		return err
 	})
 	return signature, err
+}
+
+// note takes note of the mechanism that made a signature, which comes first.
+func (h *held) note(mechanisms []string, err error) {
+	h.token.mu.Lock()
+	defer h.token.mu.Unlock()
+	if err == nil && len(mechanisms) > 0 {
+		h.mechanism = mechanisms[0]
+	}
+}
+
+// lastMechanism is the mechanism that makes signatures; empty before the first one.
+func (h *held) lastMechanism() string {
+	h.token.mu.Lock()
+	defer h.token.mu.Unlock()
+	return h.mechanism
 }
 
 // known returns the certificates on the token; nil where they are to be read.

@@ -97,7 +97,7 @@ func Parse(message []byte) (*Payload, error) {
 		p, err := parseJWS(message)
 		return refused(p, err, "JWS signing input")
 	}
-	return nil, fmt.Errorf("the message begins with the byte 0x%02x, so it is neither a JWS signing input nor a COSE Sig_structure", message[0])
+	return nil, fmt.Errorf("the message is no Notary Project payload: it begins with the byte 0x%02x, as neither a JWS signing input nor a COSE Sig_structure does", message[0])
 }
 
 // refused gives an error its beginning.

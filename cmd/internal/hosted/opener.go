@@ -66,6 +66,7 @@ func Config(s plugin.Settings) (host.Config, error) {
 		PIN:               s.PIN,
 		Certificates:      s.Certificates,
 		PublicOnly:        s.PublicOnly,
+		Describe:          s.AuditLog != "", // which holds the token's serial number
 		SecretEnv:         s.SecretEnv,
 		Sandbox:           s.Sandbox,
 		MayGainPrivileges: s.MayGainPrivileges,
