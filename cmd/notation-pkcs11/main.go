@@ -39,20 +39,6 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:]))
 }
 
-// endings are the signals that end a process with these arguments. SIGHUP has an
-// agent let go of its tokens.
-func endings(args []string) []os.Signal {
-	signals := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT}
-	if !isAgentServer(args) && (len(args) < 2 || args[1] != agentName || becomesCommand(args)) {
-		signals = append(signals, syscall.SIGHUP)
-	}
-	return signals
-}
-
-// restoreSignals gives the signals back that this process has taken, for what it
-// becomes.
-func restoreSignals() { signal.Reset(endings(os.Args)...) }
-
 // run serves notation, or a person.
 func run(ctx context.Context, args []string) int {
 	if len(args) == 0 || !plugin.IsCommand(args[0]) {

@@ -62,6 +62,9 @@ func writeManual(dir, at string) error {
 	}
 	root.DisableAutoGenTag = true
 	for _, command := range append([]*cobra.Command{root}, root.Commands()...) {
+		if command.Hidden {
+			continue
+		}
 		command.Long = indentedCommands.ReplaceAllString(command.Long, "    ")
 		header := &doc.GenManHeader{Source: "notation-pkcs11 " + version, Manual: "User Commands", Date: &date}
 		var page bytes.Buffer
