@@ -75,6 +75,7 @@ func (i *invocation) becomeCommand(ctx context.Context, o agentOrder) error {
 			return err
 		}
 	}
+	mayDumpCore := host.HoldCores()
 	secrets := o.secretVariables()
 	host.EraseEnv(secrets...)
 	isSecret := func(name string) bool { return slices.Contains(secrets, name) }
@@ -97,6 +98,7 @@ func (i *invocation) becomeCommand(ctx context.Context, o agentOrder) error {
 		return &failure{error: fmt.Errorf("the agent can't be started: %w", err)}
 	}
 	restoreSignals()
+	mayDumpCore()
 	environ := append(without(os.Environ(), func(name string) bool { return name == agent.Variable || isSecret(name) }), agent.Variable+"="+string(socket))
 	err = companion.Become(path, o.command, environ)
 	return &failure{error: fmt.Errorf("the command %q can't be run: %w", path, err), code: exitNotExecutable}
