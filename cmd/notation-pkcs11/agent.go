@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/notation-pkcs11/notation-pkcs11/cmd/internal/hosted"
+	"github.com/notation-pkcs11/notation-pkcs11/internal/auditlog"
 	"github.com/notation-pkcs11/notation-pkcs11/plugin"
 	"github.com/notation-pkcs11/notation-pkcs11/plugin/agent"
 )
@@ -197,7 +198,7 @@ func without(environ []string, drop func(name string) bool) []string {
 }
 
 // openTokens opens the keys, those of one token with one login.
-func (o agentOrder) openTokens(ctx context.Context) (tokens []*agent.Token, err error) {
+func (o agentOrder) openTokens(ctx context.Context, note func(auditlog.Entry) error) (tokens []*agent.Token, err error) {
 	defer func() {
 		if err != nil {
 			for _, t := range tokens {
@@ -206,14 +207,14 @@ func (o agentOrder) openTokens(ctx context.Context) (tokens []*agent.Token, err 
 		}
 	}()
 	for n, s := range o.settings {
-		if err := o.openKey(ctx, s, &tokens); err != nil {
+		if err := o.openKey(ctx, s, note, &tokens); err != nil {
 			return tokens, &failure{error: err, settings: s, key: n}
 		}
 	}
 	return tokens, nil
 }
 
-func (o agentOrder) openKey(ctx context.Context, s plugin.Settings, tokens *[]*agent.Token) error {
+func (o agentOrder) openKey(ctx context.Context, s plugin.Settings, note func(auditlog.Entry) error, tokens *[]*agent.Token) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	for _, t := range *tokens {
@@ -225,7 +226,7 @@ func (o agentOrder) openKey(ctx context.Context, s plugin.Settings, tokens *[]*a
 	if err != nil {
 		return err
 	}
-	t, err := agent.OpenToken(ctx, vault, s, o.sessions)
+	t, err := agent.OpenToken(ctx, vault, s, o.sessions, note)
 	if err == nil {
 		*tokens = append(*tokens, t)
 	}

@@ -58,7 +58,7 @@ func (o agentOrder) start(ctx context.Context, socket *agent.Socket) (_ *running
 		}
 		r.server.Log = r.log
 	}
-	if r.server.Tokens, err = o.openTokens(ctx); err != nil {
+	if r.server.Tokens, err = o.openTokens(ctx, r.append); err != nil {
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 			err = fail(fmt.Errorf("interrupted: %w", context.Cause(ctx)), o.settings[0])
 		}
@@ -77,10 +77,15 @@ func (o agentOrder) start(ctx context.Context, socket *agent.Socket) (_ *running
 }
 
 func (r *running) note(event auditlog.Event, reason string) error {
+	return r.append(auditlog.Entry{Event: event, Reason: reason})
+}
+
+// append writes a line to the log, if there is one.
+func (r *running) append(e auditlog.Entry) error {
 	if r.log == nil {
 		return nil
 	}
-	_, err := r.log.Append(auditlog.Entry{Event: event, Reason: reason})
+	_, err := r.log.Append(e)
 	return err
 }
 

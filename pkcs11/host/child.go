@@ -211,6 +211,7 @@ func describeKey(k *pkcs11.Key, shown bool) (any, error) {
 	if err == nil && shown {
 		result.Shown = k.Shown()
 	}
+	result.Probed = k.Probed()
 	return result, err
 }
 

@@ -112,6 +112,7 @@ type opened struct {
 	PublicKey    []byte     `json:"publicKey"`              // DER, SubjectPublicKeyInfo
 	Certificates [][]byte   `json:"certificates,omitempty"` // DER; all on the token, unless openParameters.PublicOnly
 	Shown        pkcs11.URI `json:"shown,omitzero"`         // as of pkcs11.Key.Shown, if openParameters.Describe
+	Probed       bool       `json:"probed,omitempty"`       // as of pkcs11.Key.Probed
 }
 
 // signParameters are those of opSign, and without a message of opMechanisms.

@@ -24,11 +24,9 @@ const stranger = 54321
 
 // This test binary is also a process of another user.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "impostor" {
-		beImpostor(os.Args[2])
-	}
-	if len(os.Args) == 3 && os.Args[1] == "caller" {
-		beCaller(os.Args[2])
+	roles := map[string]func(string){"impostor": beImpostor, "caller": beCaller, "activated": beActivated}
+	if len(os.Args) == 3 && roles[os.Args[1]] != nil {
+		roles[os.Args[1]](os.Args[2])
 	}
 	os.Exit(m.Run())
 }

@@ -11,12 +11,17 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/notation-pkcs11/notation-pkcs11/internal/auditlog"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 	"github.com/notation-pkcs11/notation-pkcs11/plugin"
 )
 
 // Key is a private key that is open.
-type Key = plugin.AuditedKey
+type Key interface {
+	plugin.AuditedKey
+	// Probed reports whether a signature of no meaning was made when it was opened.
+	Probed() bool
+}
 
 // Vault opens keys of one token.
 type Vault interface {
@@ -36,6 +41,7 @@ type Token struct {
 	settings plugin.Settings // of its first key, for errors
 	keeper   keeper
 	turns    chan struct{} // taken by each signature that is being made
+	note     func(auditlog.Entry) error
 
 	keys     []*held
 	toOpen   chan struct{} // taken while it is opened
@@ -64,12 +70,13 @@ type opening struct {
 }
 
 // OpenToken opens the key that the settings select, with the PIN that they name.
-// sessions bounds how many signatures the token makes at once. Errors are those of
-// a plugin.Opener.
-func OpenToken(ctx context.Context, vault Vault, s plugin.Settings, sessions int) (*Token, error) {
+// sessions bounds how many signatures the token makes at once. note writes a line of
+// the audit log for a test signature that the opening takes; nil: there is no log.
+// Errors are those of a plugin.Opener, and of note.
+func OpenToken(ctx context.Context, vault Vault, s plugin.Settings, sessions int, note func(auditlog.Entry) error) (*Token, error) {
 	t := &Token{
 		vault: vault, settings: s, keeper: keeper{ask: s.PIN},
-		turns: make(chan struct{}, sessions), toOpen: make(chan struct{}, 1),
+		note: note, turns: make(chan struct{}, sessions), toOpen: make(chan struct{}, 1),
 	}
 	o, err := t.open(ctx)
 	if err != nil {
@@ -107,7 +114,25 @@ func (t *Token) Admit(ctx context.Context, s plugin.Settings) (bool, error) {
 		return false, err
 	}
 	t.current.keys = append(t.current.keys, key)
+	if err := t.noteProbes([]Key{key}); err != nil {
+		return true, err
+	}
 	return true, t.hold(ctx, key)
+}
+
+// noteProbes has lines written for signatures of no meaning.
+func (t *Token) noteProbes(keys []Key) error {
+	for _, key := range keys {
+		if !key.Probed() || t.note == nil {
+			continue
+		}
+		h := held{shown: key.Shown()}
+		err := t.note(auditlog.Entry{Event: auditlog.Probe, Key: h.uri(), TokenSerial: h.serial(), Reason: "one of several public keys had to be the key's"})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // open opens the keys and compares them with those that the agent was started
@@ -123,6 +148,10 @@ func (t *Token) open(ctx context.Context) (*opening, error) {
 			closeKeys(keys)
 			return nil, &pkcs11.Error{Kind: pkcs11.KindReplaced, Message: fmt.Sprintf("the key %s has another public key than when the agent was started, so nothing was signed with it", h.shown)}
 		}
+	}
+	if err := t.noteProbes(keys); err != nil {
+		closeKeys(keys)
+		return nil, err
 	}
 	return &opening{keys: keys}, nil
 }

@@ -67,6 +67,7 @@ func (k softKey) Mechanisms(context.Context, crypto.SignerOpts) ([]string, error
 	return []string{"CKM_ECDSA"}, nil
 }
 func (k softKey) Shown() pkcs11.URI { return mustURI("pkcs11:token=T;serial=1;object=a;type=private") }
+func (k softKey) Probed() bool      { return false }
 func (k softKey) Close() error      { return nil }
 
 func mustURI(s string) pkcs11.URI {
@@ -91,7 +92,7 @@ func settingsFor(t *testing.T, uri, socket string) plugin.Settings {
 // serve serves a token until the test ends, and returns the socket.
 func serve(t *testing.T, v *softVault, change ...func(*Server)) string {
 	t.Helper()
-	token, err := OpenToken(t.Context(), v, settingsFor(t, "pkcs11:token=T;object=a", ""), 1)
+	token, err := OpenToken(t.Context(), v, settingsFor(t, "pkcs11:token=T;object=a", ""), 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
