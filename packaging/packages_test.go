@@ -73,7 +73,7 @@ func TestPackagesHaveTheManual(t *testing.T) {
 		"rpm": {"zsh": "usr/share/zsh/site-functions/_notation-pkcs11"},
 	}
 	for form, root := range unpackPackages(t, "notation-pkcs11") {
-		for _, command := range append(commands, "notation-pkcs11") {
+		for _, command := range append(commands, "notation-pkcs11", "notation-pkcs11-audit-verify") {
 			page := readCompressed(t, filepath.Join(root, "usr/share/man/man1", command+".1.gz"))
 			for _, want := range []string{".SH NAME\n" + command + " - ", "notation-pkcs11 " + version(t), ".SH OPTIONS"} {
 				if !strings.Contains(page, want) {

@@ -3,7 +3,7 @@
 //go:build manual
 
 // Built with the tag manual, the command writes its manual for packages: a man
-// page for each of its commands, compressed, and what shells complete commands
+// page for each of its commands and those below them, compressed, and what shells complete commands
 // with.
 //
 //	go run -tags manual ./cmd/notation-pkcs11 DIRECTORY VERSION TIME
@@ -61,10 +61,7 @@ func writeManual(dir, at string) error {
 		}
 	}
 	root.DisableAutoGenTag = true
-	for _, command := range append([]*cobra.Command{root}, root.Commands()...) {
-		if command.Hidden {
-			continue
-		}
+	for _, command := range withCommandsBelow(root) {
 		command.Long = indentedCommands.ReplaceAllString(command.Long, "    ")
 		header := &doc.GenManHeader{Source: "notation-pkcs11 " + version, Manual: "User Commands", Date: &date}
 		var page bytes.Buffer
@@ -77,6 +74,19 @@ func writeManual(dir, at string) error {
 		}
 	}
 	return nil
+}
+
+// withCommandsBelow returns a command and all that are below it, but for those that
+// are not for people.
+func withCommandsBelow(command *cobra.Command) []*cobra.Command {
+	all := []*cobra.Command{command}
+	for _, below := range command.Commands() {
+		if below.Hidden {
+			continue
+		}
+		all = append(all, withCommandsBelow(below)...)
+	}
+	return all
 }
 
 // indentedCommands are lines of a help text that begin with two blanks. In

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/notation-pkcs11/notation-pkcs11/internal/auditlog"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 	"github.com/notation-pkcs11/notation-pkcs11/plugin"
 )
@@ -60,6 +61,15 @@ var (
 		{Name: "token", Outcome: plugin.OutcomeFailed, Duration: 100_000, Problem: "several tokens match pkcs11:token=T", Advice: "Take one of these",
 			Candidates: []string{"pkcs11:serial=1;token=T", "pkcs11:serial=2;token=T"}},
 	}}}
+	auditTime = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	auditHash = strings.Repeat("0123456789abcdef", 4)
+	someAudit = auditResult{File: "audit.log", Valid: true, Summary: auditlog.Summary{
+		Lines: 42, Events: map[auditlog.Event]int{auditlog.Signature: 40, auditlog.Refusal: 2}, First: &auditTime, Last: &auditTime,
+		Hash: auditHash, Torn: []int{7}, Expected: 41,
+	}}
+	brokenAudit = auditResult{File: "audit.log", Problem: "a line was changed", Line: 3, Summary: auditlog.Summary{
+		Lines: 2, Events: map[auditlog.Event]int{hostile: 2}, First: &auditTime, Last: &auditTime, Hash: auditHash,
+	}}
 	someImports = importCertResult{Certificates: []importedResult{
 		{"CN=Release signing,O=Example", importStored}, {"CN=Root", importPresent}, {hostile, importLeftOut},
 	}}
@@ -78,6 +88,10 @@ func TestScreensAreAsTheirGoldenFiles(t *testing.T) {
 		"check-several":  func(s screen) error { return s.check(undecidedCheck) },
 		"check-json":     func(s screen) error { return s.json(goodCheck) },
 		"import":         func(s screen) error { return s.imported(someImports) },
+		"audit":          func(s screen) error { return s.audit(someAudit) },
+		"audit-broken":   func(s screen) error { return s.audit(brokenAudit) },
+		"audit-json":     func(s screen) error { return s.json(brokenAudit) },
+		"audit-coloured": func(s screen) error { s.colours = true; return s.audit(brokenAudit) },
 		"error":          func(s screen) error { s.error("what failed", "What to do"); s.note("a remark"); return nil },
 		"check-coloured": func(s screen) error { s.colours = true; return s.check(badCheck) },
 		"keys-coloured":  func(s screen) error { s.colours = true; return s.keys(someKeys) },

@@ -79,3 +79,34 @@ func TestFailureOfTheReaderIsReported(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// A log that is whole has the hash that it is said to have, and ends there.
+func FuzzVerify(f *testing.F) {
+	first, err := Entry{Event: Start}.encode(noHash, "")
+	if err != nil {
+		f.Fatal(err)
+	}
+	second, err := Entry{Event: End}.encode(hashOf(first), "")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(first) + string(second))
+	f.Add(string(first) + `{"version":1`)
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := Verify(strings.NewReader(text), "")
+		if err != nil {
+			return
+		}
+		again, err := Verify(strings.NewReader(text), s.Hash)
+		if err != nil || again.Lines != s.Lines {
+			t.Errorf("%v: %+v, before it was %+v", err, again, s)
+		}
+		total := 0
+		for _, n := range s.Events {
+			total += n
+		}
+		if total != s.Lines || s.Lines+len(s.Torn) > strings.Count(text, "\n")+1 {
+			t.Errorf("%+v of %q", s, text)
+		}
+	})
+}
