@@ -155,9 +155,9 @@ func TestSignalEndsTheCommandAndTheAgent(t *testing.T) {
 // and the agent has none of the files, and dumps no core.
 func TestCommandHasItsCallersLimitsFilesAndSignals(t *testing.T) {
 	w := newAgentWorld(t)
-	const look = `ulimit -Hc; ulimit -c; ls /proc/self/fd | tr '\n' ' '; grep Sig /proc/self/status`
+	const look = `ulimit -Hc; ulimit -c; ulimit -n; ls /proc/self/fd | tr '\n' ' '; grep -E 'Sig(Blk|Ign|Cgt)' /proc/self/status`
 	run := func(command ...string) string {
-		cmd := exec.Command("prlimit", append([]string{"--core=unlimited:unlimited", "--"}, command...)...)
+		cmd := exec.Command("sh", append([]string{"-c", `trap '' PIPE QUIT USR1; exec "$@"`, "sh", "prlimit", "--core=unlimited:unlimited", "--nofile=512:", "--"}, command...)...)
 		cmd.Env = append(slices.Clone(w.env), fromEnvironment+"="+w.token.PIN)
 		read, write, err := os.Pipe()
 		if err != nil {

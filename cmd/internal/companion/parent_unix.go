@@ -114,9 +114,11 @@ func serve(from, to *os.File, answer func([]byte) ([]byte, []byte)) ([]byte, err
 }
 
 // Become turns the process into a command. It returns only if that can't be done.
+// Signals that this process was started with as ignored are ignored there.
 // A script without a line that names its interpreter is the shell's, as execvp(3)
 // has it.
 func Become(path string, arguments, env []string) error {
+	ignoreAsBefore()
 	err := syscall.Exec(path, arguments, env)
 	if errors.Is(err, syscall.ENOEXEC) {
 		err = syscall.Exec("/bin/sh", append([]string{"sh", path}, arguments[1:]...), env)
