@@ -271,6 +271,7 @@ func (k *Key) accept(list candidates, raw []byte, opts crypto.SignerOpts) bool {
 // type and size: where no mechanism takes what one needs, the next has its turn.
 func (k *Key) trial() (opts crypto.SignerOpts, raw []byte, err error) {
 	var first error
+	k.probed.Store(true)
 	for _, c := range k.candidates {
 		opts = usualOptions(c.public)
 		raw, _, err = k.make(c.public, trialMessage, digestOf(trialMessage, opts), opts)

@@ -40,6 +40,7 @@ type Key struct {
 	public     crypto.PublicKey
 	candidates candidates      // where public is one of them
 	proven     atomic.Bool     // public is the other half beyond doubt
+	probed     atomic.Bool     // signatures were made to decide
 	shown      map[uint][]byte // what the private key shows of it
 
 	label              string
@@ -274,6 +275,10 @@ func (k *Key) resume(s pkcs11.SessionHandle) error {
 
 // Public returns the key's public half, an *rsa.PublicKey or *ecdsa.PublicKey.
 func (k *Key) Public() crypto.PublicKey { return k.public }
+
+// Probed reports whether signatures over a message of no meaning were made, to tell
+// which public half is the key's.
+func (k *Key) Probed() bool { return k.probed.Load() }
 
 // URI returns the URI that selects this key wherever its token is plugged in.
 func (k *Key) URI() URI { return object{label: k.label, id: k.id}.uri(k.token.URI()) }

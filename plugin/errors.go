@@ -64,7 +64,7 @@ var ofKind = map[pkcs11.Kind]advice{
 	pkcs11.KindTimeout:      {timeout, "Check that the HSM can be reached; to wait longer, set the plugin config timeout or NOTATION_PKCS11_TIMEOUT"},
 	pkcs11.KindProxy:        {timeout, "Set the module that has the token with module-path in the key URI, with the plugin config module, or with NOTATION_PKCS11_MODULE"},
 	pkcs11.KindClosed:       {general, "Try again"},
-	pkcs11.KindReplaced:     {general, "No PIN was sent; put the token back that was there, or name the other one in the key URI and start again"},
+	pkcs11.KindReplaced:     {general, "Put back what was there, or start again with what is there now"},
 }
 
 // ofReturnValue is the table of what PKCS#11 functions return (PKCS#11 v2.40,
@@ -183,9 +183,10 @@ var (
 	ofNoValue    = advice{general, "Try again; NOTATION_PKCS11_LOG=/path/to/file records every call"}
 )
 
-// translate turns an error of a key into the contract's: a code, what failed,
-// and what to do. It is called where a request ends, and once.
-func translate(err error, s Settings) error {
+// Translate turns an error of a key into the contract's, a *plugin.Error of the
+// framework: a code, what failed, and what to do. The settings are those under which
+// it failed. It is called where a request ends, and once.
+func Translate(err error, s Settings) error {
 	var failed *pkcs11.Error
 	switch {
 	case err == nil:

@@ -66,7 +66,7 @@ func TestCodeOfEachError(t *testing.T) {
 		for _, failed := range test.errors {
 			t.Run(fmt.Sprintf("%s %s", failed.Kind, pkcs11.RVName(failed.RV)), func(t *testing.T) {
 				failed.Message = "the cause"
-				checkError(t, translate(fmt.Errorf("wrapped: %w", failed), Settings{}), test.code, "wrapped: the cause")
+				checkError(t, Translate(fmt.Errorf("wrapped: %w", failed), Settings{}), test.code, "wrapped: the cause")
 			})
 		}
 	}
@@ -125,13 +125,13 @@ func TestMessagesSayWhatFailedAndWhatToDo(t *testing.T) {
 			"something else",
 		},
 	} {
-		err := translate(test.err, s)
+		err := Translate(test.err, s)
 		checkError(t, err, test.code)
 		if got := err.(*contract.Error).Message; got != test.want {
 			t.Errorf("got:\n%s\nwant:\n%s", got, test.want)
 		}
 	}
-	if err := translate(nil, s); err != nil {
+	if err := Translate(nil, s); err != nil {
 		t.Errorf("got %v of no error", err)
 	}
 }

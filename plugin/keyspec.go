@@ -108,3 +108,23 @@ func (s keySpec) options() crypto.SignerOpts {
 	}
 	return s.hash
 }
+
+// SignerOpts returns the options with which notation has a key sign messages, such
+// as those of a Key.SignMessage. The hash is the one that a request names; another
+// than the key's is an error, of the framework's type.
+func SignerOpts(public crypto.PublicKey, hash contract.HashAlgorithm) (crypto.SignerOpts, error) {
+	spec, err := specOf(public)
+	if err == nil {
+		err = spec.checkHash(hash)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return spec.options(), nil
+}
+
+// HashOf names the hash with which notation has a key sign.
+func HashOf(public crypto.PublicKey) (contract.HashAlgorithm, error) {
+	spec, err := specOf(public)
+	return spec.hashName, err
+}

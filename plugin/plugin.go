@@ -59,6 +59,10 @@ type Plugin struct {
 	Version string
 	// Opener opens the keys.
 	Opener Opener
+	// Agent opens them where Settings.Agent is set. It counts the time itself: its
+	// context has no deadline, since a signature may wait for others. Nil: an agent
+	// that is set is an error, for there is no login besides it.
+	Agent Opener
 	// Prompt asks a person for a PIN. Nil, or an error of pkcs11.KindNoPIN,
 	// means that there is nobody to ask.
 	Prompt pkcs11.PINFunc
@@ -229,21 +233,27 @@ func (p *Plugin) now() time.Time {
 // withKey opens the key and lends it to use, within the timeout. Its errors are
 // the contract's. Those of a login are recorded, whatever it was for.
 func (p *Plugin) withKey(ctx context.Context, s Settings, r *record, use func(context.Context, Key) error) error {
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
-	err := p.lend(ctx, s, use)
+	opener := p.Opener
+	if s.Agent == "" {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.Timeout)
+		defer cancel()
+	} else if opener = p.Agent; opener == nil {
+		return contract.NewValidationError("NOTATION_PKCS11_AGENT is set, and this program doesn't use the agent; unset it to log in without the agent")
+	}
+	err := lend(ctx, opener, s, use)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = fmt.Errorf("interrupted: %w", context.Cause(ctx)) // which names the signal
 	}
-	told := translate(err, s)
+	told := Translate(err, s)
 	if IsLoginFailure(err) {
 		told = r.failed(auditlog.LoginFailure, told)
 	}
 	return told
 }
 
-func (p *Plugin) lend(ctx context.Context, s Settings, use func(context.Context, Key) error) error {
-	key, err := p.Opener.Open(ctx, s)
+func lend(ctx context.Context, opener Opener, s Settings, use func(context.Context, Key) error) error {
+	key, err := opener.Open(ctx, s)
 	if err != nil {
 		return err
 	}

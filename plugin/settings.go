@@ -50,6 +50,9 @@ type Settings struct {
 	// ModuleLog is a file for what the module prints, which may be the PIN. Empty:
 	// none.
 	ModuleLog string
+	// Agent is the socket of an agent, which opens the key instead of the Opener. Empty:
+	// there is none.
+	Agent string
 	// AuditLog is a file with a line for each signature, each request that was
 	// refused, and each login that failed. Empty: none.
 	AuditLog string
@@ -91,6 +94,7 @@ var settings = []setting{
 	{"", "user_type", "", parseUserType},
 	{"", "sandbox", "", parseSandbox},
 	{"", "no_new_privs", "", parseNoNewPrivs},
+	{"", "", "NOTATION_PKCS11_AGENT", parseAgent},
 	{"", "audit_log", "NOTATION_PKCS11_AUDIT_LOG", parseAuditLog},
 	{"", "", "NOTATION_PKCS11_LOG", parseLog},
 	{"", "", "NOTATION_PKCS11_MODULE_LOG", parseModuleLog},
@@ -113,7 +117,7 @@ func ParseSettings(keyID string, config map[string]string, getenv func(string) s
 	}
 	uri, err := pkcs11.ParseURI(keyID)
 	if err != nil {
-		return Settings{}, translate(err, Settings{})
+		return Settings{}, Translate(err, Settings{})
 	}
 	d := draft{Settings: Settings{URI: uri, UserType: pkcs11.UserTypeUser, Timeout: defaultTimeout}}
 	for _, setting := range settings {
@@ -354,6 +358,11 @@ func parseNoNewPrivs(d *draft, value string) error {
 	return nil
 }
 
+func parseAgent(d *draft, value string) error {
+	d.Agent = value
+	return nil
+}
+
 func parseAuditLog(d *draft, value string) error {
 	d.AuditLog = value
 	return nil
@@ -367,6 +376,13 @@ func parseLog(d *draft, value string) error {
 func parseModuleLog(d *draft, value string) error {
 	d.ModuleLog = value
 	return nil
+}
+
+// WithPIN returns settings with another source of the PIN, which errors call from,
+// such as "the PIN that was typed".
+func (s Settings) WithPIN(pin pkcs11.PINFunc, from string) Settings {
+	s.PIN, s.pinFrom, s.pinFile = pin, from, ""
+	return s
 }
 
 // choosePIN decides where the PIN comes from. It is read when the token wants

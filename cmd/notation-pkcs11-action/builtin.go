@@ -9,6 +9,7 @@ import (
 	"github.com/notation-pkcs11/notation-pkcs11/cmd/internal/hosted"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 	"github.com/notation-pkcs11/notation-pkcs11/plugin"
+	"github.com/notation-pkcs11/notation-pkcs11/plugin/agent"
 )
 
 // builtIn is the plugin pkcs11 without a process between, and with its keys kept
@@ -21,7 +22,7 @@ type builtIn struct {
 
 func newBuiltIn(getenv func(string) string, sessions int) action.BuiltIn {
 	keys := newPool(hosted.Opener{Sessions: sessions})
-	p := &plugin.Plugin{Version: version, Opener: keys, Prompt: prompt(), Getenv: getenv}
+	p := &plugin.Plugin{Version: version, Opener: keys, Agent: agent.Client{}, Prompt: prompt(), Getenv: getenv}
 	return &builtIn{p, keys, getenv}
 }
 
@@ -42,6 +43,9 @@ func (b *builtIn) Check(keyID string, config map[string]string) error {
 	}
 	if err := b.CheckAuditLog(settings); err != nil {
 		return err
+	}
+	if settings.Agent != "" { // which has the module
+		return nil
 	}
 	c, err := hosted.Config(settings)
 	if err != nil {

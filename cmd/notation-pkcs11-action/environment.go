@@ -15,14 +15,14 @@ import (
 type environment map[string]string
 
 // isForRunAlone reports whether the name of a variable is that of an input, of the
-// PIN, or of what the runner gives its own actions. Other tokens of the job are left
+// PIN, of an agent's socket, or of what the runner gives its own actions. Other tokens of the job are left
 // to credential helpers and plugins, some of which log in with them; modules get none,
 // see package host.
 func isForRunAlone(name string) bool {
 	if runtime.GOOS == "windows" { // where the case of names doesn't matter
 		name = strings.ToUpper(name)
 	}
-	return name == "NOTATION_PKCS11_PIN" || strings.HasPrefix(name, "INPUT_") || strings.HasPrefix(name, "ACTIONS_RUNTIME_")
+	return name == "NOTATION_PKCS11_PIN" || name == "NOTATION_PKCS11_AGENT" || strings.HasPrefix(name, "INPUT_") || strings.HasPrefix(name, "ACTIONS_RUNTIME_")
 }
 
 // withhold takes what is for the run alone out of the process's environment.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,7 +92,7 @@ it failed, 2 if the command line is wrong and nothing was done.`,
 	root.AddCommand(
 		tokensCommand(), keysCommand(), checkCommand(),
 		generateKeyCommand(), csrCommand(), importCertCommand(), selfSignCommand(),
-		auditCommand(), versionCommand(),
+		agentCommand(), agentServerCommand(), auditCommand(), versionCommand(),
 	)
 	root.SetFlagErrorFunc(nameNearFlag)
 	return root
@@ -177,6 +178,8 @@ type failure struct {
 	error
 	settings plugin.Settings // with which it failed
 	hint     string          // what to do, where the error doesn't say
+	code     int             // the exit code; 0: exitFailed
+	key      int             // of several, the number of the one that failed
 }
 
 func (f *failure) Unwrap() error { return f.error }
@@ -211,5 +214,5 @@ func explain(s screen, cmd *cobra.Command, err error) int {
 		todo = f.hint
 	}
 	s.error(asFlags(what), asFlags(todo))
-	return exitFailed
+	return cmp.Or(f.code, exitFailed)
 }

@@ -45,11 +45,14 @@ const (
 	formatJSON = "json"
 )
 
-// tokenCommand makes a command of what all commands that load a module have.
-func tokenCommand(cmd *cobra.Command, run func(*invocation, context.Context, []string) error) *cobra.Command {
+// tokenCommand makes a command of what all commands that load a module have, but for
+// the settings that it goes without.
+func tokenCommand(cmd *cobra.Command, run func(*invocation, context.Context, []string) error, without ...string) *cobra.Command {
 	i := &invocation{cmd: cmd}
 	for _, f := range settingFlags {
-		cmd.Flags().String(flagName(f.key), "", f.usage)
+		if !slices.Contains(without, f.key) {
+			cmd.Flags().String(flagName(f.key), "", f.usage)
+		}
 	}
 	cmd.Flags().StringVar(&i.format, "output", formatText, "form of the output, `text|json`")
 	completeWith(cmd, "output", formatText, formatJSON)
@@ -72,7 +75,7 @@ func completeWith(cmd *cobra.Command, flag string, words ...string) {
 func (i *invocation) config() map[string]string {
 	config := map[string]string{}
 	for _, f := range settingFlags {
-		if flag := i.cmd.Flags().Lookup(flagName(f.key)); flag.Changed {
+		if flag := i.cmd.Flags().Lookup(flagName(f.key)); flag != nil && flag.Changed { // the agent has no cert-chain
 			config[f.key] = flag.Value.String()
 		}
 	}

@@ -197,7 +197,7 @@ func (w *leakWorld) try(t *testing.T, run leakRun) {
 // request with settings, for a command flags.
 func (w *leakWorld) arguments(t *testing.T, cmd *exec.Cmd, text string, settings map[string]string) {
 	t.Helper()
-	args := strings.Fields(strings.NewReplacer("KEY2", "pkcs11:token=testenv;object=new", "KEY", w.key.URI(), "CHAINS", w.chains, "DIR", t.TempDir()).Replace(text))
+	args := strings.Fields(strings.NewReplacer("KEY2", "pkcs11:token=testenv;object=new", "KEY", w.key.URI(), "CHAINS", w.chains, "DIR", t.TempDir(), "SIGN", w.signScript(t)).Replace(text))
 	request := contract.GenerateSignatureRequest{
 		ContractVersion: contract.ContractVersion, KeyID: w.key.URI(), KeySpec: "EC-256", Hash: "SHA-256",
 		Payload: []byte("payload"), PluginConfig: settings,
@@ -224,10 +224,30 @@ func (w *leakWorld) arguments(t *testing.T, cmd *exec.Cmd, text string, settings
 		cmd.Stdin = bytes.NewReader(body)
 	default:
 		if source := settings["pin_source"]; source != "" {
-			args = append(args, "--pin-source", source)
+			args = slices.Insert(args, 1, "--pin-source", source) // a command may follow
 		}
 	}
 	cmd.Args = append(cmd.Args[:1], args...)
+}
+
+// signScript writes a script that has the plugin sign a payload.
+func (w *leakWorld) signScript(t *testing.T) string {
+	t.Helper()
+	request := contract.GenerateSignatureRequest{
+		ContractVersion: contract.ContractVersion, KeyID: w.key.URI(), KeySpec: "EC-256", Hash: "SHA-256",
+		Payload: notaryMessage("ES256"), PluginConfig: map[string]string{"cert_chain": w.chains},
+	}
+	document, err := json.Marshal(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, script := filepath.Join(t.TempDir(), "request"), filepath.Join(t.TempDir(), "script")
+	for path, content := range map[string]string{file: string(document), script: "exec " + shellQuote(w.executable, signing) + " <" + shellQuote(file) + "\n"} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return script
 }
 
 // signalDuringLogin waits until the module hangs in C_Login.

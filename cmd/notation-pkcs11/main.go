@@ -14,19 +14,28 @@ import (
 	"runtime"
 	"syscall"
 
+	"github.com/notation-pkcs11/notation-pkcs11/cmd/internal/companion"
 	"github.com/notation-pkcs11/notation-pkcs11/cmd/internal/hosted"
 	"github.com/notation-pkcs11/notation-pkcs11/cmd/internal/streams"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11/host"
 	"github.com/notation-pkcs11/notation-pkcs11/plugin"
+	"github.com/notation-pkcs11/notation-pkcs11/plugin/agent"
 )
 
 // version is set by the linker: a semantic version without a leading v.
 var version = "0.0.0-dev"
 
 func main() {
-	host.Main()
-	signal.Ignore(syscall.SIGPIPE) // writing fails then, which is reported
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	switch {
+	case becomesCommand(os.Args): // whose limits, files and signals are the caller's
+	case isAgentServer(os.Args):
+		companion.CloseOthers()
+		fallthrough
+	default:
+		host.Main()
+		signal.Ignore(syscall.SIGPIPE) // writing fails then, which is reported
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), endings(os.Args)...)
 	context.AfterFunc(ctx, stop) // so that a second signal ends the process at once
 	os.Exit(run(ctx, os.Args[1:]))
 }
@@ -39,7 +48,7 @@ func run(ctx context.Context, args []string) int {
 	// One thing is done after the other, and a second processor takes a tenth more time.
 	runtime.GOMAXPROCS(1)
 	server := plugin.Server{
-		Plugin: &plugin.Plugin{Version: version, Opener: hosted.Opener{}, Prompt: hosted.PromptPIN},
+		Plugin: &plugin.Plugin{Version: version, Opener: hosted.Opener{}, Agent: agent.Client{}, Prompt: hosted.PromptPIN},
 		Stdin:  os.Stdin,
 		Stdout: streams.Stdout(),
 		Stderr: os.Stderr,

@@ -212,6 +212,7 @@ func describeKey(k *pkcs11.Key, shown bool) (opened, error) {
 	if err == nil && shown {
 		result.Shown = k.Shown()
 	}
+	result.Probed = k.Probed()
 	return result, err
 }
 

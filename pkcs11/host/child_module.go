@@ -125,10 +125,11 @@ func (c *child) openKey(struct{}) (any, error) {
 }
 
 func (c *child) mechanisms(p signParameters) (any, error) {
-	if c.key == nil {
-		return nil, errNoKey
+	key, err := c.keyOf(p.Sibling)
+	if err != nil {
+		return nil, err
 	}
-	return c.key.Mechanisms(p.options())
+	return key.Mechanisms(p.options())
 }
 
 func (c *child) generate(p generateParameters) (any, error) {

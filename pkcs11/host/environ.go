@@ -15,6 +15,7 @@ import (
 // and cloud HSMs take credentials from it (AWS_…, AZURE_…).
 var secretNames = []string{
 	"NOTATION_PKCS11_PIN",
+	"NOTATION_PKCS11_AGENT",                                        // no secret, but with it a module could have anything signed
 	"NOTATION_USERNAME", "NOTATION_PASSWORD", "DOCKER_AUTH_CONFIG", // of registries
 	"GITHUB_TOKEN", "GH_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "GH_ENTERPRISE_TOKEN",
 	"CI_JOB_TOKEN", "CI_JOB_JWT", "CI_JOB_JWT_V1", "CI_JOB_JWT_V2", "CI_BUILD_TOKEN", "GITLAB_TOKEN", // of GitLab

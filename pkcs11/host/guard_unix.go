@@ -29,3 +29,17 @@ func guard() {
 		}
 	}
 }
+
+// HoldCores keeps this process from dumping core until it is undone, for one that
+// becomes another program, whose limits are its caller's: Main would lower them for
+// good.
+func HoldCores() (undo func()) {
+	var before unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_CORE, &before); err != nil {
+		return func() {}
+	}
+	held := before
+	held.Cur = 0
+	_ = unix.Setrlimit(unix.RLIMIT_CORE, &held)
+	return func() { _ = unix.Setrlimit(unix.RLIMIT_CORE, &before) }
+}

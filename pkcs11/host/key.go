@@ -66,6 +66,7 @@ type Key struct {
 	process  *process
 	public   crypto.PublicKey
 	shown    pkcs11.URI
+	probed   bool
 	sibling  int    // its number in the child; 0: the key of Open
 	siblings int    // opened from this one
 	borrowed bool   // the process is a Module's, or another key's, which ends it
@@ -135,7 +136,7 @@ func (k *Key) parse(o opened) (err error) {
 	if k.public, err = pkcs11.ParsePublicKey(o.PublicKey); err != nil {
 		return fmt.Errorf("the key's public half can't be parsed: %w", err)
 	}
-	k.shown = o.Shown
+	k.shown, k.probed = o.Shown, o.Probed
 	k.turns.allow(o.AtOnce)
 	return nil
 }
@@ -156,6 +157,10 @@ func (k *Key) Sibling(ctx context.Context, uri pkcs11.URI) (*Key, error) {
 // Shown returns all by which a URI can select the key, as pkcs11.Key.Shown does;
 // the zero URI unless Config.Describe or Sibling asked for it.
 func (k *Key) Shown() pkcs11.URI { return k.shown }
+
+// Probed reports whether the opening has made signatures of no meaning, as
+// pkcs11.Key.Probed does.
+func (k *Key) Probed() bool { return k.probed }
 
 // Public returns the key's public half, an *rsa.PublicKey or *ecdsa.PublicKey.
 func (k *Key) Public() crypto.PublicKey { return k.public }
@@ -211,6 +216,7 @@ func (k *Key) Mechanisms(ctx context.Context, opts crypto.SignerOpts) (names []s
 	if err != nil {
 		return nil, err
 	}
+	parameters.Sibling = k.sibling
 	err = k.process.call(ctx, opMechanisms, parameters, &names)
 	return names, err
 }

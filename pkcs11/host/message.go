@@ -113,6 +113,7 @@ type opened struct {
 	PublicKey []byte     `json:"publicKey"`        // DER, SubjectPublicKeyInfo
 	AtOnce    int        `json:"atOnce,omitempty"` // as pkcs11.Key.AtOnce; 0: the key can't sign
 	Shown     pkcs11.URI `json:"shown,omitzero"`   // as of pkcs11.Key.Shown, if openParameters.Describe
+	Probed    bool       `json:"probed,omitempty"` // as of pkcs11.Key.Probed
 }
 
 // certificatesParameters are those of opCerts.

@@ -101,6 +101,22 @@ var tables = []table{
 		},
 	},
 	{
+		title: "A signature by the agent: the plugin's process beside pkcs11-tool's", first: "key",
+		columns: []column{{"plugin with the agent", "agent-ms", "%.1f ms"}, {"pkcs11-tool", "pkcs11-tool-ms", "%.1f ms"}, {"ratio", ratio, "%.2f"}},
+		rows: []row{
+			{"RSA-3072", "AgentGenerateSignature/RSA-3072", map[string]aim{ratio: atMost(0.7)}},
+			{"EC-256", "AgentGenerateSignature/EC-256", map[string]aim{ratio: atMost(0.7)}},
+		},
+	},
+	{
+		title: "`notation sign` with the agent: beside with a key file", first: "key",
+		columns: []column{{"plugin with the agent", "agent-ms", "%.1f ms"}, {"key file", "key-file-ms", "%.1f ms"}, {"ratio", ratio, "%.2f"}},
+		rows: []row{
+			{"RSA-3072", "AgentNotationSign/RSA-3072", map[string]aim{ratio: atMost(2)}},
+			{"EC-256", "AgentNotationSign/EC-256", map[string]aim{ratio: atMost(2)}},
+		},
+	},
+	{
 		title: "The action on 100 artifacts: beside a loop of `notation`", first: "run",
 		columns: []column{{"an artifact takes", perArtifact, "%.1f ms"}, {"times as fast as the loop", timesTheLoop, "%.1f"}, {"requests for an artifact", requests, "%.2f"}},
 		rows: []row{

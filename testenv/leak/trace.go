@@ -256,7 +256,7 @@ func (p *parser) call(process *Process, name, arguments string) error {
 	case "prctl":
 		process.Undumpable = process.Undumpable || strings.HasPrefix(arguments, "PR_SET_DUMPABLE, SUID_DUMP_DISABLE")
 	case "prlimit64", "setrlimit":
-		process.NoCore = process.NoCore || strings.Contains(arguments, "RLIMIT_CORE, {rlim_cur=0, rlim_max=0}")
+		process.NoCore = process.NoCore || strings.Contains(arguments, "RLIMIT_CORE, {rlim_cur=0,")
 	}
 	if name == "execve" || name == "execveat" {
 		return p.execve(process, name, arguments)

@@ -33,6 +33,8 @@ func openTerminal() (terminal, error) {
 	return terminal{f}, nil
 }
 
+func (t terminal) reader() *os.File { return t.File }
+
 func (t terminal) inputFd() int { return int(t.Fd()) }
 
 // readSecret reads a line without echo, and returns it without its end. It is in

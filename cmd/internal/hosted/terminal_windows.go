@@ -25,6 +25,8 @@ func openTerminal() (terminal, error) {
 	return terminal{input, output}, nil
 }
 
+func (t terminal) reader() *os.File { return t.input }
+
 func (t terminal) inputFd() int { return int(t.input.Fd()) }
 
 func (t terminal) Write(p []byte) (int, error) { return t.output.Write(p) }

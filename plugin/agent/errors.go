@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
+
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+	"github.com/notation-pkcs11/notation-pkcs11/plugin"
+)
+
+// Variable is the environment variable that names the socket.
+const Variable = "NOTATION_PKCS11_AGENT"
+
+// startAgain is what to do about an agent that is gone.
+const startAgain = "Start it again (notation-pkcs11 agent), or unset " + Variable + " to log in without it"
+
+// refusalOf makes the contract's error of a request that can't be read.
+func refusalOf(err error) error {
+	var v violation
+	if errors.As(err, &v) {
+		return contract.NewValidationErrorf("the agent does not take the request: %v. Use the same release of notation-pkcs11 for the plugin and the agent.", err)
+	}
+	return contract.NewValidationErrorf("the agent does not take the request: %v.", err)
+}
+
+// translate turns an error of a token into the contract's, with what to do: for
+// those who started the agent, mostly.
+func (s *Server) translate(h *held, err error) error {
+	var own *contract.Error
+	switch {
+	case errors.As(err, &own):
+		return own
+	case pkcs11.IsKind(err, pkcs11.KindTimeout), errors.Is(err, context.DeadlineExceeded):
+		return contract.NewError(contract.ErrorCodeTimeout, fmt.Sprintf("the agent had no answer of the token within %v: %v. Check that the HSM can be reached; --timeout gives the agent's module longer.", s.Timeout, err))
+	case errors.Is(err, context.Canceled):
+		err = errEnding
+	}
+	return plugin.Translate(err, h.token.settings)
+}
+
+func messageOf(err error) string {
+	var told *contract.Error
+	if errors.As(err, &told) {
+		return told.Message
+	}
+	return err.Error()
+}

@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
+
+	"github.com/notation-pkcs11/notation-pkcs11/internal/auditlog"
+	"github.com/notation-pkcs11/notation-pkcs11/plugin"
+	"github.com/notation-pkcs11/notation-pkcs11/plugin/payload"
+)
+
+// Bounds of what clients can have the server do at once.
+const (
+	// maxClients is how many are listened to; more wait to be connected.
+	maxClients = 512
+	// maxWaiting is how many signatures may wait for their turn.
+	maxWaiting = 400
+)
+
+// Times.
+const (
+	// patience is how long the next bytes of a client are waited for.
+	patience = time.Minute
+	// sign of life is how often a client that waits hears that it still does.
+	signOfLife = 5 * time.Second
+	// writing is how long a client may take to read an answer.
+	writing = 30 * time.Second
+)
+
+// Question is what a person is asked before a signature.
+type Question struct {
+	// Key is the key that would sign.
+	Key string
+	// Payload is what it would sign. Its texts come from the requester.
+	Payload *payload.Payload
+	// Peer is the process that asks.
+	Peer Peer
+}
+
+// Server answers plugin processes. Set it up, then call Serve once.
+type Server struct {
+	// Tokens are those whose keys it holds. They are closed by Serve.
+	Tokens []*Token
+	// Version is the program's, for errors.
+	Version string
+	// Timeout is how long a module may take for one request, from its turn on. It
+	// is then killed.
+	Timeout time.Duration
+	// Log gets a line for each signature before it is given out, each refusal, and
+	// each login that failed. Nil: none is kept.
+	Log *auditlog.Log
+	// Confirm asks a person, and returns an error if the answer isn't yes. It is
+	// called by one request at a time. Nil: nobody is asked.
+	Confirm func(context.Context, Question) error
+
+	confirming sync.Mutex
+	waiting    atomic.Int64
+	expired    atomic.Pointer[string] // why nothing is signed any more
+	used       atomic.Int64           // requests so far
+	active     sync.RWMutex           // held for reading by requests that are being answered
+	busy       atomic.Int64           // how many those are
+}
+
+// Expire has every request from now on answered with an error that begins with the
+// reason, such as "the agent's lifetime of 8h is over". Signatures that are being
+// made are finished; then the tokens are let go of, and their PINs forgotten.
+func (s *Server) Expire(reason string) {
+	s.expired.Store(&reason)
+	s.wait()
+	for _, t := range s.Tokens {
+		t.Close()
+	}
+}
+
+// wait waits for the requests that are being answered.
+func (s *Server) wait() {
+	s.active.Lock()
+	s.active.Unlock() //nolint:staticcheck // nothing is guarded but the moment
+}
+
+// Release lets go of all tokens, as Token.Release does.
+func (s *Server) Release() {
+	for _, t := range s.Tokens {
+		t.Release()
+	}
+}
+
+// Uses returns how many requests there were so far, and whether one is being
+// answered.
+func (s *Server) Uses() (count int64, busy bool) { return s.used.Load(), s.busy.Load() > 0 }
+
+// lastMoments is how long signatures that are being made may take once the server
+// ends.
+const lastMoments = 500 * time.Millisecond
+
+// Serve answers requests from the listener until ctx ends, then closes it and the
+// tokens, and returns. Signatures that are being made then have half a second.
+func (s *Server) Serve(ctx context.Context, listener *net.UnixListener) error {
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	stop := context.AfterFunc(ctx, func() { listener.Close() })
+	defer stop()
+	clients := make(chan struct{}, maxClients)
+	var err error
+	for {
+		clients <- struct{}{}
+		var conn *net.UnixConn
+		if conn, err = listener.AcceptUnix(); err != nil {
+			if isPassing(err) && ctx.Err() == nil {
+				<-clients
+				time.Sleep(100 * time.Millisecond) // as when no file is left
+				continue
+			}
+			break
+		}
+		go func() {
+			defer func() { <-clients }()
+			s.serve(work, conn)
+		}()
+	}
+	if ctx.Err() != nil {
+		err = nil
+	}
+	listener.Close()
+	over := "the agent ends"
+	s.expired.Store(&over)
+	patience := time.AfterFunc(lastMoments, stopWork)
+	s.wait()
+	patience.Stop()
+	for _, t := range s.Tokens {
+		t.Close()
+	}
+	return err
+}
+
+// client is one connection.
+type client struct {
+	conn *net.UnixConn
+	peer Peer
+	// writing is held for a frame: signs of life come beside the answer.
+	writing sync.Mutex
+}
+
+func (c *client) send(t frameType, body []byte) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.conn.SetWriteDeadline(time.Now().Add(writing))
+	return writeFrame(c.conn, t, body)
+}
+
+func (c *client) sendJSON(t frameType, document any) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.conn.SetWriteDeadline(time.Now().Add(writing))
+	return writeJSON(c.conn, t, document)
+}
+
+// serve answers the requests of one connection. A process of another user gets no
+// answer.
+func (s *Server) serve(work context.Context, conn *net.UnixConn) {
+	defer conn.Close()
+	peer, err := peerOf(conn)
+	if err != nil || peer.UID != ownUID() {
+		s.note(auditlog.Entry{Event: auditlog.Refusal, Peer: peer.logged(), Reason: "a process of another user asked"})
+		return
+	}
+	peer.lookUp()
+	c := &client{conn: conn, peer: peer}
+	for s.serveOne(work, c) == nil {
+	}
+}
+
+// serveOne answers one request. An error ends the connection.
+func (s *Server) serveOne(work context.Context, c *client) error {
+	c.conn.SetReadDeadline(time.Now().Add(patience))
+	_, document, err := readFrame(c.conn, frameRequest)
+	if err != nil {
+		var v violation
+		if errors.As(err, &v) {
+			s.fail(c, refusalOf(err))
+		}
+		return err
+	}
+	r, err := parseRequest(document)
+	var message []byte
+	if err == nil && r.Operation == opSign {
+		_, message, err = readFrame(c.conn, frameMessage)
+	}
+	if err != nil {
+		s.fail(c, refusalOf(err))
+		return err
+	}
+	return s.answer(work, c, r, message)
+}
+
+func (s *Server) answer(work context.Context, c *client, r request, message []byte) error {
+	if reason := s.expired.Load(); reason != nil { // before it waits for those that are still answered
+		return s.fail(c, contract.NewGenericError(*reason+". "+startAgain+"."))
+	}
+	s.active.RLock()
+	defer s.active.RUnlock()
+	s.busy.Add(1)
+	defer s.busy.Add(-1)
+	s.used.Add(1)
+	h, err := s.find(r.Key)
+	if err != nil {
+		s.note(auditlog.Entry{Event: auditlog.Refusal, Key: r.Key.String(), Peer: c.peer.logged(), Reason: messageOf(err)})
+		return s.fail(c, err)
+	}
+	if r.Operation == opSign {
+		return s.sign(work, c, h, r.Hash, message)
+	}
+	return s.describe(work, c, h, r.Operation == opOpen)
+}
+
+// describe answers from what the key showed at first, without the token. Where the
+// certificates are wanted and were forgotten, they are read.
+func (s *Server) describe(work context.Context, c *client, h *held, withCertificates bool) error {
+	public, err := x509.MarshalPKIXPublicKey(h.public)
+	if err != nil {
+		return s.fail(c, err)
+	}
+	d := description{Version: protocolVersion, PublicKey: public}
+	if withCertificates {
+		certificates := h.known()
+		if certificates == nil {
+			err := s.queued(work, c, h, nil, func(ctx context.Context) (err error) {
+				certificates, err = h.read(ctx)
+				return err
+			})
+			if err != nil {
+				return s.fail(c, s.translate(h, err))
+			}
+		}
+		for _, certificate := range certificates {
+			d.Certificates = append(d.Certificates, certificate.Raw)
+		}
+	}
+	return c.sendJSON(frameDescribed, d)
+}
+
+// sign signs a message, if it is a payload, and gives the signature out once its
+// line is in the log.
+func (s *Server) sign(work context.Context, c *client, h *held, hash contract.HashAlgorithm, message []byte) error {
+	entry := auditlog.Entry{Key: h.uri(), TokenSerial: h.serial(), Certificate: h.thumbprint(), Peer: c.peer.logged()}
+	p, err := payload.Parse(message)
+	if err == nil {
+		err = p.CheckAlgorithm(h.public)
+	}
+	if err != nil {
+		err = contract.NewValidationErrorf("the agent signs Notary payloads alone: %v. The agent's version is %s; if this is what a newer notation signs, use a newer release of notation-pkcs11", err, s.Version)
+		return s.refuse(c, entry, err)
+	}
+	entry.SigningTime = p.SigningTime
+	entry.Artifact = &auditlog.Artifact{Digest: p.Target.Digest, MediaType: p.Target.MediaType, Size: p.Target.Size}
+	opts, err := plugin.SignerOpts(h.public, hash)
+	if err != nil {
+		return s.refuse(c, entry, err)
+	}
+	var signature []byte
+	err = s.queued(work, c, h, p, func(ctx context.Context) (err error) {
+		signature, err = h.sign(ctx, message, opts)
+		return err
+	})
+	if err != nil {
+		if plugin.IsLoginFailure(err) {
+			entry.Event, entry.Reason = auditlog.LoginFailure, err.Error()
+			s.note(entry)
+			return s.fail(c, s.translate(h, err))
+		}
+		return s.refuse(c, entry, s.translate(h, err))
+	}
+	entry.Event, entry.Mechanism = auditlog.Signature, h.lastMechanism()
+	if err := s.note(entry); err != nil {
+		return s.fail(c, contract.NewGenericError(fmt.Sprintf("a signature was made and not given out, since it must be in the log before: %v. Make room for the log, or put it back where it was; then start the agent again if it was moved.", err)))
+	}
+	return c.send(frameSignature, signature)
+}
+
+// refuse notes a refusal and tells the client.
+func (s *Server) refuse(c *client, entry auditlog.Entry, err error) error {
+	entry.Event, entry.Reason = auditlog.Refusal, messageOf(err)
+	s.note(entry) // nothing is given out
+	return s.fail(c, err)
+}
+
+// note writes a line to the log, if there is one.
+func (s *Server) note(e auditlog.Entry) error {
+	if s.Log == nil {
+		return nil
+	}
+	_, err := s.Log.Append(e)
+	return err
+}
+
+// errCrowded is for more requests than wait.
+var errCrowded = contract.NewError(contract.ErrorCodeThrottled, fmt.Sprintf("%d signatures wait for the agent, which is the most that may. Try again later.", maxWaiting))
+
+// queued has a request wait for its turn, after a person was asked about the payload
+// if there is one, and then does it. Meanwhile the client gets signs of life. One that
+// leaves gives up its place.
+func (s *Server) queued(work context.Context, c *client, h *held, p *payload.Payload, do func(context.Context) error) error {
+	if s.waiting.Add(1) > maxWaiting {
+		s.waiting.Add(-1)
+		return errCrowded
+	}
+	defer s.waiting.Add(-1)
+	left, leave := context.WithCancel(work)
+	defer leave()
+	c.conn.SetReadDeadline(time.Time{})
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		var more [1]byte
+		_, err := c.conn.Read(more[:]) // a client has nothing to say now
+		if err == nil || !isDeadline(err) {
+			leave()
+		}
+	}()
+	defer func() {
+		c.conn.SetReadDeadline(time.Now())
+		<-watched
+	}()
+	alive := time.NewTicker(signOfLife)
+	defer alive.Stop()
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		for {
+			select {
+			case <-alive.C:
+				if c.send(frameWaiting, nil) != nil {
+					leave()
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	if p != nil {
+		if err := s.confirm(left, c, h, p); err != nil {
+			return err
+		}
+	}
+	return s.turn(left, work, c, h, do)
+}
+
+// turn waits for the turn and tells the client when it is there. From then on the
+// module has its time, whatever becomes of the client: a call can't be interrupted.
+func (s *Server) turn(left, work context.Context, c *client, h *held, do func(context.Context) error) error {
+	select {
+	case h.token.turns <- struct{}{}:
+		defer func() { <-h.token.turns }()
+	case <-left.Done():
+	}
+	if err := gone(left, work); err != nil {
+		return err
+	}
+	if c.send(frameTurn, nil) != nil {
+		return errLeft
+	}
+	ctx, cancel := context.WithTimeout(work, s.Timeout)
+	defer cancel()
+	return do(ctx)
+}
+
+// gone returns why nobody waits for an answer any more; nil: somebody does.
+func gone(left, work context.Context) error {
+	switch {
+	case work.Err() != nil:
+		return errEnding
+	case left.Err() != nil:
+		return errLeft
+	}
+	return nil
+}
+
+var (
+	errLeft   = errors.New("the plugin has left")
+	errEnding = errors.New("the agent ends")
+)
+
+// confirm asks the person, where one is to be asked.
+func (s *Server) confirm(left context.Context, c *client, h *held, p *payload.Payload) error {
+	if s.Confirm == nil {
+		return nil
+	}
+	s.confirming.Lock()
+	defer s.confirming.Unlock()
+	if left.Err() != nil {
+		return errLeft
+	}
+	if err := s.Confirm(left, Question{Key: h.uri(), Payload: p, Peer: c.peer}); err != nil {
+		return contract.NewError(contract.ErrorCodeAccessDenied, fmt.Sprintf("the signature was not confirmed: %v.", err))
+	}
+	return nil
+}
+
+// fail sends an error and returns nil if that can be done: the connection goes on.
+func (s *Server) fail(c *client, err error) error {
+	var told *contract.Error
+	if !errors.As(err, &told) {
+		told = contract.NewGenericError(err.Error())
+	}
+	message := told.Message
+	if most := int(maxFrame[frameError]) / 8; len(message) > most { // escapes take up to six bytes
+		message = strings.ToValidUTF8(message[:most], "") + "…"
+	}
+	return c.sendJSON(frameError, failure{Version: protocolVersion, Code: told.ErrCode, Message: message})
+}
+
+// isPassing reports whether an error of Accept may be over soon.
+func isPassing(err error) bool {
+	var e net.Error
+	return !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.EOF) && errors.As(err, &e)
+}
+
+func isDeadline(err error) bool {
+	var e net.Error
+	return errors.As(err, &e) && e.Timeout()
+}
+
+// keysOf lists all keys.
+func (s *Server) keysOf() []*held {
+	var keys []*held
+	for _, t := range s.Tokens {
+		keys = append(keys, t.keys...)
+	}
+	return keys
+}
+
+// URIs names the keys that are held.
+func (s *Server) URIs() []string {
+	var uris []string
+	for _, h := range s.keysOf() {
+		uris = append(uris, h.uri())
+	}
+	slices.Sort(uris)
+	return uris
+}
