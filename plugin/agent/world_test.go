@@ -63,6 +63,9 @@ func (k softKey) SignMessage(ctx context.Context, message []byte, opts crypto.Si
 }
 
 func (k softKey) Certificates(context.Context) ([]*x509.Certificate, error) { return nil, nil }
+func (k softKey) OwnCertificates(context.Context) ([]*x509.Certificate, error) {
+	return nil, nil
+}
 func (k softKey) Mechanisms(context.Context, crypto.SignerOpts) ([]string, error) {
 	return []string{"CKM_ECDSA"}, nil
 }
