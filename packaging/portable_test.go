@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// oldestGlibc is what README promises the executables to start on, by the
+// oldestGlibc is what docs/install.md promises the executables to start on, by the
 // versions of the symbols that they use.
 const oldestGlibc = "2.17"
 

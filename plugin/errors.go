@@ -62,7 +62,7 @@ var ofKind = map[pkcs11.Kind]advice{
 	pkcs11.KindCrash:        {general, "Try the same with the vendor's own tool, and update the module; NOTATION_PKCS11_LOG=/path/to/file records every call up to the crash"},
 	pkcs11.KindResources:    {throttled, "Raise the limit of processes and threads (ulimit -u, --pids-limit of a container), of open files or of memory, or end other programs, then try again"},
 	pkcs11.KindTimeout:      {timeout, "Check that the HSM can be reached; to wait longer, set the plugin config timeout or NOTATION_PKCS11_TIMEOUT"},
-	pkcs11.KindProxy:        {timeout, "Set the module that has the token with module-path in the key URI, with the plugin config module, or with NOTATION_PKCS11_MODULE"},
+	pkcs11.KindProxy:        {timeout, "Name the module that has the token with module-path in the key URI, with the plugin config module, or with NOTATION_PKCS11_MODULE"},
 	pkcs11.KindClosed:       {general, "Try again"},
 	pkcs11.KindReplaced:     {general, "Put back what was there, or start again with what is there now"},
 }
