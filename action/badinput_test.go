@@ -191,7 +191,7 @@ func badInputs(notation []badInput) []badInput {
 		badInput{inputs: map[string]string{"trusted_identities": "CN=nobody"}, says: "trusted_identities"},
 		badInput{inputs: map[string]string{"trusted_identities": "x509.subject: CN=only"}, says: "trusted_identities"},
 		badInput{inputs: map[string]string{"trusted_identities": "*\nx509.subject: C=DE, ST=Berlin, O=acme"}, says: "trusted_identities"},
-		badInput{inputs: policyInputs(map[string]string{}), says: "there is nobody to trust"},
+		badInput{inputs: policyInputs(map[string]string{}), says: "nothing to verify against"},
 		badInput{inputs: policyInputs(map[string]string{"trusted_identities": "*"}), says: "trusted_identities"},
 		badInput{inputs: policyInputs(map[string]string{"verification_level": "audit"}), says: "verification_level"},
 		badInput{inputs: map[string]string{"trust_policy": "DIR/policies/good.json"}, says: "trusted_certificates is set"},
@@ -369,7 +369,7 @@ func writeBadFiles(t *testing.T, files string, w *runWorld) []badInput {
 	return append(bad,
 		badInput{inputs: map[string]string{"notation": "notation-pipe", "key_id": "", "key_name": "release"}, says: "not a regular file"},
 		badInput{inputs: policyInputs(map[string]string{"notation": "notation-link"}), says: "not a regular file"},
-		badInput{inputs: policyInputs(map[string]string{"notation": "notation-missing"}), says: "there is nobody to trust"},
+		badInput{inputs: policyInputs(map[string]string{"notation": "notation-missing"}), says: "nothing to verify against"},
 		badInput{inputs: policyInputs(map[string]string{"notation": "notation-two"}), says: "trustpolicy.json differ"},
 	)
 }

@@ -315,7 +315,7 @@ var faultWords = map[string]string{
 	"wrong type":   `calls it|is called|move that away|mismatch|` + signIt,
 	"no type":      `Content-Type|` + signIt,
 	"empty list":   `doesn't list a signature that it took|` + signIt,
-	"empty answer": `the answer is none of a registry; check the address|failed to decode response: EOF|Content-(Type|Length)|` + signIt,
+	"empty answer": `the answer is not that of a registry; check the address|failed to decode response: EOF|Content-(Type|Length)|` + signIt,
 	"garbage":      `unexpected (EOF|end of JSON input)|mismatch Content-Length`,
 	"empty JSON":   `empty token|is no manifest|move that away|mismatch Content-Length|doesn't list a signature that it took|` + signIt,
 

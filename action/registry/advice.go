@@ -31,7 +31,7 @@ var advice = []struct {
 	{http.StatusTooManyRequests, http.StatusTooManyRequests, "the registry got too many requests; run again later, or with a lower concurrency"},
 	{http.StatusInsufficientStorage, http.StatusInsufficientStorage, "the registry has no space left, or the quota is used up; free space, or raise the quota"},
 	{http.StatusInternalServerError, 599, "the registry reports an error of its own; run again later, and if it persists, ask its operator"},
-	{0, 999, "the answer is none of a registry; check the address, then run again"},
+	{0, 999, "the answer is not that of a registry; check the address, then run again"},
 }
 
 const (

@@ -33,7 +33,7 @@ func TestAdviceFits(t *testing.T) {
 		{"415", status(415), notTaken},
 		{"404", status(404), adviceOn(404) + ": GET http://HOST/v2/app/manifests/v1: not found (and the 404 is not in a registry's form, so it may come from a proxy)"},
 		{"413", status(413), adviceOn(413)},
-		{"418", status(418), "the answer is none of a registry; check the address, then run again"},
+		{"418", status(418), "the answer is not that of a registry; check the address, then run again"},
 		{"to plain HTTP", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://registry.example/", http.StatusTemporaryRedirect)
 		}, `Get "http://registry.example/": refused to send a request to registry.example over plain HTTP: if that is meant`},

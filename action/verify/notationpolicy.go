@@ -34,7 +34,7 @@ func readNotationPolicy(notationDir string) (source string, content []byte, err 
 	}
 	switch {
 	case newContent == nil && oldContent == nil:
-		return "", nil, fmt.Errorf("there is nobody to trust: trust_policy and trusted_certificates are not set, "+
+		return "", nil, fmt.Errorf("nothing to verify against: trust_policy and trusted_certificates are not set, "+
 			"and notation has no trust policy here (neither %s nor %s)", newPath, oldPath)
 	case newContent == nil:
 		return "trust policy " + oldPath, oldContent, nil

@@ -37,7 +37,7 @@ func TestNotationPolicyUnderItsNames(t *testing.T) {
 		"new alone":          {map[string]string{newName: policy}, nil},
 		"both the same":      {map[string]string{oldName: policy, newName: policy}, nil},
 		"both, other blanks": {map[string]string{oldName: policy, newName: "\n" + strings.ReplaceAll(policy, ",", " ,\n")}, nil},
-		"none":               {nil, []string{"there is nobody to trust", oldName, newName}},
+		"none":               {nil, []string{"nothing to verify against", oldName, newName}},
 		"they differ":        {map[string]string{oldName: other, newName: policy}, []string{"differ", oldName, newName, "delete one", "trust_policy"}},
 		"new one empty":      {map[string]string{oldName: policy, newName: ""}, []string{"differ"}},
 		"old one no JSON":    {map[string]string{oldName: "{", newName: policy}, []string{"differ"}},

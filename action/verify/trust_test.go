@@ -107,7 +107,7 @@ func TestTrustRefusesInputs(t *testing.T) {
 		options TrustOptions
 		want    string
 	}{
-		{"nothing", TrustOptions{NotationDir: t.TempDir()}, "there is nobody to trust"},
+		{"nothing", TrustOptions{NotationDir: t.TempDir()}, "nothing to verify against"},
 		{"policy that is no file", TrustOptions{Policy: "no/such.json"}, "neither JSON nor a file"},
 		{"policy that is a directory", TrustOptions{Policy: t.TempDir()}, "not a regular file"},
 		{"notation's policy a symbolic link", TrustOptions{NotationDir: filepath.Dir(link)}, "not a regular file"},

@@ -128,7 +128,7 @@ func TestWrongInputsTouchNothing(t *testing.T) {
 		{"a module that others can replace", image, map[string]string{"module": open}, []string{"chmod o-w '" + filepath.Dir(open) + "'"}},
 		{"two PINs", image, map[string]string{"plugin_config": "pin_source=env:X"}, []string{"pin_source"}},
 		{"unknown setting", image, map[string]string{"plugin_config": "speed=high"}, []string{`"speed"`}},
-		{"no trust", image, map[string]string{"trusted_certificates": "", "trusted_identities": ""}, []string{"nobody to trust"}},
+		{"no trust", image, map[string]string{"trusted_certificates": "", "trusted_identities": ""}, []string{"nothing to verify against"}},
 		{"no such certificate", image, map[string]string{"trusted_certificates": "nothing.pem"}, []string{"nothing.pem"}},
 		{"policy of no use", image, map[string]string{"trusted_certificates": "", "trusted_identities": "", "trust_policy": "{}"}, []string{"trust_policy"}},
 		{"half a timestamp", image, map[string]string{"timestamp_url": "http://localhost:1"}, []string{"timestamp_root_cert"}},

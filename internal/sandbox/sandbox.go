@@ -67,7 +67,7 @@ func Parse(setting string) (*Sandbox, error) {
 			}
 			s.Connect = append(s.Connect, uint16(port))
 		default:
-			return nil, fmt.Errorf("%q is none of read:PATH, write:PATH, connect:PORT and, alone, on", item)
+			return nil, fmt.Errorf("%q is neither read:PATH, write:PATH, connect:PORT nor, alone, on", item)
 		}
 	}
 	return s, nil
