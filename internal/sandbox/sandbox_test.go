@@ -10,12 +10,12 @@ import (
 
 func TestSettingsThatAreNoSandboxAreRefused(t *testing.T) {
 	for setting, says := range map[string]string{
-		"":                     "none of read:PATH",
+		"":                     "neither read:PATH",
 		"read:etc":             "not an absolute path",
 		"read:":                "not an absolute path",
-		"read:/a,":             "none of read:PATH",
-		"on,read:/a":           "none of read:PATH",
-		"execute:/bin/sh":      "none of read:PATH",
+		"read:/a,":             "neither read:PATH",
+		"on,read:/a":           "neither read:PATH",
+		"execute:/bin/sh":      "neither read:PATH",
 		"connect:0":            "not a TCP port",
 		"connect:65536":        "not a TCP port",
 		"connect:localhost:22": "not a TCP port",
