@@ -365,7 +365,8 @@ func TestLayoutNameStaysWhereSomethingFails(t *testing.T) {
 	}
 }
 
-// A target without a name is kept without one; names go along with tags.
+// A target without a name is kept without one; names go along with tags, and an artifact
+// gets others in the same layout.
 func TestLayoutTargetsTakeNoNameOrSeveral(t *testing.T) {
 	w := newRunWorld(t)
 	reference, image := w.image(t, "app", "v1")
@@ -386,6 +387,10 @@ func TestLayoutTargetsTakeNoNameOrSeveral(t *testing.T) {
 	}
 	if nameIn(t, folder, "stable") != image.Digest || nameIn(t, other, "registry.example/app:v1") != image.Digest || tagged(t, w.registry, "mirror/app", "v2") != image.Digest {
 		t.Error("a name is missing")
+	}
+	r = w.run(t, w.across("oci-layout:"+folder+":stable", "oci-layout:"+folder+":production"))
+	if r.code != 0 || nameIn(t, folder, "production") != image.Digest || r.artifact.Copied.Sent != 0 {
+		t.Errorf("within a layout: exit code %d, %+v", r.code, r.artifact.Copied)
 	}
 }
 

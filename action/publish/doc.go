@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package publish writes artifacts and signatures to registries so that none is lost,
-// neither ours nor another writer's entry in an index.
+// Package publish writes artifacts and signatures to registries and layouts so that none
+// is lost, neither ours nor another writer's entry in an index.
 //
 // Start with [Pusher]: Push stores one signature, Settle has the last look at the
 // end of a run. Where a registry has no Referrers API, a signature is found by the

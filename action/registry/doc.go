@@ -7,8 +7,10 @@
 // Start with [Client], which has one transport, the credentials and the tokens of a
 // run; [Client.Resolve] finds the [Target] that a reference means, and
 // [Target.Children] what an image index has in it. It is a [SignatureSource]. A
-// [Layout] is read where it is, a directory or a tar archive (layoutfiles.go). A
-// [Source] is an artifact of either that is to be copied.
+// target is in a [Store]: a repository (repository.go), or a [LayoutStore], which is
+// written to by several processes at once (layoutwriter.go). A [Layout] is read where it
+// is, a directory or a tar archive (layoutfiles.go). A [Source] is an artifact of any of
+// these that is to be copied.
 // Requests for manifests are made here (manifest.go), not by oras-go, where their
 // headers matter. Each request passes transport.go, which retries, and
 // redirectguard.go, which keeps it from going where it must not; tokenserver.go keeps
