@@ -47,8 +47,9 @@ type Action struct {
 	// Version is a semantic version without a leading v.
 	Version string
 	// BuiltIn makes the built-in plugin, which reads its environment variables
-	// from getenv: the run adds some from its inputs.
-	BuiltIn func(getenv func(string) string) BuiltIn
+	// from getenv: the run adds some from its inputs. It opens so many sessions with a
+	// token, at most.
+	BuiltIn func(getenv func(string) string, sessions int) BuiltIn
 	Stdout  io.Writer
 	Stderr  io.Writer
 	// Colour says whether the log is for a terminal that shows colours.

@@ -100,7 +100,7 @@ func (w *runWorld) run(t *testing.T, inputs map[string]string, args ...string) r
 	var r ran
 	a := Action{
 		Version: "1.2.3",
-		BuiltIn: func(getenv func(string) string) BuiltIn {
+		BuiltIn: func(getenv func(string) string, _ int) BuiltIn {
 			w.getenv = getenv
 			return w.plugin
 		},

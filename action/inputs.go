@@ -86,6 +86,7 @@ type inputs struct {
 	referrersTag       string // auto, true or false
 
 	concurrency int
+	sessions    int
 	timeout     time.Duration
 	warnWithin  time.Duration // zero: never
 	report      string
@@ -351,6 +352,11 @@ var inputTable = []input{
 		name: "concurrency", section: sectionRun, fallback: "24",
 		text: "How many artifacts are worked on at once.",
 		set:  number(func(in *inputs) *int { return &in.concurrency }, 1, 256),
+	},
+	{
+		name: "sessions", section: sectionRun, fallback: "32",
+		text: "How many sessions with a token are opened at most, each for one signature at a time, of the plugin `pkcs11`: 1 to 32. They grow with the signatures that wait, up to what the token states and grants. Lower it if others need the token's sessions.",
+		set:  number(func(in *inputs) *int { return &in.sessions }, 1, 32),
 	},
 	{
 		name: "timeout", section: sectionRun, fallback: "5m",

@@ -20,7 +20,7 @@ type heldPINs map[string]registry.Secret
 // plugins would get them. From then on the built-in plugin alone has them.
 func (a *Action) holdPINs(in inputs, key chosenKey) (BuiltIn, heldPINs, error) {
 	held := heldPINs{}
-	builtIn := a.BuiltIn(held.getenv(a.Getenv))
+	builtIn := a.BuiltIn(held.getenv(a.Getenv), in.sessions)
 	var errs []error
 	id, config := key.ofBuiltIn()
 	for _, name := range builtIn.SecretVariables(id, config) {

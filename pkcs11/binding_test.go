@@ -10,9 +10,9 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
-// newCheckedContext takes the function list out of the binding, where it is private: a
+// newCheckedContext puts the function list into the binding, where it is private: a
 // version of the binding that has it elsewhere must not get as far as a release.
-func TestBindingHasItsFunctionListWhereItIsTakenFrom(t *testing.T) {
+func TestBindingHasItsFunctionListWhereItIsPut(t *testing.T) {
 	ctx := reflect.TypeFor[pkcs11.Ctx]()
 	if ctx.Kind() != reflect.Struct || ctx.NumField() != 1 || ctx.Field(0).Type.Kind() != reflect.Pointer {
 		t.Fatalf("pkcs11.Ctx is %v", ctx)

@@ -28,9 +28,10 @@ type binding interface {
 	FindObjectsInit(pkcs11.SessionHandle, []*pkcs11.Attribute) error
 	FindObjects(s pkcs11.SessionHandle, most int) ([]pkcs11.ObjectHandle, bool, error)
 	FindObjectsFinal(pkcs11.SessionHandle) error
-	GetAttributeValue(pkcs11.SessionHandle, pkcs11.ObjectHandle, []*pkcs11.Attribute) ([]*pkcs11.Attribute, error)
-	SignInit(pkcs11.SessionHandle, []*pkcs11.Mechanism, pkcs11.ObjectHandle) error
-	Sign(s pkcs11.SessionHandle, data []byte) ([]byte, error)
+	GetAttributeValue(s pkcs11.SessionHandle, o pkcs11.ObjectHandle, attribute uint) ([]byte, error)
+	GetAttributeValues(s pkcs11.SessionHandle, o pkcs11.ObjectHandle, attributes, rooms []uint) ([]answered, error)
+	SignInit(s pkcs11.SessionHandle, mechanism uint, parameters []byte, key pkcs11.ObjectHandle) error
+	Sign(s pkcs11.SessionHandle, data []byte, room uint) ([]byte, error)
 	GenerateKeyPair(s pkcs11.SessionHandle, m []*pkcs11.Mechanism, public, private []*pkcs11.Attribute) (publicKey, privateKey pkcs11.ObjectHandle, err error)
 	CreateObject(pkcs11.SessionHandle, []*pkcs11.Attribute) (pkcs11.ObjectHandle, error)
 	DestroyObject(pkcs11.SessionHandle, pkcs11.ObjectHandle) error
@@ -206,18 +207,24 @@ func (c *calls) findObjectsFinal(s pkcs11.SessionHandle) error {
 	return c.do("C_FindObjectsFinal", func() error { return c.module.FindObjectsFinal(s) })
 }
 
-func (c *calls) attributes(s pkcs11.SessionHandle, o pkcs11.ObjectHandle, template []*pkcs11.Attribute) ([]*pkcs11.Attribute, error) {
-	return value(c, "C_GetAttributeValue", func() ([]*pkcs11.Attribute, error) {
-		return c.module.GetAttributeValue(s, o, template)
+func (c *calls) attribute(s pkcs11.SessionHandle, o pkcs11.ObjectHandle, attribute uint) ([]byte, error) {
+	return value(c, "C_GetAttributeValue", func() ([]byte, error) { return c.module.GetAttributeValue(s, o, attribute) })
+}
+
+func (c *calls) attributes(s pkcs11.SessionHandle, o pkcs11.ObjectHandle, attributes, rooms []uint) ([]answered, error) {
+	return value(c, "C_GetAttributeValue", func() ([]answered, error) {
+		return c.module.GetAttributeValues(s, o, attributes, rooms)
 	})
 }
 
-func (c *calls) signInit(s pkcs11.SessionHandle, m *pkcs11.Mechanism, key pkcs11.ObjectHandle) error {
-	return c.do("C_SignInit", func() error { return c.module.SignInit(s, []*pkcs11.Mechanism{m}, key) })
+// signInit begins a signature. The mechanism's parameters must be pinned until it is made.
+func (c *calls) signInit(s pkcs11.SessionHandle, m mechanism, key pkcs11.ObjectHandle) error {
+	return c.do("C_SignInit", func() error { return c.module.SignInit(s, m.id, m.pss, key) })
 }
 
-func (c *calls) sign(s pkcs11.SessionHandle, data []byte) ([]byte, error) {
-	return value(c, "C_Sign", func() ([]byte, error) { return c.module.Sign(s, data) })
+// sign makes one call, if the signature has no more bytes than room.
+func (c *calls) sign(s pkcs11.SessionHandle, data []byte, room uint) ([]byte, error) {
+	return value(c, "C_Sign", func() ([]byte, error) { return c.module.Sign(s, data, room) })
 }
 
 // keyPair is what C_GenerateKeyPair makes.

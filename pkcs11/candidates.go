@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -84,18 +83,14 @@ func (list candidates) String() string {
 
 // candidatesOf reads the public keys of public key objects and of certificates.
 // Those of types that can't be used, and objects that can't be read, are left out.
-func (c *calls) candidatesOf(s pkcs11.SessionHandle, values map[uint][]byte, publicKeys, certificates []object) (candidates, error) {
+func (v *inventory) candidatesOf(values map[uint][]byte, publicKeys, certificates []object) (candidates, error) {
 	var list candidates
 	for _, o := range publicKeys {
-		shown, err := c.read(s, o.handle, publicAttributes...)
-		if err != nil && !isOfOneObject(err) {
-			return nil, err
-		}
-		if public, err := parsePublicKey(shown); err == nil {
+		if public, err := parsePublicKey(o.values); err == nil {
 			list.add(values, public, "the public key "+o.uri(URI{}).String()+" on the token", true)
 		}
 	}
-	found, err := c.certificates(s, handlesOf(certificates))
+	found, err := v.certificates(handlesOf(certificates))
 	list.addCertificates(values, found, "on the token", false)
 	return list, err
 }
@@ -116,20 +111,12 @@ type identity struct {
 	candidates
 }
 
-// identify reads a private key's own attributes and, where they don't say what
+// identify takes a private key's own attributes and, where they don't say what
 // the public half is, looks for candidates.
-func (k *Key) identify(s pkcs11.SessionHandle, o object) (identity, error) {
-	calls, uri := k.token.calls, o.uri(k.token.URI())
-	id := identity{values: map[uint][]byte{}}
+func (k *Key) identify(v *inventory, o object) (identity, error) {
+	uri := o.uri(k.token.URI())
 	// What can't be read here is looked for elsewhere, or told by the signature.
-	own, _ := calls.read(s, o.handle, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_SIGN)
-	maps.Copy(id.values, own)
-	half := []uint{pkcs11.CKA_MODULUS, pkcs11.CKA_PUBLIC_EXPONENT}
-	if t := ulongs(id.values[pkcs11.CKA_KEY_TYPE]); len(t) == 1 && t[0] == pkcs11.CKK_EC {
-		half = []uint{pkcs11.CKA_EC_PARAMS, pkcs11.CKA_EC_POINT}
-	}
-	own, _ = calls.read(s, o.handle, half...)
-	maps.Copy(id.values, own)
+	id := identity{values: o.values}
 	var why error
 	switch id.public, why = parsePublicKey(id.values); {
 	case why == nil:
@@ -138,7 +125,7 @@ func (k *Key) identify(s pkcs11.SessionHandle, o object) (identity, error) {
 		return id, newError(KindKey, "the key %s can't be used: %v", uri, why)
 	}
 	var err error
-	if id.candidates, err = k.findCandidates(s, o, id.values); err != nil {
+	if id.candidates, err = k.findCandidates(v, o); err != nil {
 		return id, asError(err, "the public half of the key %s can't be read", uri)
 	}
 	if len(id.candidates) == 0 {
@@ -157,34 +144,33 @@ func (k *Key) identify(s pkcs11.SessionHandle, o object) (identity, error) {
 
 // findCandidates looks at what has the private key's CKA_ID or label and at the
 // certificates from elsewhere, and only where that is nothing at the whole token.
-func (k *Key) findCandidates(s pkcs11.SessionHandle, o object, values map[uint][]byte) (candidates, error) {
-	calls := k.token.calls
-	publicKeys, err := calls.near(s, pkcs11.CKO_PUBLIC_KEY, o)
+func (k *Key) findCandidates(v *inventory, o object) (candidates, error) {
+	publicKeys, err := v.near(pkcs11.CKO_PUBLIC_KEY, o)
 	if err != nil {
 		return nil, err
 	}
-	certificates, err := calls.near(s, pkcs11.CKO_CERTIFICATE, o)
+	certificates, err := v.near(pkcs11.CKO_CERTIFICATE, o)
 	if err != nil {
 		return nil, err
 	}
-	list, err := calls.candidatesOf(s, values, publicKeys, certificates)
+	list, err := v.candidatesOf(o.values, publicKeys, certificates)
 	if err != nil {
 		return nil, err
 	}
-	list.addCertificates(values, k.certificates, "from elsewhere", true)
+	list.addCertificates(o.values, k.certificates, "from elsewhere", true)
 	if len(list) > 0 {
 		return list, nil
 	}
-	return k.allCandidates(s, o, values)
+	return v.allCandidates(o, o.values)
 }
 
 // allCandidates looks at all that is on the token. Where some of it has the
 // private key's CKA_ID or label after all, since the token can't search by them,
 // only that counts.
-func (k *Key) allCandidates(s pkcs11.SessionHandle, o object, values map[uint][]byte) (candidates, error) {
+func (v *inventory) allCandidates(o object, values map[uint][]byte) (candidates, error) {
 	var all, near [2][]object
 	for i, class := range []uint{pkcs11.CKO_PUBLIC_KEY, pkcs11.CKO_CERTIFICATE} {
-		found, err := k.token.calls.matching(s, URI{}, pkcs11.NewAttribute(pkcs11.CKA_CLASS, class))
+		found, err := v.matching(class, URI{})
 		if err != nil && !IsKind(err, KindManyObjects) { // too many are as good as none
 			return nil, err
 		}
@@ -195,11 +181,11 @@ func (k *Key) allCandidates(s pkcs11.SessionHandle, o object, values map[uint][]
 			}
 		}
 	}
-	list, err := k.token.calls.candidatesOf(s, values, near[0], near[1])
+	list, err := v.candidatesOf(values, near[0], near[1])
 	if err != nil || len(list) > 0 {
 		return list, err
 	}
-	list, err = k.token.calls.candidatesOf(s, values, all[0], all[1])
+	list, err = v.candidatesOf(values, all[0], all[1])
 	for i := range list {
 		list[i].vouched = false // nothing says that it is this key's
 	}
@@ -209,16 +195,17 @@ func (k *Key) allCandidates(s pkcs11.SessionHandle, o object, values map[uint][]
 // visibleCandidates are those that are seen without the private key: the public
 // keys and certificates that the URI selects, and beside such certificates from
 // elsewhere. Alone these don't count: nothing says that they are this key's.
-func (k *Key) visibleCandidates(s pkcs11.SessionHandle) (candidates, error) {
-	publicKeys, err := k.token.calls.find(s, pkcs11.CKO_PUBLIC_KEY, k.uri)
-	if err != nil {
-		return nil, err
+func (k *Key) visibleCandidates(v *inventory, byName named) (list candidates, err error) {
+	publicKeys, certificates := byName.of(pkcs11.CKO_PUBLIC_KEY), byName.of(pkcs11.CKO_CERTIFICATE)
+	if len(byName.objects) == 0 {
+		if publicKeys, err = v.find(pkcs11.CKO_PUBLIC_KEY, k.uri); err != nil {
+			return nil, err
+		}
+		if certificates, err = v.find(pkcs11.CKO_CERTIFICATE, k.uri); err != nil {
+			return nil, err
+		}
 	}
-	certificates, err := k.token.calls.find(s, pkcs11.CKO_CERTIFICATE, k.uri)
-	if err != nil {
-		return nil, err
-	}
-	list, err := k.token.calls.candidatesOf(s, nil, publicKeys, certificates)
+	list, err = v.candidatesOf(nil, publicKeys, certificates)
 	if len(list) > 0 {
 		list.addCertificates(nil, k.certificates, "from elsewhere", true)
 	}
@@ -260,7 +247,7 @@ func (k *Key) elsewhere() (candidates, error) {
 	if err != nil {
 		return nil, asError(err, "no session with the token %s can be opened", k.token.URI())
 	}
-	all, err := k.allCandidates(s, object{}, k.shown)
+	all, err := k.token.calls.inventory(s).allCandidates(object{}, k.shown)
 	k.sessions.release(s, err == nil)
 	if err != nil {
 		return nil, asError(err, "the public half of the key %s can't be read", k.URI())

@@ -3,6 +3,7 @@
 package pkcs11
 
 import (
+	"bytes"
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -138,14 +139,13 @@ func pssKey(der []byte) any {
 // other people's, and whether one is needed is for others to say. Objects without
 // a value (CKA_URL), those that are far too long, and those that can't be read, are
 // left out.
-func (c *calls) certificates(s pkcs11.SessionHandle, objects []pkcs11.ObjectHandle) ([]*x509.Certificate, error) {
+func (v *inventory) certificates(objects []pkcs11.ObjectHandle) ([]*x509.Certificate, error) {
 	var certificates []*x509.Certificate
 	for _, handle := range objects {
-		values, err := c.read(s, handle, pkcs11.CKA_VALUE)
+		der, err := v.certificate(handle)
 		if err != nil && !isOfOneObject(err) {
 			return nil, err
 		}
-		der := values[pkcs11.CKA_VALUE]
 		if len(der) == 0 || len(der) > maxCertificate {
 			continue
 		}
@@ -155,13 +155,32 @@ func (c *calls) certificates(s pkcs11.SessionHandle, objects []pkcs11.ObjectHand
 	return certificates, nil
 }
 
+// certificate reads the value of a certificate, and its name where that isn't known.
+func (v *inventory) certificate(handle pkcs11.ObjectHandle) ([]byte, error) {
+	o, err := v.object(handle, pkcs11.CKO_CERTIFICATE)
+	if err != nil {
+		return nil, err
+	}
+	if _, asAny := o.values[pkcs11.CKA_CLASS]; asAny { // which has no value
+		o.values, o.unread = v.calls.read(v.session, handle, pkcs11.CKA_VALUE)
+		v.objects[handle] = o
+	}
+	if der, shown := o.values[pkcs11.CKA_VALUE]; shown {
+		return der, nil
+	}
+	return nil, o.unread
+}
+
 // allCertificates reads the certificates on the token; if those are too many, the
 // ones that go with the keys, and those above them.
-func (c *calls) allCertificates(s pkcs11.SessionHandle, keys func() ([]object, error)) ([]*x509.Certificate, error) {
-	handles, err := c.search(s, pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_CERTIFICATE))
+func (v *inventory) allCertificates(keys func() ([]object, error)) ([]*x509.Certificate, error) {
+	if v.few != nil {
+		return v.certificates(v.few)
+	}
+	handles, err := v.calls.search(v.session, ofClass(pkcs11.CKO_CERTIFICATE))
 	switch {
 	case err == nil:
-		return c.certificates(s, handles)
+		return v.certificates(handles)
 	case !IsKind(err, KindManyObjects):
 		return nil, err
 	}
@@ -171,40 +190,61 @@ func (c *calls) allCertificates(s pkcs11.SessionHandle, keys func() ([]object, e
 	}
 	var list []*x509.Certificate
 	for _, key := range named {
-		own, err := c.near(s, pkcs11.CKO_CERTIFICATE, key)
+		own, err := v.namedCertificates(key)
 		if err != nil {
 			return nil, err
 		}
-		found, err := c.certificates(s, handlesOf(own))
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, found...)
+		list = append(list, own...)
 	}
-	return c.withIssuers(s, list)
+	return v.withIssuers(list, nil)
 }
 
-// withIssuers adds to certificates those above them, by CKA_SUBJECT.
-func (c *calls) withIssuers(s pkcs11.SessionHandle, list []*x509.Certificate) ([]*x509.Certificate, error) {
+// ownCertificates reads the certificates that have a key's CKA_ID or label, and those
+// above them and above others from elsewhere. If the token has few, it reads them all.
+func (v *inventory) ownCertificates(key object, elsewhere []*x509.Certificate) ([]*x509.Certificate, error) {
+	if err := v.listCertificates(); err != nil {
+		return nil, err
+	}
+	if v.few != nil {
+		return v.certificates(v.few)
+	}
+	list, err := v.namedCertificates(key)
+	if err != nil {
+		return nil, err
+	}
+	return v.withIssuers(list, elsewhere)
+}
+
+// namedCertificates reads those with a key's CKA_ID or label.
+func (v *inventory) namedCertificates(key object) ([]*x509.Certificate, error) {
+	own, err := v.near(pkcs11.CKO_CERTIFICATE, key)
+	if err != nil {
+		return nil, err
+	}
+	return v.certificates(handlesOf(own))
+}
+
+// withIssuers adds to certificates those above them, and above others, by CKA_SUBJECT.
+func (v *inventory) withIssuers(list, others []*x509.Certificate) ([]*x509.Certificate, error) {
 	asked := map[string]bool{}
-	for i := 0; i < len(list); i++ { // which grows
-		issuer := list[i].RawIssuer
-		if len(issuer) == 0 || asked[string(issuer)] {
+	below := slices.Concat(list, others)
+	for i := 0; i < len(below); i++ { // which grows
+		issuer := below[i].RawIssuer
+		if len(issuer) == 0 || asked[string(issuer)] || bytes.Equal(issuer, below[i].RawSubject) {
 			continue
 		}
 		asked[string(issuer)] = true
-		handles, err := c.search(s,
-			pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_CERTIFICATE), pkcs11.NewAttribute(pkcs11.CKA_SUBJECT, issuer))
+		handles, err := v.calls.search(v.session, ofClass(pkcs11.CKO_CERTIFICATE), pkcs11.NewAttribute(pkcs11.CKA_SUBJECT, issuer))
 		if err != nil && !IsKind(err, KindManyObjects) {
 			return nil, err
 		}
-		found, err := c.certificates(s, handles)
+		found, err := v.certificates(handles)
 		if err != nil {
 			return nil, err
 		}
 		for _, certificate := range found {
 			if len(list) < maxObjects && !slices.ContainsFunc(list, certificate.Equal) {
-				list = append(list, certificate)
+				list, below = append(list, certificate), append(below, certificate)
 			}
 		}
 	}

@@ -141,13 +141,14 @@ type crowdedCertificate struct {
 
 func (c *crowded) FindObjectsInit(_ pkcs11.SessionHandle, template []*pkcs11.Attribute) error {
 	c.found = nil
-	if len(template) == 1 {
+	last := template[len(template)-1]
+	if last.Type == pkcs11.CKA_CLASS {
 		c.found = make([]pkcs11.ObjectHandle, maxObjects+1)
 		return nil
 	}
 	for i, n := range c.named {
 		has := map[uint][]byte{pkcs11.CKA_LABEL: []byte(n.label), pkcs11.CKA_ID: []byte(n.id), pkcs11.CKA_SUBJECT: n.cert.RawSubject}
-		if a := template[1]; bytes.Equal(has[a.Type], a.Value) {
+		if bytes.Equal(has[last.Type], last.Value) {
 			c.found = append(c.found, pkcs11.ObjectHandle(i))
 		}
 	}
@@ -163,13 +164,17 @@ func (c *crowded) FindObjects(_ pkcs11.SessionHandle, most int) ([]pkcs11.Object
 
 func (*crowded) FindObjectsFinal(pkcs11.SessionHandle) error { return nil }
 
-func (c *crowded) GetAttributeValue(_ pkcs11.SessionHandle, o pkcs11.ObjectHandle, template []*pkcs11.Attribute) ([]*pkcs11.Attribute, error) {
+func (c *crowded) GetAttributeValues(_ pkcs11.SessionHandle, o pkcs11.ObjectHandle, attributes, _ []uint) ([]answered, error) {
 	n := c.named[o]
-	has := map[uint][]byte{pkcs11.CKA_LABEL: []byte(n.label), pkcs11.CKA_ID: []byte(n.id), pkcs11.CKA_VALUE: n.cert.Raw}
-	for i, a := range template {
-		template[i] = &pkcs11.Attribute{Type: a.Type, Value: has[a.Type]}
+	has := map[uint][]byte{
+		pkcs11.CKA_CLASS: pkcs11.NewAttribute(0, pkcs11.CKO_CERTIFICATE).Value,
+		pkcs11.CKA_LABEL: []byte(n.label), pkcs11.CKA_ID: []byte(n.id), pkcs11.CKA_VALUE: n.cert.Raw,
 	}
-	return template, nil
+	list := make([]answered, len(attributes))
+	for i, a := range attributes {
+		list[i] = answered{has[a], has[a] == nil}
+	}
+	return list, nil
 }
 
 // A shared partition can hold thousands of certificates.
@@ -182,7 +187,7 @@ func TestChainIsFoundAmongMoreCertificatesThanCanBeRead(t *testing.T) {
 		{"root", "", root}, {"other", "\x02", other}, {"intermediate", "", intermediate}, {"signing", "\x01", leaf},
 	}}}
 	for name, key := range map[string]object{"by its id": {id: []byte{1}}, "by its label": {label: "signing"}, "by both": {label: "signing", id: []byte{1}}} {
-		got, err := c.allCertificates(0, func() ([]object, error) { return []object{key}, nil })
+		got, err := c.inventory(0).allCertificates(func() ([]object, error) { return []object{key}, nil })
 		if err != nil || !slices.EqualFunc(got, []*x509.Certificate{leaf, intermediate, root}, (*x509.Certificate).Equal) {
 			t.Errorf("%s: %d certificates, %v", name, len(got), err)
 		}

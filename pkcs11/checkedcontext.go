@@ -19,11 +19,30 @@ struct attribute {
 	void *value;
 	unsigned long length;
 };
+struct mechanism {
+	unsigned long type;
+	void *parameters;
+	unsigned long length;
+};
 #ifdef _WIN32
 #pragma pack(pop)
 #endif
 
-enum { GET_SLOT_LIST = 4, GET_MECHANISM_LIST = 7, LOGIN = 18, GET_ATTRIBUTE_VALUE = 24, FIND_OBJECTS = 27, SIGN = 43 };
+// newBinding makes what the binding has behind its context. The binding's Destroy frees it.
+static void *newBinding(void *library, void *functions)
+{
+	struct {
+		void *library, *functions;
+	} *binding = malloc(sizeof(*binding));
+
+	if (binding == NULL)
+		abort();
+	binding->library = library;
+	binding->functions = functions;
+	return binding;
+}
+
+enum { GET_SLOT_LIST = 4, GET_MECHANISM_LIST = 7, LOGIN = 18, GET_ATTRIBUTE_VALUE = 24, FIND_OBJECTS = 27, SIGN_INIT = 42, SIGN = 43 };
 
 static unsigned long getSlotList(void *module, unsigned char present, unsigned long *slots, unsigned long *count)
 {
@@ -53,6 +72,14 @@ static unsigned long findObjects(void *module, unsigned long session, unsigned l
 	return f(session, objects, most, count);
 }
 
+static unsigned long signInit(void *module, unsigned long session, unsigned long type, void *parameters, unsigned long length, unsigned long key)
+{
+	unsigned long (*f)(unsigned long, struct mechanism *, unsigned long) = ((struct functions *)module)->list[SIGN_INIT];
+	struct mechanism mechanism = {type, parameters, length};
+
+	return f(session, &mechanism, key);
+}
+
 static unsigned long sign(void *module, unsigned long session, const void *data, unsigned long length, unsigned char *signature, unsigned long *signatureLength)
 {
 	unsigned long (*f)(unsigned long, const void *, unsigned long, unsigned char *, unsigned long *) = ((struct functions *)module)->list[SIGN];
@@ -60,8 +87,9 @@ static unsigned long sign(void *module, unsigned long session, const void *data,
 	return f(session, data, length, signature, signatureLength);
 }
 
-// getAttributeValue reads attributes into room, one after the other, each as
-// long as lengths says; without room it asks for the lengths.
+// getAttributeValue reads attributes into room, one after the other, each with as many
+// bytes as lengths says, from a multiple of eight on, where modules may write a
+// CK_ULONG; without room it asks for the lengths.
 static unsigned long getAttributeValue(void *module, unsigned long session, unsigned long object, unsigned long count,
 				       const unsigned long *types, unsigned char *room, unsigned long *lengths)
 {
@@ -77,7 +105,7 @@ static unsigned long getAttributeValue(void *module, unsigned long session, unsi
 			continue;
 		template[i].value = room;
 		template[i].length = lengths[i];
-		room += lengths[i];
+		room += (lengths[i] + 7) & ~7ul;
 	}
 	rv = f(session, object, template, count);
 	for (unsigned long i = 0; i < count; i++)
@@ -89,6 +117,7 @@ static unsigned long getAttributeValue(void *module, unsigned long session, unsi
 import "C"
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"unsafe"
@@ -101,31 +130,30 @@ import (
 const maxAnswer = 1 << 20
 
 // checkedContext is the binding, but for the login, of which it would leave a copy of the
-// PIN in memory that it has freed, and for the calls whose answer has a length. The
-// binding believes that length: where it is more than was asked for it reads,
-// and hands on, memory that lies behind, and where it is very large or missing
-// the process dies.
+// PIN in memory that it has freed, for the mechanism of a signature, which it frees too
+// early, and for the calls whose answer has a length. The binding believes that length:
+// where it is more than was asked for it reads, and hands on, memory that lies behind, and
+// where it is very large or missing the process dies.
 type checkedContext struct {
 	*pkcs11.Ctx
 	functions unsafe.Pointer // the module's CK_FUNCTION_LIST
 }
 
-// newCheckedContext makes the binding checked. The binding keeps the function list to
-// itself, and it can't be asked for again: p11-kit's client gives another one
-// each time, each with a C_Initialize of its own. So it is taken out of where the
-// binding has it, behind the library's handle, which is known and must be there.
-func newCheckedContext(ctx *pkcs11.Ctx, library uintptr) (*checkedContext, error) {
-	held := *(**struct {
-		library   uintptr
-		functions unsafe.Pointer
-	})(unsafe.Pointer(ctx))
-	if held.library != library {
-		return nil, errors.New("can't be used: the PKCS#11 binding is another one than this program was written for")
-	}
-	if held.functions == nil { // the binding would call it
-		return nil, errors.New("gives no function list (C_GetFunctionList)")
-	}
-	return &checkedContext{ctx, held.functions}, nil
+// newCheckedContext makes a binding, as its New does: that doesn't look at what
+// C_GetFunctionList says, and keeps the function list to itself. The list can't be asked
+// for again: p11-kit's client gives another one each time, each with a C_Initialize of its
+// own.
+func newCheckedContext(library, functions unsafe.Pointer) *checkedContext {
+	ctx := new(pkcs11.Ctx)
+	*(*unsafe.Pointer)(unsafe.Pointer(ctx)) = C.newBinding(library, functions)
+	return &checkedContext{ctx, functions}
+}
+
+// Why a library is no module.
+var errNoPKCS11 = errors.New("is not a PKCS#11 module: it has no function C_GetFunctionList")
+
+func noFunctions(rv uint) error {
+	return fmt.Errorf("gives no function list (C_GetFunctionList: %s)", RVName(rv))
 }
 
 // LengthError says that an answer can't be as long as the module says. A Trace gets
@@ -185,7 +213,34 @@ func queryThenRead[T any](f func(data *T, length *C.ulong) C.ulong) ([]T, error)
 	return nil, failure(tooSmall)
 }
 
-// GetSlotList is that of the binding.
+// readInto asks a function for its answer at once, with room for what it mostly is. It
+// is called again only where it says CKR_BUFFER_TOO_SMALL, with the room that it says:
+// each call of a network HSM is a way there and back.
+func readInto[T any](room uint, f func(data *T, length *C.ulong) C.ulong) ([]T, error) {
+	var item T
+	for range tries {
+		length := C.ulong(room)
+		data := make([]T, room+1) // so that it has an address if it is empty
+		switch rv := f(&data[0], &length); rv {
+		case pkcs11.CKR_OK:
+			if err := checkLength(length, C.ulong(room)); err != nil {
+				return nil, err
+			}
+			return data[:length], nil
+		case pkcs11.CKR_BUFFER_TOO_SMALL:
+			if err := checkLength(length, maxAnswer/C.ulong(unsafe.Sizeof(item))); err != nil {
+				return nil, err
+			}
+			room = max(room, uint(length))
+		default:
+			return nil, failure(rv)
+		}
+	}
+	return nil, failure(pkcs11.CKR_BUFFER_TOO_SMALL)
+}
+
+// GetSlotList is that of the binding. It asks for the length first, by which modules
+// look for new slots (section 5.5).
 func (c *checkedContext) GetSlotList(tokenPresent bool) ([]uint, error) {
 	present := C.uchar(0)
 	if tokenPresent {
@@ -197,7 +252,8 @@ func (c *checkedContext) GetSlotList(tokenPresent bool) ([]uint, error) {
 
 // GetMechanismList is that of the binding.
 func (c *checkedContext) GetMechanismList(slot uint) ([]*pkcs11.Mechanism, error) {
-	types, err := queryThenRead(func(data, length *C.ulong) C.ulong {
+	const usual = 512 // as many as modules have, and more
+	types, err := readInto(usual, func(data, length *C.ulong) C.ulong {
 		return C.getMechanismList(c.functions, C.ulong(slot), data, length)
 	})
 	mechanisms := make([]*pkcs11.Mechanism, len(types))
@@ -231,64 +287,76 @@ func (c *checkedContext) FindObjects(s pkcs11.SessionHandle, most int) ([]pkcs11
 	return convert[pkcs11.ObjectHandle](objects[:count]), false, nil
 }
 
-// Sign is that of the binding.
-func (c *checkedContext) Sign(s pkcs11.SessionHandle, data []byte) ([]byte, error) {
-	return queryThenRead(func(signature *byte, length *C.ulong) C.ulong {
+// SignInit is that of the binding. The parameters of the mechanism must be pinned, and
+// stay as they are until Sign returns: tpm2-pkcs11 keeps no copy of them.
+func (c *checkedContext) SignInit(s pkcs11.SessionHandle, mechanism uint, parameters []byte, key pkcs11.ObjectHandle) error {
+	return failure(C.signInit(c.functions, C.ulong(s), C.ulong(mechanism),
+		unsafe.Pointer(unsafe.SliceData(parameters)), C.ulong(len(parameters)), C.ulong(key)))
+}
+
+// Sign is that of the binding, with room for a signature of so many bytes.
+func (c *checkedContext) Sign(s pkcs11.SessionHandle, data []byte, room uint) ([]byte, error) {
+	return readInto(room, func(signature *byte, length *C.ulong) C.ulong {
 		return C.sign(c.functions, C.ulong(s), unsafe.Pointer(unsafe.SliceData(data)), C.ulong(len(data)), (*C.uchar)(signature), length)
 	})
 }
 
-// GetAttributeValue is that of the binding: the values of the attributes, in
-// their order, nil for those that the module doesn't give.
-func (c *checkedContext) GetAttributeValue(s pkcs11.SessionHandle, o pkcs11.ObjectHandle, template []*pkcs11.Attribute) ([]*pkcs11.Attribute, error) {
-	types := make([]C.ulong, len(template))
-	for i, a := range template {
-		types[i] = C.ulong(a.Type)
-	}
-	read := func(room *byte, lengths []C.ulong) C.ulong {
-		return C.getAttributeValue(c.functions, C.ulong(s), C.ulong(o), C.ulong(len(types)), &types[0], (*C.uchar)(room), &lengths[0])
-	}
+// GetAttributeValue is that of the binding, for one attribute; its value is nil where
+// the module doesn't give one.
+func (c *checkedContext) GetAttributeValue(s pkcs11.SessionHandle, o pkcs11.ObjectHandle, attribute uint) ([]byte, error) {
 	for range tries {
-		lengths := make([]C.ulong, len(types))
-		if err := failure(read(nil, lengths)); err != nil {
+		most := []C.ulong{0}
+		if err := failure(c.readAttributes(s, o, []uint{attribute}, nil, most)); err != nil {
 			return nil, err
 		}
-		total := 1 // so that it has an address if it is empty
-		for i, length := range lengths {
-			if isUnavailable(length) {
-				lengths[i] = 0
-			} else if err := checkLength(length, maxAnswer); err != nil {
+		if isUnavailable(most[0]) {
+			most[0] = 0
+		}
+		if err := checkLength(most[0], maxAnswer); err != nil {
+			return nil, err
+		}
+		room, length := make([]byte, most[0]+1), []C.ulong{most[0]} // so that it has an address if it is empty
+		switch rv := c.readAttributes(s, o, []uint{attribute}, room, length); {
+		case rv == pkcs11.CKR_BUFFER_TOO_SMALL:
+		case rv != pkcs11.CKR_OK:
+			return nil, failure(rv)
+		case isUnavailable(length[0]):
+			return nil, nil
+		default:
+			if err := checkLength(length[0], most[0]); err != nil {
 				return nil, err
 			}
-			total += int(lengths[i])
-		}
-		room, most := make([]byte, total), append([]C.ulong(nil), lengths...)
-		switch rv := read(&room[0], lengths); rv {
-		case pkcs11.CKR_OK:
-			return values(template, room, most, lengths)
-		case pkcs11.CKR_BUFFER_TOO_SMALL:
-		default:
-			return nil, failure(rv)
+			return room[:length[0]:length[0]], nil
 		}
 	}
 	return nil, failure(pkcs11.CKR_BUFFER_TOO_SMALL)
 }
 
-// values takes the attributes' values out of the room in which each had its
-// most.
-func values(template []*pkcs11.Attribute, room []byte, most, lengths []C.ulong) ([]*pkcs11.Attribute, error) {
-	list := make([]*pkcs11.Attribute, len(template))
-	for i, length := range lengths {
-		list[i] = &pkcs11.Attribute{Type: template[i].Type}
-		if !isUnavailable(length) {
-			if err := checkLength(length, most[i]); err != nil {
-				return nil, err
-			}
-			list[i].Value = room[:length:length]
-		}
-		room = room[most[i]:]
+// GetAttributeValues reads attributes in one call, with the given room for each in bytes.
+func (c *checkedContext) GetAttributeValues(s pkcs11.SessionHandle, o pkcs11.ObjectHandle, attributes, rooms []uint) ([]answered, error) {
+	total := uint(1) // so that it has an address if it is empty
+	lengths := make([]C.ulong, len(rooms))
+	for i, room := range rooms {
+		lengths[i] = C.ulong(room)
+		total += stride(room)
 	}
-	return list, nil
+	data := bytes.Repeat([]byte{filler}, int(total))
+	rv := c.readAttributes(s, o, attributes, data, lengths)
+	said := make([]uint, len(lengths))
+	for i, length := range lengths {
+		if said[i] = uint(length); isUnavailable(length) {
+			said[i] = pkcs11.CK_UNAVAILABLE_INFORMATION
+		}
+	}
+	return answers(uint(rv), data, rooms, said)
+}
+
+func (c *checkedContext) readAttributes(s pkcs11.SessionHandle, o pkcs11.ObjectHandle, attributes []uint, room []byte, lengths []C.ulong) C.ulong {
+	types := make([]C.ulong, len(attributes))
+	for i, t := range attributes {
+		types[i] = C.ulong(t)
+	}
+	return C.getAttributeValue(c.functions, C.ulong(s), C.ulong(o), C.ulong(len(types)), &types[0], (*C.uchar)(unsafe.SliceData(room)), &lengths[0])
 }
 
 // isUnavailable recognizes CK_UNAVAILABLE_INFORMATION.

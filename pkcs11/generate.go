@@ -156,7 +156,7 @@ func (s *Session) checkFree(u URI) error {
 			continue
 		}
 		for _, class := range []uint{pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_PUBLIC_KEY} {
-			found, err := s.token.calls.find(s.handle, class, URI{}.With(name, value))
+			found, err := s.token.calls.inventory(s.handle).find(class, URI{}.With(name, value))
 			if err != nil {
 				return asError(err, "the keys on the token %s can't be listed", s.token.URI())
 			}
@@ -324,7 +324,7 @@ func (s *Session) findPairAgain(o object) (keyPair, error) {
 	}
 	var pair keyPair
 	for class, handle := range map[uint]*pkcs11.ObjectHandle{pkcs11.CKO_PRIVATE_KEY: &pair.private, pkcs11.CKO_PUBLIC_KEY: &pair.public} {
-		found, err := s.token.calls.find(s.handle, class, URI{}.With(AttrObject, o.label).With(AttrID, string(o.id)))
+		found, err := s.token.calls.inventory(s.handle).find(class, URI{}.With(AttrObject, o.label).With(AttrID, string(o.id)))
 		if err != nil {
 			return keyPair{}, err
 		}

@@ -21,8 +21,8 @@ type KeyOptions struct {
 	UserType uint
 	// PIN is asked if the token wants a login. Nil: there is no PIN.
 	PIN PINFunc
-	// Sessions bounds how many signatures are made at once. Zero: one. Fewer are
-	// used where the token has no more sessions.
+	// Sessions bounds how many signatures are made at once. Zero: one. A session is opened
+	// when a signature waits for one, and fewer are used where the token has no more.
 	Sessions int
 	// Certificates may hold the key's own, from elsewhere than the token. Their
 	// public keys are candidates where the private key doesn't show its own.
@@ -47,6 +47,9 @@ type Key struct {
 	id                 []byte
 	alwaysAuthenticate bool
 	allowed            []uint // CKA_ALLOWED_MECHANISMS
+
+	looking sync.Mutex
+	seen    *inventory // what opening it has read of the token. Guarded by looking, once the key is open
 
 	sessions *sessions     // those of its siblings, too
 	login    *login        // likewise
@@ -125,7 +128,11 @@ func (t *Token) newKey(u URI, o KeyOptions) (*Key, error) {
 		sessions:     &sessions{},
 		login:        &login{token: t, user: o.UserType, ask: o.PIN},
 	}
-	k.sessions.init(t, max(o.Sessions, 1), k.resume)
+	most := max(o.Sessions, 1)
+	if t.maxSessions > 0 {
+		most = int(min(uint(most), t.maxSessions))
+	}
+	k.sessions.init(t, most, k.resume)
 	return k, nil
 }
 
@@ -135,17 +142,24 @@ func (k *Key) peek(s pkcs11.SessionHandle) (crypto.PublicKey, error) {
 	if !k.login.wanted() {
 		return nil, nil // enter doesn't log in, and checks more
 	}
-	calls := k.token.calls
-	private, err := calls.find(s, pkcs11.CKO_PRIVATE_KEY, k.uri)
+	v := k.token.calls.inventory(s)
+	byName, err := v.named(k.uri)
+	if err != nil {
+		return nil, err
+	}
+	private := byName.of(pkcs11.CKO_PRIVATE_KEY)
+	if len(byName.objects) == 0 {
+		private, err = v.find(pkcs11.CKO_PRIVATE_KEY, k.uri)
+	}
 	if err != nil || len(private) > 1 {
 		return nil, err // enter says what is wrong
 	}
 	var id identity
 	if len(private) == 1 {
-		if id, err = k.identify(s, private[0]); err != nil || id.public != nil {
+		if id, err = k.identify(v, private[0]); err != nil || id.public != nil {
 			return id.public, err
 		}
-	} else if id.candidates, err = k.visibleCandidates(s); err != nil {
+	} else if id.candidates, err = k.visibleCandidates(v, byName); err != nil {
 		return nil, err
 	}
 	list := id.candidates
@@ -156,7 +170,7 @@ func (k *Key) peek(s pkcs11.SessionHandle) (crypto.PublicKey, error) {
 		return list[0].public, nil
 	}
 	// A former key's certificate can have the name, and the key's own another.
-	all, err := k.allCandidates(s, object{}, id.values)
+	all, err := v.allCandidates(object{}, id.values)
 	if err != nil || len(all) != 1 || !equal(all[0].public, list[0].public) {
 		return nil, err
 	}
@@ -177,7 +191,17 @@ func (k *Key) enter(ctx context.Context, s pkcs11.SessionHandle) error {
 	if noPIN != nil && !IsKind(noPIN, KindNoPIN) { // some keys can be used without
 		return noPIN
 	}
-	err := k.settle(ctx, s)
+	k.seen = k.token.calls.inventory(s)
+	var err error
+	if len(k.certificates) == 0 {
+		// They will be asked for, and count where the key doesn't show its public half.
+		if err = k.seen.readCertificates(); err != nil {
+			err = asError(err, "the certificates on the token %s can't be read", k.token.URI())
+		}
+	}
+	if err == nil {
+		err = k.settle(ctx, k.seen)
+	}
 	var e *Error
 	if noPIN != nil && errors.As(err, &e) && (e.Kind == KindNoKey || e.RV == pkcs11.CKR_USER_NOT_LOGGED_IN) {
 		return noPIN
@@ -186,28 +210,26 @@ func (k *Key) enter(ctx context.Context, s pkcs11.SessionHandle) error {
 }
 
 // settle finds the private key, and reads what signing needs to know.
-func (k *Key) settle(ctx context.Context, s pkcs11.SessionHandle) error {
-	o, err := k.findOne(s)
+func (k *Key) settle(ctx context.Context, v *inventory) error {
+	o, err := k.findOne(v)
 	if err != nil {
 		return err
 	}
-	return k.settleOn(ctx, s, o, false)
+	return k.settleOn(ctx, v, o, false)
 }
 
 // settleOn reads what signing with a private key needs to know. Where its public
 // half isn't certain a signature decides: if there is a choice, or if it is to be
 // proven.
-func (k *Key) settleOn(ctx context.Context, s pkcs11.SessionHandle, o object, prove bool) error {
-	id, err := k.identify(s, o)
+func (k *Key) settleOn(ctx context.Context, v *inventory, o object, prove bool) error {
+	id, err := k.identify(v, o)
 	if err != nil {
 		return err
 	}
 	k.handle.Store(uint64(o.handle))
 	k.label, k.id, k.public, k.candidates, k.shown = o.label, o.id, id.public, id.candidates, id.values
 	// No signature needs these: one that they would forbid fails by itself.
-	restrictions, _ := k.token.calls.read(s, o.handle, pkcs11.CKA_ALWAYS_AUTHENTICATE)
-	lists, _ := k.token.calls.read(s, o.handle, pkcs11.CKA_ALLOWED_MECHANISMS)
-	k.alwaysAuthenticate, k.allowed = isTrue(restrictions[pkcs11.CKA_ALWAYS_AUTHENTICATE]), ulongs(lists[pkcs11.CKA_ALLOWED_MECHANISMS])
+	k.alwaysAuthenticate, k.allowed = isTrue(id.values[pkcs11.CKA_ALWAYS_AUTHENTICATE]), ulongs(id.values[pkcs11.CKA_ALLOWED_MECHANISMS])
 	if sign, present := id.values[pkcs11.CKA_SIGN]; present && !isTrue(sign) {
 		return notForSigning(k.URI())
 	}
@@ -241,7 +263,7 @@ func (k *Key) resume(s pkcs11.SessionHandle) error {
 	if err := k.login.logIn(context.Background(), s); err != nil && !IsKind(err, KindNoPIN) {
 		return err
 	}
-	o, err := k.findOne(s)
+	o, err := k.findOne(k.token.calls.inventory(s))
 	if err != nil {
 		return err
 	}
@@ -262,19 +284,44 @@ func (k *Key) URI() URI { return object{label: k.label, id: k.id}.uri(k.token.UR
 // Certificates reads all X.509 certificates on the token, in no order, as
 // ParseCertificate returns them. The key's own may be among them under any CKA_ID
 // or label, or not at all. Of a token with too many to be read they are those
-// with the key's CKA_ID or label, and those above them.
+// with the key's CKA_ID or label, and those above them. What was read when the key was
+// opened is not read again, the first time.
 func (k *Key) Certificates() ([]*x509.Certificate, error) {
+	return k.look(func(v *inventory) ([]*x509.Certificate, error) {
+		return v.allCertificates(func() ([]object, error) { return []object{k.name()}, nil })
+	})
+}
+
+// OwnCertificates reads the X.509 certificates on the token that have the key's CKA_ID or
+// label, and those above them and above those of KeyOptions.Certificates. They are
+// found without looking at all others, which a shared partition may have hundreds of; so
+// the key's own can be missing, if it has another name. Where the token has few
+// certificates they are all, as of Certificates, and read as by it.
+func (k *Key) OwnCertificates() ([]*x509.Certificate, error) {
+	return k.look(func(v *inventory) ([]*x509.Certificate, error) { return v.ownCertificates(k.name(), k.certificates) })
+}
+
+// look reads certificates, the first time in what opening the key has seen.
+func (k *Key) look(read func(*inventory) ([]*x509.Certificate, error)) ([]*x509.Certificate, error) {
+	k.looking.Lock()
+	defer k.looking.Unlock()
 	s, err := k.sessions.acquire()
 	if err != nil {
 		return nil, asError(err, "no session with the token %s can be opened", k.token.URI())
 	}
 	defer func() { k.sessions.release(s, err == nil) }()
-	certificates, err := k.token.calls.allCertificates(s, func() ([]object, error) { return []object{{label: k.label, id: k.id}}, nil })
+	v := k.seen
+	if k.seen = nil; v == nil || v.session != s {
+		v = k.token.calls.inventory(s)
+	}
+	certificates, err := read(v)
 	if err != nil {
 		return nil, asError(err, "the certificates on the token %s can't be read", k.token.URI())
 	}
 	return certificates, nil
 }
+
+func (k *Key) name() object { return object{label: k.label, id: k.id} }
 
 // Sign signs a digest. The options name its hash: SHA-256, SHA-384 or SHA-512;
 // for RSA keys they are *rsa.PSSOptions with a salt as long as the hash. The
@@ -299,6 +346,10 @@ func (k *Key) SignMessage(_ io.Reader, message []byte, opts crypto.SignerOpts) (
 	h.Write(message)
 	return k.sign(message, h.Sum(nil), opts)
 }
+
+// AtOnce returns how many signatures it is of use to ask for at once: not many more than
+// there are sessions for. It grows as the token grants sessions, up to KeyOptions.Sessions.
+func (k *Key) AtOnce() int { return k.sessions.atOnce() }
 
 // Close logs out, closes the key's sessions and forgets the PIN. It waits for
 // signatures that are being made. A sibling is closed with the key that it was

@@ -21,24 +21,20 @@ var typeNames = map[uint]string{
 
 // keyType names the type and size of a private key, whether it can be used or
 // not.
-func (c *calls) keyType(s pkcs11.SessionHandle, o object) string {
-	read := func(attribute uint) []byte {
-		values, _ := c.read(s, o.handle, attribute)
-		return values[attribute]
-	}
-	known := ulongs(read(pkcs11.CKA_KEY_TYPE))
+func (o object) keyType() string {
+	known := ulongs(o.values[pkcs11.CKA_KEY_TYPE])
 	if len(known) != 1 {
 		return "unknown"
 	}
 	switch known[0] {
 	case pkcs11.CKK_RSA:
-		if modulus := read(pkcs11.CKA_MODULUS); len(modulus) > 0 {
+		if modulus := o.values[pkcs11.CKA_MODULUS]; len(modulus) > 0 {
 			bytes := (new(big.Int).SetBytes(modulus).BitLen() + 7) / 8
 			return fmt.Sprintf("RSA-%d", 8*bytes)
 		}
 		return "RSA"
 	case pkcs11.CKK_EC, ckkECEdwards:
-		if c, _ := curveOf(read(pkcs11.CKA_EC_PARAMS)); c.name != "" {
+		if c, _ := curveOf(o.values[pkcs11.CKA_EC_PARAMS]); c.name != "" {
 			return c.name
 		}
 		if known[0] == pkcs11.CKK_EC {

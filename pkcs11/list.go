@@ -146,8 +146,8 @@ func (k KeyInfo) CheckMechanism(opts crypto.SignerOpts) error {
 // Certificates from elsewhere than the token help to learn public keys, as those of
 // KeyOptions do. A key that doesn't show its public half makes one signature.
 func (s *Session) Keys(u URI, certificates []*x509.Certificate) ([]KeyInfo, error) {
-	calls, token := s.token.calls, s.token.ShortURI()
-	found, err := calls.find(s.handle, pkcs11.CKO_PRIVATE_KEY, URI{})
+	v, token := s.token.calls.inventory(s.handle), s.token.ShortURI()
+	found, err := v.find(pkcs11.CKO_PRIVATE_KEY, URI{})
 	if err != nil {
 		return nil, asError(err, "the private keys on the token %s can't be listed", token)
 	}
@@ -156,7 +156,7 @@ func (s *Session) Keys(u URI, certificates []*x509.Certificate) ([]KeyInfo, erro
 		if !u.matches(o.attributes()) {
 			continue
 		}
-		key, err := s.describe(o, o.shortURI(token, found), certificates)
+		key, err := s.describe(v, o, o.shortURI(token, found), certificates)
 		if err != nil {
 			return nil, err
 		}
@@ -174,14 +174,13 @@ func (s *Session) Keys(u URI, certificates []*x509.Certificate) ([]KeyInfo, erro
 // describe describes one private key. That it can't be used is no error. A public
 // half that isn't certain is proven by a signature: a list that says which keys
 // can sign doesn't guess.
-func (s *Session) describe(o object, uri URI, certificates []*x509.Certificate) (KeyInfo, error) {
-	calls := s.token.calls
-	info := KeyInfo{URI: uri, Type: calls.keyType(s.handle, o)}
+func (s *Session) describe(v *inventory, o object, uri URI, certificates []*x509.Certificate) (KeyInfo, error) {
+	info := KeyInfo{URI: uri, Type: o.keyType(), Mechanisms: ulongs(o.values[pkcs11.CKA_ALLOWED_MECHANISMS])}
 	k, err := s.token.newKey(uri, KeyOptions{Certificates: certificates})
 	if err != nil {
 		return info, err
 	}
-	id, err := k.identify(s.handle, o)
+	id, err := k.identify(v, o)
 	if err != nil && (!errors.As(err, &info.Problem) || info.Problem.Kind == KindCall) {
 		return info, err
 	}
@@ -189,10 +188,8 @@ func (s *Session) describe(o object, uri URI, certificates []*x509.Certificate) 
 	if sign, present := id.values[pkcs11.CKA_SIGN]; present && !isTrue(sign) {
 		info.Problem = notForSigning(uri)
 	}
-	lists, _ := calls.read(s.handle, o.handle, pkcs11.CKA_ALLOWED_MECHANISMS) // nobody needs to know
-	info.Mechanisms = ulongs(lists[pkcs11.CKA_ALLOWED_MECHANISMS])
 	if info.Public == nil && info.Problem == nil {
-		if err := s.prove(k, o, id); err != nil {
+		if err := s.prove(k, v, o, id); err != nil {
 			errors.As(err, &info.Problem)
 		} else {
 			info.Public = k.public
@@ -203,13 +200,13 @@ func (s *Session) describe(o object, uri URI, certificates []*x509.Certificate) 
 
 // prove has a key that isn't open sign, so that its public half is certain. Its
 // errors are *Error.
-func (s *Session) prove(k *Key, o object, id identity) error {
+func (s *Session) prove(k *Key, v *inventory, o object, id identity) error {
 	if s.login.wanted() && !s.login.done {
 		return newError(KindPublicKey, "the token doesn't show the public half of the key %s without a login; it may be that of %v", o.uri(s.token.URI()), id.candidates)
 	}
 	// The key borrows the session: tokens with one alone have no other.
 	*k.login, k.sessions.idle, k.sessions.places, k.sessions.ready = s.login, []pkcs11.SessionHandle{s.handle}, 1, true
-	err := k.settleOn(context.Background(), s.handle, o, true)
+	err := k.settleOn(context.Background(), v, o, true)
 	s.login = *k.login
 	var lost error
 	if s.handle, lost = k.sessions.acquire(); lost != nil { // another one, if a failure ended it

@@ -11,7 +11,7 @@ package pkcs11
 
 // load opens a library and asks it for its function list, all in one C
 // function because dlerror speaks of the calling thread's last failure.
-static void *load(const char *path, const char **why, unsigned long *rv)
+static void *load(const char *path, void **list, const char **why, unsigned long *rv)
 {
 	void *library = dlopen(path, RTLD_LAZY | RTLD_LOCAL);
 	if (library == NULL) {
@@ -22,9 +22,9 @@ static void *load(const char *path, const char **why, unsigned long *rv)
 	if (get == NULL) {
 		*why = "symbol";
 	} else {
-		void *list = NULL;
-		*rv = get(&list);
-		if (*rv == 0 && list != NULL)
+		*list = NULL;
+		*rv = get(list);
+		if (*rv == 0 && *list != NULL)
 			return library;
 		*why = "list";
 	}
@@ -36,33 +36,30 @@ import "C"
 
 import (
 	"debug/elf"
-	"errors"
 	"fmt"
 	"runtime"
 	"strings"
 	"syscall"
+	"unsafe"
 )
 
-// probe loads the library as the binding will, but explains what is wrong with
-// it: the binding says only that something is, and calls a module that refused
-// its function list. The library, of which the handle is returned, stays loaded
-// until the function it returns is called.
-func probe(path string) (handle uintptr, unload func(), err error) {
+// load loads the library and asks it for its function list. What is wrong with it, the
+// error explains.
+func load(path string) (library, functions unsafe.Pointer, err error) {
 	name, free := cString(path)
 	defer free()
 	var why *C.char
 	var rv C.ulong
-	library := C.load((*C.char)(name), &why, &rv)
-	if library != nil {
-		return uintptr(library), func() { C.dlclose(library) }, nil
+	if library = C.load((*C.char)(name), &functions, &why, &rv); library != nil {
+		return library, functions, nil
 	}
 	switch reason := C.GoString(why); reason {
 	case "symbol":
-		return 0, nil, errors.New("is not a PKCS#11 module: it has no function C_GetFunctionList")
+		return nil, nil, errNoPKCS11
 	case "list":
-		return 0, nil, fmt.Errorf("gives no function list (C_GetFunctionList: %s)", RVName(uint(rv)))
+		return nil, nil, noFunctions(uint(rv))
 	default:
-		return 0, nil, explain(path, reason)
+		return nil, nil, explain(path, reason)
 	}
 }
 

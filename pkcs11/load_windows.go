@@ -2,23 +2,43 @@
 
 package pkcs11
 
+/*
+#include <stddef.h>
+#include <stdint.h>
+
+static void *pointer(uintptr_t address) { return (void *)address; }
+
+static unsigned long getFunctionList(uintptr_t function, void **list)
+{
+	unsigned long (*get)(void **) = (unsigned long (*)(void **))function;
+
+	*list = NULL;
+	return get(list);
+}
+*/
+import "C"
+
 import (
-	"errors"
 	"fmt"
 	"syscall"
+	"unsafe"
 )
 
-// probe loads the library as the binding will, but explains what is wrong with
-// it. The library, of which the handle is returned, stays loaded until the
-// function it returns is called.
-func probe(path string) (handle uintptr, unload func(), err error) {
-	library, err := syscall.LoadLibrary(path)
+// load loads the library and asks it for its function list. What is wrong with it, the
+// error explains.
+func load(path string) (library, functions unsafe.Pointer, err error) {
+	handle, err := syscall.LoadLibrary(path)
 	if err != nil {
-		return 0, nil, fmt.Errorf("can't be loaded: %w", err)
+		return nil, nil, fmt.Errorf("can't be loaded: %w", err)
 	}
-	if _, err := syscall.GetProcAddress(library, "C_GetFunctionList"); err != nil {
-		syscall.FreeLibrary(library)
-		return 0, nil, errors.New("is not a PKCS#11 module: it has no function C_GetFunctionList")
+	get, err := syscall.GetProcAddress(handle, "C_GetFunctionList")
+	if err != nil {
+		syscall.FreeLibrary(handle)
+		return nil, nil, errNoPKCS11
 	}
-	return uintptr(library), func() { syscall.FreeLibrary(library) }, nil
+	if rv := C.getFunctionList(C.uintptr_t(get), &functions); rv != 0 || functions == nil {
+		syscall.FreeLibrary(handle)
+		return nil, nil, noFunctions(uint(rv))
+	}
+	return C.pointer(C.uintptr_t(handle)), functions, nil
 }

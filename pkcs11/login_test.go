@@ -186,3 +186,14 @@ func TestPublicKeyLogsInOnlyWhereItMust(t *testing.T) {
 		})
 	}
 }
+
+// A token that shows nothing before a login lacks the PIN, and nothing else.
+func TestSearchThatNeedsALoginAsksForThePIN(t *testing.T) {
+	q := newQuirky(t, "C_FindObjectsInit rv 0x101") // CKR_USER_NOT_LOGGED_IN
+	_, err := openKey(t, q.module, "pkcs11:token=testenv;object=EC-256", pkcs11.KeyOptions{PIN: func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+		return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "none"}
+	}})
+	if !pkcs11.IsKind(err, pkcs11.KindNoPIN) {
+		t.Errorf("error %v", err)
+	}
+}

@@ -49,13 +49,6 @@ type mechanism struct {
 	pss   []byte // CK_RSA_PKCS_PSS_PARAMS, or nil
 }
 
-func (m mechanism) parameters() *pkcs11.Mechanism {
-	if m.pss == nil {
-		return pkcs11.NewMechanism(m.id, nil)
-	}
-	return pkcs11.NewMechanism(m.id, m.pss)
-}
-
 // plan lists the mechanisms for a public key and signer options, in the
 // table's order.
 func plan(public crypto.PublicKey, opts crypto.SignerOpts) ([]mechanism, error) {

@@ -46,7 +46,7 @@ func Load(path string, o Options) (*Module, error) {
 	}
 	c := &calls{trace: o.Trace}
 	done := c.begin("dlopen")
-	library, unload, err := probe(path)
+	library, functions, err := load(path)
 	if err != nil {
 		done(pkcs11.CKR_OK, nil)
 		kind := KindModule
@@ -55,16 +55,8 @@ func Load(path string, o Options) (*Module, error) {
 		}
 		return nil, newError(kind, "the PKCS#11 module %q %v", path, err)
 	}
-	defer unload() // the binding holds it too by then
-	ctx := pkcs11.New(path)
+	c.module = newCheckedContext(library, functions)
 	done(pkcs11.CKR_OK, nil)
-	if ctx == nil {
-		return nil, newError(KindModule, "the PKCS#11 module %q can't be loaded", path)
-	}
-	if c.module, err = newCheckedContext(ctx, library); err != nil {
-		ctx.Destroy()
-		return nil, newError(KindModule, "the PKCS#11 module %q %v", path, err)
-	}
 	m := &Module{calls: c, path: path, initArgs: o.InitArgs}
 	if err := m.initialize(); err != nil {
 		// It stays loaded: unloading what is in an unknown state helps nobody.

@@ -72,7 +72,7 @@ func (s *Session) Key(ctx context.Context, u URI, o KeyOptions) (*Key, error) {
 	}
 	*k.login = s.login
 	k.login.done = false // the session logs out
-	if err := k.sessions.first(func(h pkcs11.SessionHandle) error { return k.settle(ctx, h) }); err != nil {
+	if err := k.sessions.first(func(h pkcs11.SessionHandle) error { return k.settle(ctx, s.token.calls.inventory(h)) }); err != nil {
 		s.token.calls.postpone(k.Close)
 		return nil, err
 	}
@@ -83,9 +83,8 @@ func (s *Session) Key(ctx context.Context, u URI, o KeyOptions) (*Key, error) {
 // as ParseCertificate returns them. Of a token with too many to be read they are
 // those with the CKA_ID or label of a private key, and those above them.
 func (s *Session) Certificates() ([]*x509.Certificate, error) {
-	certificates, err := s.token.calls.allCertificates(s.handle, func() ([]object, error) {
-		return s.token.calls.find(s.handle, pkcs11.CKO_PRIVATE_KEY, URI{})
-	})
+	v := s.token.calls.inventory(s.handle)
+	certificates, err := v.allCertificates(func() ([]object, error) { return v.find(pkcs11.CKO_PRIVATE_KEY, URI{}) })
 	if err != nil {
 		return nil, asError(err, "the certificates on the token %s can't be read", s.token.URI())
 	}

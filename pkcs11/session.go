@@ -142,17 +142,38 @@ func (p *sessions) acquire() (pkcs11.SessionHandle, error) {
 			continue
 		}
 		p.places++
-		s, err := p.openReady()
+		s, err := p.openOneMore()
 		if err == nil {
 			return s, nil
 		}
 		p.places--
-		if _, rv := returned(err); rv != pkcs11.CKR_SESSION_COUNT || p.places == 0 {
+		if call, _ := returned(err); call != "C_OpenSession" || p.places == 0 {
 			p.freed.Signal()
 			return noSession, err
 		}
-		p.most = p.places
+		p.most = p.places // whatever it says of one more: the others are good
 	}
+}
+
+// atOnce is how many are worth to wait for a session: few at first, and then as many again
+// as there are sessions, until the token grants no more.
+func (p *sessions) atOnce() int {
+	const first = 4
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(1, min(p.most, max(first, 2*p.places)))
+}
+
+// openOneMore opens a session. p.mu is held, but not meanwhile where there is nothing else
+// to do: others can give theirs back, and open more. If the login is lost at that time, the
+// signature finds it out, as with any session.
+func (p *sessions) openOneMore() (pkcs11.SessionHandle, error) {
+	if !p.ready {
+		return p.openReady()
+	}
+	p.mu.Unlock()
+	defer p.mu.Lock()
+	return p.token.openSession()
 }
 
 // openReady opens a session, logged in and with the key found. p.mu is held, so

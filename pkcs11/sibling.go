@@ -32,7 +32,8 @@ func (k *Key) Sibling(ctx context.Context, u URI, o KeyOptions) (*Key, error) {
 		return nil, asError(err, "no session with the token %s can be opened", k.token.URI())
 	}
 	k.sessions.release(s, true) // what settles on the key may take one itself
-	if err := sibling.settle(ctx, s); err != nil {
+	sibling.seen = k.token.calls.inventory(s)
+	if err := sibling.settle(ctx, sibling.seen); err != nil {
 		return nil, err
 	}
 	k.sessions.share(sibling.findAgain)
@@ -42,7 +43,7 @@ func (k *Key) Sibling(ctx context.Context, u URI, o KeyOptions) (*Key, error) {
 // findAgain does for a sibling what resume does for the key that has the login. Of
 // a key that is gone the next signature says so.
 func (k *Key) findAgain(s pkcs11.SessionHandle) {
-	o, err := k.findOne(s)
+	o, err := k.findOne(k.token.calls.inventory(s))
 	if err != nil {
 		o = object{}
 	}

@@ -11,6 +11,7 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"math/big"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -164,7 +165,12 @@ func (k *Key) attempt(s pkcs11.SessionHandle, m mechanism, public crypto.PublicK
 	}
 	// Nothing may come between these calls, from no session (YubiKey, slot 9c):
 	// a key that wants the login has one session only.
-	if err := k.token.calls.signInit(s, m.parameters(), pkcs11.ObjectHandle(k.handle.Load())); err != nil {
+	var parameters runtime.Pinner
+	defer parameters.Unpin()
+	if m.pss != nil {
+		parameters.Pin(&m.pss[0])
+	}
+	if err := k.token.calls.signInit(s, m, pkcs11.ObjectHandle(k.handle.Load())); err != nil {
 		return nil, err
 	}
 	if k.alwaysAuthenticate {
@@ -172,7 +178,19 @@ func (k *Key) attempt(s pkcs11.SessionHandle, m mechanism, public crypto.PublicK
 			return nil, err
 		}
 	}
-	return k.token.calls.sign(s, data)
+	return k.token.calls.sign(s, data, signatureSize(public))
+}
+
+// signatureSize is how long a token's signature is: as the modulus, or as twice the
+// order of the curve.
+func signatureSize(public crypto.PublicKey) uint {
+	switch key := public.(type) {
+	case *rsa.PublicKey:
+		return uint(key.Size())
+	case *ecdsa.PublicKey:
+		return 2 * uint((key.Curve.Params().N.BitLen()+7)/8)
+	}
+	return 0
 }
 
 // checked checks a token's signature in software and returns it in the form that

@@ -69,9 +69,10 @@ func (t TokenInfo) attributes() map[string]string {
 // Token is a token that is present in a slot of a module.
 type Token struct {
 	TokenInfo
-	calls    *calls
-	module   *Module
-	siblings []*Token // those of the module, this one too
+	calls       *calls
+	module      *Module
+	maxSessions uint     // as the token states it; 0 and very many are no limit
+	siblings    []*Token // those of the module, this one too
 }
 
 // Token returns the one initialized token that the URI selects. If there is
@@ -215,7 +216,7 @@ func (m *Module) tokens(withSlots bool) (tokens []*Token, unreadable, err error)
 			unreadable = failed(err, "the PKCS#11 module %q doesn't describe the token in slot %d", m.path, slot)
 			continue
 		}
-		t := &Token{calls: m.calls, module: m, TokenInfo: newTokenInfo(slot, info)}
+		t := &Token{calls: m.calls, module: m, maxSessions: info.MaxSessionCount, TokenInfo: newTokenInfo(slot, info)}
 		if withSlots {
 			info, err := m.calls.slotInfo(slot)
 			if err != nil {

@@ -128,7 +128,7 @@ func TestMechanismsOfEveryToken(t *testing.T) {
 	keys := map[string]string{pss: "RSA-2048", message: "RSA-2048", raw: "RSA-2048", ecdsaDigested: "EC-256", ecdsaMessage: "EC-256"}
 	have := map[string]map[string]bool{
 		"SoftHSM": {pss: true, message: true, raw: true, ecdsaDigested: true, ecdsaMessage: false},
-		"TPM":     {pss: false, message: true, raw: true, ecdsaDigested: true, ecdsaMessage: true},
+		"TPM":     {pss: true, message: true, raw: true, ecdsaDigested: true, ecdsaMessage: true},
 		"p11-kit": {pss: true, message: false, raw: true, ecdsaDigested: true, ecdsaMessage: false},
 	}
 	for _, kind := range testenv.TokenKinds {

@@ -12,13 +12,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf16"
 
 	"github.com/smallstep/pkcs7"
 
+	"github.com/notation-pkcs11/notation-pkcs11/internal/lazyregexp"
 	"github.com/notation-pkcs11/notation-pkcs11/internal/trustedfile"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 )
@@ -104,12 +104,12 @@ func plainText(data []byte) ([]byte, error) {
 // pemEdge is where a line of a PEM block begins or ends. The decoder takes these
 // only for whole lines; in files that were put together they are glued to each
 // other, and in copied ones indented.
-var pemEdge = regexp.MustCompile(`[ \t]*(-----(?:BEGIN|END) [^\n-]*-----)[ \t]*`)
+var pemEdge = lazyregexp.New(`[ \t]*(-----(?:BEGIN|END) [^\n-]*-----)[ \t]*`)
 
-var indentation = regexp.MustCompile(`(?m)^[ \t]+|[ \t]+$`)
+var indentation = lazyregexp.New(`(?m)^[ \t]+|[ \t]+$`)
 
 func parsePEM(text []byte) ([]*x509.Certificate, error) {
-	text = indentation.ReplaceAll(pemEdge.ReplaceAll(text, []byte("\n$1\n")), nil)
+	text = indentation().ReplaceAll(pemEdge().ReplaceAll(text, []byte("\n$1\n")), nil)
 	if bytes.Contains(text, []byte("PRIVATE KEY-----")) { // be its block whole or not
 		return nil, errors.New("it holds a private key, which doesn't belong beside certificates; take it out, and consider whether others could have read it")
 	}

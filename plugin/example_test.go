@@ -55,6 +55,10 @@ func (k inProcessKey) Certificates(context.Context) ([]*x509.Certificate, error)
 	return k.Key.Certificates()
 }
 
+func (k inProcessKey) OwnCertificates(context.Context) ([]*x509.Certificate, error) {
+	return k.Key.OwnCertificates()
+}
+
 func (k inProcessKey) Close() error {
 	if err := k.Key.Close(); err != nil {
 		return err

@@ -39,6 +39,10 @@ type Key interface {
 	// is the token's business or the implementation's: PSS if opts is an
 	// *rsa.PSSOptions, and DER for ECDSA.
 	SignMessage(ctx context.Context, message []byte, opts crypto.SignerOpts) ([]byte, error)
+	// OwnCertificates returns certificates on the token that go with the key: those of its
+	// name, and those above them and above those of Settings.Certificates, in any order.
+	// What Certificates returns will do.
+	OwnCertificates(ctx context.Context) ([]*x509.Certificate, error)
 	// Certificates returns all certificates on the token, in any order.
 	Certificates(ctx context.Context) ([]*x509.Certificate, error)
 	// Close logs out and lets go of the token, in bounded time.
@@ -149,12 +153,8 @@ func (p *Plugin) GenerateSignature(ctx context.Context, req *contract.GenerateSi
 		if err := record.fits(key); err != nil {
 			return err
 		}
-		onToken, err := key.Certificates(ctx)
-		if err != nil {
-			return err
-		}
 		// Before the signature: a chain that notation refuses costs no use of the key.
-		chain, err := p.chains.find(key.Public(), onToken, s.Certificates, p.now())
+		chain, err := p.chain(ctx, key, s.Certificates)
 		if err != nil {
 			return err
 		}
@@ -170,6 +170,28 @@ func (p *Plugin) GenerateSignature(ctx context.Context, req *contract.GenerateSi
 		return nil, record.refused(err)
 	}
 	return response, nil
+}
+
+// chain finds the key's certificate chain. A token can hold many people's certificates,
+// and be far away: it is asked only where those of cert_chain don't make a chain, then for
+// those that go with the key, and for all only where these don't, either.
+func (p *Plugin) chain(ctx context.Context, key Key, configured []*x509.Certificate) ([]*x509.Certificate, error) {
+	if len(configured) > 0 {
+		if chain, err := p.chains.find(key.Public(), nil, configured, p.now()); err == nil {
+			return chain, nil
+		}
+	}
+	onToken, err := key.OwnCertificates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if chain, err := p.chains.find(key.Public(), onToken, configured, p.now()); err == nil {
+		return chain, nil
+	}
+	if onToken, err = key.Certificates(ctx); err != nil {
+		return nil, err
+	}
+	return p.chains.find(key.Public(), onToken, configured, p.now())
 }
 
 // GenerateEnvelope is the way of plugins that write whole envelopes. This one

@@ -72,6 +72,10 @@ func (k softKey) Certificates(ctx context.Context) ([]*x509.Certificate, error) 
 	return k.certificates, nil
 }
 
+func (k softKey) OwnCertificates(ctx context.Context) ([]*x509.Certificate, error) {
+	return k.Certificates(ctx)
+}
+
 func (k softKey) Close() error {
 	k.closed++
 	if k.softToken.close != nil {

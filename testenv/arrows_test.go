@@ -16,12 +16,13 @@ const module = "github.com/notation-pkcs11/notation-pkcs11/"
 // rendering.
 var arrows = map[string][]string{
 	"internal/auditlog":          {"internal/trustedfile"},
+	"internal/lazyregexp":        {},
 	"internal/program":           {},
-	"internal/sandbox":           {},
+	"internal/sandbox":           {"internal/lazyregexp"},
 	"internal/trustedfile":       {},
 	"pkcs11":                     {"internal/trustedfile"},
-	"pkcs11/host":                {"internal/sandbox", "pkcs11"},
-	"plugin":                     {"internal/auditlog", "internal/sandbox", "internal/trustedfile", "pkcs11", "plugin/payload"},
+	"pkcs11/host":                {"internal/lazyregexp", "internal/sandbox", "pkcs11"},
+	"plugin":                     {"internal/auditlog", "internal/lazyregexp", "internal/sandbox", "internal/trustedfile", "pkcs11", "plugin/payload"},
 	"plugin/payload":             {},
 	"plugin/agent":               {"internal/auditlog", "pkcs11", "plugin", "plugin/payload"},
 	"action":                     {"action/envelope", "action/pluginprogram", "action/publish", "action/registry", "action/report", "action/revocation", "action/sign", "action/verify"},

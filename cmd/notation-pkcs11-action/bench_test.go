@@ -22,6 +22,7 @@ import (
 
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/faults"
 )
 
 // What is compared: artifacts of the action, and of the loop, which is too slow
@@ -45,7 +46,29 @@ func BenchmarkAction(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%v", mode, delay), func(b *testing.B) { w.compare(b, mode, host, images[mode]) })
 		}
 	}
+	b.Run("slow token", w.slowToken)
 	b.Run("memory", w.memory)
+}
+
+// slowToken reports how long a run with 96 artifacts takes whose token takes 200 ms for a
+// signature, as network HSMs do.
+func (w *benchWorld) slowToken(b *testing.B) {
+	module, err := faults.New(b.TempDir(), w.inputs["module"], "C_Sign delay 200")
+	if err != nil {
+		b.Fatal(err)
+	}
+	w.env = module.Env()
+	defer func() { w.env = nil }()
+	images := w.push(b, "slow", 96)
+	for b.Loop() {
+		w.runWith(b, map[string]string{
+			"mode": "sign", "module": module.Path, "concurrency": "64",
+			"target_artifact_reference": w.registry.Host + "/" + strings.Join(images, "\n"+w.registry.Host+"/"),
+		})
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/run")
+	b.ReportMetric(float64(module.AtOnce("C_Sign")), "sessions")
 }
 
 // benchWorld is a token, a registry with images, notation with the plugin, and
@@ -57,6 +80,7 @@ type benchWorld struct {
 	registry *testenv.Registry
 	notation *testenv.Notation
 	dir      string
+	env      []string // of the module's
 	inputs   map[string]string
 }
 
@@ -172,7 +196,7 @@ func (w *benchWorld) runWith(b *testing.B, more map[string]string) (peak int64) 
 	b.Helper()
 	cmd := exec.Command(w.action)
 	cmd.Dir = b.TempDir()
-	cmd.Env = append(w.token.Env(), "PATH="+os.Getenv("PATH"), "HOME="+cmd.Dir, "RUNNER_TEMP="+cmd.Dir)
+	cmd.Env = append(append(w.token.Env(), w.env...), "PATH="+os.Getenv("PATH"), "HOME="+cmd.Dir, "RUNNER_TEMP="+cmd.Dir)
 	inputs := maps.Clone(w.inputs)
 	maps.Copy(inputs, more)
 	for name, value := range inputs {

@@ -12,10 +12,6 @@ import (
 	"github.com/notation-pkcs11/notation-pkcs11/plugin/agent"
 )
 
-// sessions is how many signatures a token makes at once: enough to hide the way
-// to a network HSM, few enough for tokens that have sixteen sessions in all.
-const sessions = 4
-
 // builtIn is the plugin pkcs11 without a process between, and with its keys kept
 // open.
 type builtIn struct {
@@ -24,8 +20,8 @@ type builtIn struct {
 	getenv func(string) string
 }
 
-func newBuiltIn(getenv func(string) string) action.BuiltIn {
-	keys := newPool(hosted.Opener{Sessions: sessions}, sessions)
+func newBuiltIn(getenv func(string) string, sessions int) action.BuiltIn {
+	keys := newPool(hosted.Opener{Sessions: sessions})
 	p := &plugin.Plugin{Version: version, Opener: keys, Agent: agent.Client{}, Prompt: prompt(), Getenv: getenv}
 	return &builtIn{p, keys, getenv}
 }

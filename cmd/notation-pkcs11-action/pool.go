@@ -17,8 +17,7 @@ import (
 // one login, one look at the certificates. What it hands out is a share of the
 // key, to be closed at will.
 type pool struct {
-	opener   plugin.Opener
-	sessions int // signatures that a key makes at once
+	opener plugin.Opener
 
 	mu   sync.Mutex
 	keys map[keyName]*sharedKey
@@ -30,8 +29,8 @@ type keyName struct {
 	userType              uint
 }
 
-func newPool(opener plugin.Opener, sessions int) *pool {
-	return &pool{opener: opener, sessions: sessions, keys: map[keyName]*sharedKey{}}
+func newPool(opener plugin.Opener) *pool {
+	return &pool{opener: opener, keys: map[keyName]*sharedKey{}}
 }
 
 // Open implements plugin.Opener. A key that could not be opened is not tried
@@ -52,7 +51,7 @@ func (p *pool) key(s plugin.Settings) *sharedKey {
 	defer p.mu.Unlock()
 	key := p.keys[name]
 	if key == nil {
-		key = &sharedKey{opener: p.opener, settings: s, slots: make(chan struct{}, p.sessions)}
+		key = &sharedKey{opener: p.opener, settings: s}
 		p.keys[name] = key
 	}
 	return key
@@ -75,7 +74,6 @@ func (p *pool) Close() error {
 type sharedKey struct {
 	opener   plugin.Opener
 	settings plugin.Settings
-	slots    chan struct{} // held while a signature is made
 
 	mu     sync.Mutex // held while the key is opened
 	opened int        // how often it was
@@ -83,8 +81,8 @@ type sharedKey struct {
 	err    error      // why
 	dead   int        // the last opening of which the key died
 
-	look         sync.Mutex // held while the certificates are read
-	certificates []*x509.Certificate
+	look     sync.Mutex // held while certificates are read
+	own, all []*x509.Certificate
 }
 
 // maxOpenings: the first, and one more.
@@ -137,13 +135,6 @@ func died(err error) bool {
 }
 
 func (k *sharedKey) sign(ctx context.Context, message []byte, opts crypto.SignerOpts) (signature []byte, err error) {
-	// Here and not in the host, which is killed when somebody's time is up.
-	select {
-	case k.slots <- struct{}{}:
-		defer func() { <-k.slots }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 	err = k.use(ctx, func(key plugin.Key) (err error) {
 		signature, err = key.SignMessage(ctx, message, opts)
 		return err
@@ -151,21 +142,22 @@ func (k *sharedKey) sign(ctx context.Context, message []byte, opts crypto.Signer
 	return signature, err
 }
 
-// all returns the certificates on the token, as they were at the first look.
-func (k *sharedKey) all(ctx context.Context) ([]*x509.Certificate, error) {
+// certificates reads certificates on the token into what is seen of them, if it is empty;
+// they are as they were at the first look.
+func (k *sharedKey) certificates(ctx context.Context, seen *[]*x509.Certificate, read func(plugin.Key, context.Context) ([]*x509.Certificate, error)) ([]*x509.Certificate, error) {
 	k.look.Lock()
 	defer k.look.Unlock()
-	if k.certificates != nil {
-		return k.certificates, nil
+	if *seen != nil {
+		return *seen, nil
 	}
 	err := k.use(ctx, func(key plugin.Key) error {
-		certificates, err := key.Certificates(ctx)
+		certificates, err := read(key, ctx)
 		if err == nil {
-			k.certificates = append([]*x509.Certificate{}, certificates...) // not nil
+			*seen = append([]*x509.Certificate{}, certificates...) // not nil
 		}
 		return err
 	})
-	return k.certificates, err
+	return *seen, err
 }
 
 func (k *sharedKey) close() error {
@@ -226,7 +218,12 @@ func (s *share) SignMessage(ctx context.Context, message []byte, opts crypto.Sig
 
 // Certificates implements plugin.Key.
 func (s *share) Certificates(ctx context.Context) ([]*x509.Certificate, error) {
-	return s.key.all(ctx)
+	return s.key.certificates(ctx, &s.key.all, plugin.Key.Certificates)
+}
+
+// OwnCertificates implements plugin.Key.
+func (s *share) OwnCertificates(ctx context.Context) ([]*x509.Certificate, error) {
+	return s.key.certificates(ctx, &s.key.own, plugin.Key.OwnCertificates)
 }
 
 // Shown implements plugin.AuditedKey.

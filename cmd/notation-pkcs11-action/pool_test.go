@@ -22,13 +22,12 @@ type mortal struct {
 	lives  []int // signatures of the first key, of the second…; 0: it can't be opened
 	opened atomic.Int64
 	closed atomic.Int64
-	most   atomic.Int64 // signatures at once
 	read   atomic.Int64 // looks at the certificates
 }
 
 type mortalKey struct {
 	*mortal
-	left, atOnce atomic.Int64
+	left atomic.Int64
 }
 
 func (m *mortal) Open(context.Context, plugin.Settings) (plugin.Key, error) {
@@ -44,10 +43,6 @@ func (m *mortal) Open(context.Context, plugin.Settings) (plugin.Key, error) {
 func (k *mortalKey) Public() crypto.PublicKey { return (*ecdsa.PublicKey)(nil) }
 
 func (k *mortalKey) SignMessage(_ context.Context, message []byte, _ crypto.SignerOpts) ([]byte, error) {
-	defer k.atOnce.Add(-1)
-	if now := k.atOnce.Add(1); now > k.most.Load() {
-		k.most.Store(now)
-	}
 	if k.left.Add(-1) < 0 {
 		return nil, &pkcs11.Error{Kind: pkcs11.KindCrash, Message: "dead"}
 	}
@@ -58,6 +53,10 @@ func (k *mortalKey) SignMessage(_ context.Context, message []byte, _ crypto.Sign
 func (k *mortalKey) Certificates(context.Context) ([]*x509.Certificate, error) {
 	k.read.Add(1)
 	return nil, nil
+}
+
+func (k *mortalKey) OwnCertificates(ctx context.Context) ([]*x509.Certificate, error) {
+	return k.Certificates(ctx)
 }
 
 func (k *mortalKey) Close() error {
@@ -103,13 +102,10 @@ func TestPoolReplacesOnce(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			m := &mortal{lives: test.lives}
-			p := newPool(m, 4)
+			p := newPool(m)
 			good := signAll(t, p, 20)
 			if opened := int(m.opened.Load()); good != test.good || opened != test.opened {
 				t.Errorf("%d signatures, opened %d times", good, opened)
-			}
-			if most := m.most.Load(); most > 4 {
-				t.Errorf("%d signatures at once", most)
 			}
 			if test.good > 0 && m.read.Load() > 2 {
 				t.Errorf("the certificates were read %d times", m.read.Load())
@@ -120,7 +116,7 @@ func TestPoolReplacesOnce(t *testing.T) {
 
 func TestPoolClosesItsKeys(t *testing.T) {
 	m := &mortal{lives: []int{100}}
-	p := newPool(m, 1)
+	p := newPool(m)
 	signAll(t, p, 3)
 	if m.closed.Load() != 0 {
 		t.Error("a share closed the key")
@@ -133,29 +129,9 @@ func TestPoolClosesItsKeys(t *testing.T) {
 // That a key died was said with the signature that it cost.
 func TestPoolIsQuietAboutDeadKeys(t *testing.T) {
 	m := &mortal{lives: []int{1, 1}}
-	p := newPool(m, 1)
+	p := newPool(m)
 	signAll(t, p, 4)
 	if err := p.Close(); err != nil {
 		t.Error(err)
-	}
-}
-
-// Who waits for others longer than he may takes nothing down with him.
-func TestPoolWaitsNoLongerThanItMay(t *testing.T) {
-	m := &mortal{lives: []int{100}}
-	p := newPool(m, 1)
-	key, err := p.Open(t.Context(), plugin.Settings{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	shared := key.(*share).key
-	shared.slots <- struct{}{} // somebody signs
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	if _, err := key.SignMessage(ctx, nil, nil); !errors.Is(err, context.DeadlineExceeded) {
-		t.Error(err)
-	}
-	if m.closed.Load() != 0 {
-		t.Error("the key was closed")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/notation-pkcs11/notation-pkcs11/cmd/internal/companion"
@@ -44,6 +45,8 @@ func run(ctx context.Context, args []string) int {
 	if len(args) == 0 || !plugin.IsCommand(args[0]) {
 		return runCommand(ctx, args)
 	}
+	// One thing is done after the other, and a second processor takes a tenth more time.
+	runtime.GOMAXPROCS(1)
 	server := plugin.Server{
 		Plugin: &plugin.Plugin{Version: version, Opener: hosted.Opener{}, Agent: agent.Client{}, Prompt: hosted.PromptPIN},
 		Stdin:  os.Stdin,

@@ -157,6 +157,7 @@ func meaning(name string) string {
 // Return values on which more is tried, by why.
 var (
 	lossOfSession   = []string{"CKR_SESSION_CLOSED", "CKR_SESSION_HANDLE_INVALID", "CKR_USER_NOT_LOGGED_IN", "CKR_KEY_HANDLE_INVALID", "CKR_OBJECT_HANDLE_INVALID"}
+	isGone          = []string{"CKR_SESSION_CLOSED", "CKR_SESSION_HANDLE_INVALID", "CKR_DEVICE_REMOVED", "CKR_CRYPTOKI_NOT_INITIALIZED"}
 	otherMechanism  = []string{"CKR_MECHANISM_INVALID", "CKR_MECHANISM_PARAM_INVALID", "CKR_KEY_SIZE_RANGE", "CKR_KEY_TYPE_INCONSISTENT", "CKR_DATA_INVALID", "CKR_DATA_LEN_RANGE", absent.name}
 	noMoreSessions  = []string{"CKR_SESSION_COUNT", "CKR_HOST_MEMORY", "CKR_DEVICE_MEMORY", "CKR_DEVICE_REMOVED", "CKR_TOKEN_NOT_PRESENT"}
 	otherTemplate   = []string{"CKR_ATTRIBUTE_READ_ONLY", "CKR_ATTRIBUTE_TYPE_INVALID", "CKR_ATTRIBUTE_VALUE_INVALID", "CKR_TEMPLATE_INCONSISTENT"}
@@ -233,34 +234,28 @@ var expectations = []expectation{
 	// What describe-key can't learn before a login it learns after it.
 	{subject: "describe-key", function: "C_FindObjectsInit", nth: 1, but: deadly},
 	{subject: "describe-key", function: "C_FindObjects", nth: 1, but: deadly},
-	{subject: "describe-key", function: "C_FindObjects", nth: 2, but: deadly},
 	{subject: "describe-key", function: "C_FindObjectsFinal", nth: 1, but: deadly},
 	{subject: "describe-key", function: "C_GetAttributeValue", nth: 1, but: deadly},
-	{subject: "describe-key", function: "C_GetAttributeValue", nth: 2, but: deadly},
 
-	// Finding the key. Where a search finds nothing, all objects are looked at.
+	// Finding the key. Where a search by name alone fails, those of each class are searched
+	// for; where that finds nothing, all objects are looked at.
+	{function: "C_FindObjectsInit", nth: 1, but: slices.Concat(deadly, isGone, names(idle))},
 	{function: "C_FindObjectsInit", nth: 1, faults: names(idle), code: codeGeneral, says: "C_FindObjects: CKR_OPERATION_NOT_INITIALIZED"},
-	{function: "C_FindObjects", nth: 1, faults: names(flips, isLong), code: codeGeneral, says: "C_GetAttributeValue: CKR_OBJECT_HANDLE_INVALID"},
-	{function: "C_FindObjects", nth: 2, faults: names(isLong), code: codeGeneral, says: "C_GetAttributeValue: CKR_OBJECT_HANDLE_INVALID"},
+	{function: "C_FindObjects", nth: 1, faults: names(flips, isLong)},
 	{function: "C_FindObjects", nth: anywhere, faults: doubtful, code: codeGeneral, says: tooLong},
 	{function: "C_FindObjects", nth: anywhere, faults: slices.Concat(lessThanThereIs, names(idle))},
-	{function: "C_FindObjects", nth: 2, faults: names(flips)},
 	{function: "C_FindObjectsFinal", nth: 1, faults: names(idle), code: codeBusy, says: "C_FindObjectsInit: CKR_OPERATION_ACTIVE"},
 	{function: "C_GetAttributeValue", nth: 1, faults: names(isHuge), code: codeGeneral, says: tooLong},
-	{function: "C_GetAttributeValue", nth: 1, but: slices.Concat(deadly, lossOfSession)}, // one by one, then
-	{function: "C_GetAttributeValue", nth: 2, faults: names(isLong, isHuge), code: codeGeneral, says: tooLong},
-	{function: "C_GetAttributeValue", nth: 2, but: slices.Concat(deadly, lossOfSession)},
+	{function: "C_GetAttributeValue", nth: 1, but: append([]string{"CKR_SESSION_CLOSED", "CKR_SESSION_HANDLE_INVALID"}, deadly...)}, // one by one, then
 
 	// Signing. The mechanism list only orders the tries.
 	{function: "C_GetMechanismList", nth: anywhere, but: deadly},
 	{function: "C_SignInit", nth: 1, faults: slices.Concat(otherMechanism, lossOfSession)},
 	{function: "C_SignInit", nth: each, faults: otherMechanism, code: codeGeneral, says: "refuses every mechanism for this signature"},
 	{function: "C_SignInit", nth: anywhere, faults: names(idle), code: codeGeneral, says: "C_Sign: CKR_OPERATION_NOT_INITIALIZED"},
-	{function: "C_Sign", nth: 1, faults: doubtful, code: codeGeneral, says: tooLong},
-	{function: "C_Sign", nth: 1, faults: slices.Concat(otherMechanism, lossOfSession, names(idle, flips, cutsShort, isEmpty, isLong), []string{"CKR_BUFFER_TOO_SMALL"})},
-	{function: "C_Sign", nth: 2, faults: slices.Concat(otherMechanism, lossOfSession, []string{"CKR_BUFFER_TOO_SMALL"})},
-	{function: "C_Sign", nth: 2, faults: impossible, code: codeGeneral, says: tooLong},
-	{function: "C_Sign", nth: 2, faults: names(idle, flips, cutsShort, isEmpty), code: codeGeneral, says: "returned a wrong signature"},
+	{function: "C_Sign", nth: 1, faults: slices.Concat(otherMechanism, lossOfSession, []string{"CKR_BUFFER_TOO_SMALL"})},
+	{function: "C_Sign", nth: 1, faults: impossible, code: codeGeneral, says: tooLong},
+	{function: "C_Sign", nth: 1, faults: names(idle, flips, cutsShort, isEmpty), code: codeGeneral, says: "returned a wrong signature"},
 	{function: "C_Sign", nth: each, faults: otherMechanism, code: codeGeneral, says: "refuses every mechanism for this signature"},
 
 	// What people call. Lists show what they get.

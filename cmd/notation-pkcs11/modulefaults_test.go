@@ -75,12 +75,12 @@ func (t trial) String() string { return t.subject.name + ", " + t.rules()[0] }
 // isDeep is whether the call is one of which the tables say nothing but that all
 // promises hold.
 func (t trial) isDeep() bool {
-	return t.nth > 2 || t.nth == 2 && !slices.Contains(twice, t.function) && t.function != "C_FindObjects"
+	return t.nth > 2 || t.nth == 2 && !slices.Contains(twice, t.function)
 }
 
 // twice are the functions that are asked for the length of their answer in the
 // first call and for the answer in the second one.
-var twice = []string{"C_GetSlotList", "C_GetMechanismList", "C_GetAttributeValue", "C_Sign"}
+var twice = []string{"C_GetSlotList"}
 
 // persistent are the functions that are tried otherwise where the first call
 // fails; what happens when each call fails is another matter.
@@ -91,10 +91,8 @@ func (t trial) isBounded() bool {
 	switch {
 	case t.nth == each:
 		return t.fault == absent || t.subject.name == "generate-signature" && slices.Contains(persistent, t.function) && t.fault.isReturnValue()
-	case t.nth == 1 || t.fault.everywhere:
-		return true
 	}
-	return t.function == "C_Sign" && t.nth == 2
+	return t.nth == 1 || t.fault.everywhere
 }
 
 // TestModuleFaults does to the plugin what the table of faults says, call by

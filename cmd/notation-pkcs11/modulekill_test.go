@@ -39,7 +39,7 @@ var works = []work{
 		calls: []string{"C_Login#1", "C_GenerateKeyPair#1", "C_GetAttributeValue#3", "C_Logout#1", "C_Finalize#1"},
 		again: (*hsm).generatesAgain},
 	{name: "self-sign --import", args: []string{"self-sign", signingKey, "--subject", "CN=Lab,O=testenv,ST=WA,C=US", "--days", "1", "--import"},
-		calls: []string{"C_Sign#2", "C_CreateObject#1", "C_Logout#1"}, bare: true,
+		calls: []string{"C_Sign#1", "C_CreateObject#1", "C_Logout#1"}, bare: true,
 		again: (*hsm).storesAgain},
 	{name: "import-cert", args: []string{"import-cert", signingKey, fullChain},
 		calls: []string{"C_CreateObject#1", "C_CreateObject#2", "C_CreateObject#3", "C_Finalize#1"}, bare: true,
@@ -49,7 +49,7 @@ var works = []work{
 // kill is one killing.
 type kill struct {
 	work   work
-	call   string // such as C_Sign#2
+	call   string // such as C_Sign#1
 	when   string // "" before it goes on to the token, "after " when it is back
 	victim string // the plugin, or the process that it has the module in
 }

@@ -9,10 +9,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/notation-pkcs11/notation-pkcs11/internal/lazyregexp"
 )
 
 // Calls are the system calls that Learn reads, as strace's option -e trace= wants
@@ -63,16 +64,16 @@ type learner struct {
 }
 
 var (
-	traceLine  = regexp.MustCompile(`^(\d+) +(.*)$`)
-	resumed    = regexp.MustCompile(`^<\.\.\. \w+ resumed>(.*)$`)
-	calledLine = regexp.MustCompile(`^(\w+)\((.*)\) += +(-?\d+)(.*)$`)
-	pathOfFile = regexp.MustCompile(`^<((?:[^<>\\]|\\.)*)(?:<.*>)?>$`)
-	pathWord   = regexp.MustCompile(`(?:(?:AT_FDCWD|\d+)<((?:[^<>\\]|\\.)*)>, )?"((?:[^"\\]|\\.)*)"`)
-	portOfTCP  = regexp.MustCompile(`^\d+<TCP(?:v6)?:.*sin6?_port=htons\((\d+)\)`)
+	traceLine  = lazyregexp.New(`^(\d+) +(.*)$`)
+	resumed    = lazyregexp.New(`^<\.\.\. \w+ resumed>(.*)$`)
+	calledLine = lazyregexp.New(`^(\w+)\((.*)\) += +(-?\d+)(.*)$`)
+	pathOfFile = lazyregexp.New(`^<((?:[^<>\\]|\\.)*)(?:<.*>)?>$`)
+	pathWord   = lazyregexp.New(`(?:(?:AT_FDCWD|\d+)<((?:[^<>\\]|\\.)*)>, )?"((?:[^"\\]|\\.)*)"`)
+	portOfTCP  = lazyregexp.New(`^\d+<TCP(?:v6)?:.*sin6?_port=htons\((\d+)\)`)
 )
 
 func (l *learner) line(text string) {
-	fields := traceLine.FindStringSubmatch(text)
+	fields := traceLine().FindStringSubmatch(text)
 	if fields == nil {
 		return
 	}
@@ -81,11 +82,11 @@ func (l *learner) line(text string) {
 		l.unfinished[thread] = begin
 		return
 	}
-	if rest := resumed.FindStringSubmatch(text); rest != nil {
+	if rest := resumed().FindStringSubmatch(text); rest != nil {
 		text = l.unfinished[thread] + rest[1]
 		delete(l.unfinished, thread)
 	}
-	call := calledLine.FindStringSubmatch(text)
+	call := calledLine().FindStringSubmatch(text)
 	if call == nil {
 		return
 	}
@@ -94,7 +95,7 @@ func (l *learner) line(text string) {
 
 func (l *learner) call(name, arguments string, succeeded bool, result string) {
 	if name == "connect" { // in progress, or refused for now
-		if port := portOfTCP.FindStringSubmatch(arguments); port != nil && l.loaded {
+		if port := portOfTCP().FindStringSubmatch(arguments); port != nil && l.loaded {
 			number, err := strconv.ParseUint(port[1], 10, 16)
 			if err == nil && number != 0 && !slices.Contains(l.ports, uint16(number)) {
 				l.ports = append(l.ports, uint16(number))
@@ -106,12 +107,12 @@ func (l *learner) call(name, arguments string, succeeded bool, result string) {
 		return
 	}
 	if strings.HasPrefix(name, "open") || name == "creat" {
-		if file := pathOfFile.FindStringSubmatch(result); file != nil {
+		if file := pathOfFile().FindStringSubmatch(result); file != nil {
 			l.opened(unquote(file[1]), name, arguments)
 		}
 		return
 	}
-	paths := pathWord.FindAllStringSubmatch(arguments, -1)
+	paths := pathWord().FindAllStringSubmatch(arguments, -1)
 	switch {
 	case !l.loaded || len(paths) == 0:
 	case strings.HasPrefix(name, "exec"):
@@ -130,7 +131,7 @@ func (l *learner) call(name, arguments string, succeeded bool, result string) {
 // opened notes a file that was opened: where the kernel got to, links followed.
 func (l *learner) opened(path, name, arguments string) {
 	l.loaded = l.loaded || path == l.module
-	if !l.loaded || !filepath.IsAbs(path) || ofProcess.MatchString(path) {
+	if !l.loaded || !filepath.IsAbs(path) || ofProcess().MatchString(path) {
 		return
 	}
 	flags := arguments
@@ -152,7 +153,7 @@ func (l *learner) opened(path, name, arguments string) {
 
 // ofProcess matches what is in /proc of one process. Another time it has another
 // name.
-var ofProcess = regexp.MustCompile(`^/proc/(\d+|self|thread-self)(/|$)`)
+var ofProcess = lazyregexp.New(`^/proc/(\d+|self|thread-self)(/|$)`)
 
 // absolute returns a path from the directory that the call names. Where it names
 // none, that is the one in which this process is, as its children are.

@@ -6,9 +6,10 @@ import (
 	"bytes"
 	"log/slog"
 	"os"
-	"regexp"
 	"sync"
 	"time"
+
+	"github.com/notation-pkcs11/notation-pkcs11/internal/lazyregexp"
 )
 
 // capture takes in what a module prints on stdout and stderr. It goes to the module
@@ -63,7 +64,7 @@ func (c *capture) read() {
 func (c *capture) take(line []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if name := deadlySignal.FindSubmatch(line); name != nil && c.signal == "" {
+	if name := deadlySignal().FindSubmatch(line); name != nil && c.signal == "" {
 		c.signal = "signal " + string(name[1])
 	}
 	c.words.take(line)
@@ -96,4 +97,4 @@ func (c *capture) causeOfDeath(state *os.ProcessState) string {
 
 // deadlySignal finds what the Go runtime says of a signal in C code, such as
 // "SIGSEGV: segmentation violation". These are all that it reports so.
-var deadlySignal = regexp.MustCompile(`(SIG(?:ABRT|BUS|EMT|FPE|ILL|QUIT|SEGV|STKFLT|SYS|TRAP)): `)
+var deadlySignal = lazyregexp.New(`(SIG(?:ABRT|BUS|EMT|FPE|ILL|QUIT|SEGV|STKFLT|SYS|TRAP)): `)

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
@@ -64,6 +65,7 @@ type pinAnswer struct {
 var operations = map[operation]func(*child, json.RawMessage) (any, error){
 	opOpen:  with((*child).open),
 	opSign:  with((*child).sign),
+	opCerts: with((*child).certificates),
 	opClose: with((*child).close),
 	opShare: with((*child).share),
 
@@ -155,7 +157,7 @@ func (c *child) open(p openParameters) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		return describe(public, nil)
+		return describe(public, 0)
 	}
 	if c.key, err = c.token.Key(context.Background(), c.uri, c.options); err != nil {
 		return nil, err
@@ -180,6 +182,9 @@ func (c *child) share(p shareParameters) (any, error) {
 func (c *child) prepare(p loadParameters) error {
 	c.uri = p.URI
 	c.options = pkcs11.KeyOptions{UserType: p.UserType, PIN: c.askPIN, Sessions: p.Sessions, Certificates: parseCertificates(p.Certificates)}
+	if p.Sessions <= 1 {
+		runtime.GOMAXPROCS(1) // as in a parent that makes one signature
+	}
 	c.trace = c.record
 	if p.Log {
 		c.trace = c.report
@@ -203,11 +208,7 @@ func parseCertificates(list [][]byte) []*x509.Certificate {
 // describeKey describes a key that was opened, with all that it shows if it is to
 // be found by that.
 func describeKey(k *pkcs11.Key, shown bool) (any, error) {
-	certificates, err := k.Certificates()
-	if err != nil {
-		return nil, err
-	}
-	result, err := describe(k.Public(), certificates)
+	result, err := describe(k.Public(), k.AtOnce())
 	if err == nil && shown {
 		result.Shown = k.Shown()
 	}
@@ -215,31 +216,40 @@ func describeKey(k *pkcs11.Key, shown bool) (any, error) {
 	return result, err
 }
 
-func describe(public crypto.PublicKey, certificates []*x509.Certificate) (opened, error) {
+func describe(public crypto.PublicKey, atOnce int) (opened, error) {
 	der, err := x509.MarshalPKIXPublicKey(public)
-	result := opened{PublicKey: der}
-	for _, certificate := range certificates {
-		result.Certificates = append(result.Certificates, certificate.Raw)
+	return opened{PublicKey: der, AtOnce: atOnce}, err
+}
+
+func (c *child) certificates(p certificatesParameters) (any, error) {
+	key, err := c.keyOf(p.Sibling)
+	if err != nil {
+		return nil, err
 	}
-	return result, err
+	read := key.Certificates
+	if p.Own {
+		read = key.OwnCertificates
+	}
+	list, err := read()
+	return certificates{encodeCertificates(list)}, err
 }
 
 // errNoKey is what a key that was opened for its public half gives.
 var errNoKey = &pkcs11.Error{Kind: pkcs11.KindClosed, Message: "the key was not opened for signing"}
 
 func (c *child) sign(p signParameters) (any, error) {
-	key, err := c.keyOf(p)
+	key, err := c.keyOf(p.Sibling)
 	if err != nil {
 		return nil, err
 	}
 	signature, err := key.SignMessage(nil, p.Message, p.options())
-	return signed{signature}, err
+	return signed{signature, key.AtOnce()}, err
 }
 
-// keyOf returns the key that is to sign.
-func (c *child) keyOf(p signParameters) (*pkcs11.Key, error) {
-	if p.Sibling > 0 && p.Sibling <= len(c.siblings) {
-		return c.siblings[p.Sibling-1], nil
+// keyOf returns the key of opOpen, or the one of opShare that has the number.
+func (c *child) keyOf(sibling int) (*pkcs11.Key, error) {
+	if sibling > 0 && sibling <= len(c.siblings) {
+		return c.siblings[sibling-1], nil
 	}
 	if c.key == nil {
 		return nil, errNoKey

@@ -125,7 +125,7 @@ func (c *child) openKey(struct{}) (any, error) {
 }
 
 func (c *child) mechanisms(p signParameters) (any, error) {
-	key, err := c.keyOf(p)
+	key, err := c.keyOf(p.Sibling)
 	if err != nil {
 		return nil, err
 	}

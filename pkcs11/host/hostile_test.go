@@ -115,6 +115,13 @@ var questions = []func(context.Context, *process) (wrong string, err error){
 		return "", err
 	},
 	func(ctx context.Context, p *process) (string, error) {
+		list, err := (&Key{process: p}).OwnCertificates(ctx)
+		if slices.Contains(list, nil) {
+			return "no certificate", err
+		}
+		return "", err
+	},
+	func(ctx context.Context, p *process) (string, error) {
 		_, err := (&Key{process: p}).Mechanisms(ctx, crypto.SHA256)
 		return "", err
 	},

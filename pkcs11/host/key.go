@@ -63,14 +63,14 @@ type closing func(deadline time.Time) (context.Context, context.CancelFunc)
 // It may be used from several goroutines. Close it when done, which ends the
 // process.
 type Key struct {
-	process      *process
-	public       crypto.PublicKey
-	certificates []*x509.Certificate
-	shown        pkcs11.URI
-	probed       bool
-	sibling      int  // its number in the child; 0: the key of Open
-	siblings     int  // opened from this one
-	borrowed     bool // the process is a Module's, or another key's, which ends it
+	process  *process
+	public   crypto.PublicKey
+	shown    pkcs11.URI
+	probed   bool
+	sibling  int    // its number in the child; 0: the key of Open
+	siblings int    // opened from this one
+	borrowed bool   // the process is a Module's, or another key's, which ends it
+	turns    *turns // those of its siblings, too
 }
 
 // Open starts a module host and opens the key in it, as pkcs11.Token.Key does.
@@ -83,7 +83,7 @@ func Open(ctx context.Context, c Config) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Key{process: p}
+	k := &Key{process: p, turns: &turns{limit: max(c.Sessions, 1)}}
 	var result opened
 	err = p.call(ctx, opOpen, openParameters{c.parameters(), c.PublicOnly, c.Describe}, &result)
 	if err == nil {
@@ -136,7 +136,8 @@ func (k *Key) parse(o opened) (err error) {
 	if k.public, err = pkcs11.ParsePublicKey(o.PublicKey); err != nil {
 		return fmt.Errorf("the key's public half can't be parsed: %w", err)
 	}
-	k.certificates, k.shown, k.probed = parseCertificates(o.Certificates), o.Shown, o.Probed
+	k.shown, k.probed = o.Shown, o.Probed
+	k.turns.allow(o.AtOnce)
 	return nil
 }
 
@@ -149,7 +150,7 @@ func (k *Key) Sibling(ctx context.Context, uri pkcs11.URI) (*Key, error) {
 		return nil, err
 	}
 	k.siblings++
-	sibling := &Key{process: k.process, sibling: k.siblings, borrowed: true}
+	sibling := &Key{process: k.process, sibling: k.siblings, borrowed: true, turns: k.turns}
 	return sibling, sibling.parse(result)
 }
 
@@ -164,14 +165,51 @@ func (k *Key) Probed() bool { return k.probed }
 // Public returns the key's public half, an *rsa.PublicKey or *ecdsa.PublicKey.
 func (k *Key) Public() crypto.PublicKey { return k.public }
 
-// Certificates returns the X.509 certificates that were on the token when the
-// key was opened, as pkcs11.Key.Certificates does; none with Config.PublicOnly.
-func (k *Key) Certificates(context.Context) ([]*x509.Certificate, error) { return k.certificates, nil }
+// Certificates reads all X.509 certificates on the token, as pkcs11.Key.Certificates does.
+// When ctx ends first, the module's process is killed and the key is of no more use.
+func (k *Key) Certificates(ctx context.Context) ([]*x509.Certificate, error) {
+	return k.read(ctx, certificatesParameters{Sibling: k.sibling})
+}
+
+// OwnCertificates reads those that go with the key, as pkcs11.Key.OwnCertificates does. It
+// ends as Certificates does.
+func (k *Key) OwnCertificates(ctx context.Context) ([]*x509.Certificate, error) {
+	return k.read(ctx, certificatesParameters{Own: true, Sibling: k.sibling})
+}
+
+func (k *Key) read(ctx context.Context, parameters certificatesParameters) ([]*x509.Certificate, error) {
+	var result certificates
+	if err := k.process.call(ctx, opCerts, parameters, &result); err != nil {
+		return nil, err
+	}
+	return parseCertificates(result.Certificates), nil
+}
 
 // SignMessage hashes a message and signs it, with options and result as in
-// pkcs11.Key.SignMessage. When ctx ends first, the module's process is killed
-// and the key is of no more use.
+// pkcs11.Key.SignMessage. It waits for its turn, if as many signatures are being made as
+// the token has sessions. When ctx ends before its turn, nothing else happens; when it ends
+// after that, the module's process is killed and the key is of no more use.
 func (k *Key) SignMessage(ctx context.Context, message []byte, opts crypto.SignerOpts) ([]byte, error) {
+	end, err := k.Turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	return k.SignInTurn(ctx, message, opts)
+}
+
+// Turn waits for the turn of a signature, as SignMessage does, for callers whose time
+// counts from it. The turn lasts until end is called.
+func (k *Key) Turn(ctx context.Context) (end func(), err error) {
+	// Here and not in the child, which is killed when somebody's time is up.
+	if err := k.turns.take(ctx); err != nil {
+		return nil, err
+	}
+	return k.turns.giveBack, nil
+}
+
+// SignInTurn is SignMessage for a caller who has a Turn.
+func (k *Key) SignInTurn(ctx context.Context, message []byte, opts crypto.SignerOpts) ([]byte, error) {
 	parameters, err := parametersOf(opts)
 	if err != nil {
 		return nil, err
@@ -181,6 +219,7 @@ func (k *Key) SignMessage(ctx context.Context, message []byte, opts crypto.Signe
 	if err := k.process.call(ctx, opSign, parameters, &result); err != nil {
 		return nil, err
 	}
+	k.turns.allow(result.AtOnce)
 	return result.Signature, nil
 }
 

@@ -3,10 +3,11 @@
 package host
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/notation-pkcs11/notation-pkcs11/internal/lazyregexp"
 )
 
 // lastWords keeps the last lines of what comes out of the child, for an error that
@@ -30,8 +31,8 @@ const (
 // it says where it gets no thread or no memory: no more of it than these words, since
 // a module can print them, too, with the PIN behind them.
 var (
-	crash = regexp.MustCompile(`SIG[A-Z]+: |Exception 0x|PC=0x|unexpected fault|fatal error:|panic:|^runtime[:/]`)
-	wants = regexp.MustCompile(`pthread_create failed|failed to create new OS thread|runtime: cannot allocate memory|runtime: out of memory`)
+	crash = lazyregexp.New(`SIG[A-Z]+: |Exception 0x|PC=0x|unexpected fault|fatal error:|panic:|^runtime[:/]`)
+	wants = lazyregexp.New(`pthread_create failed|failed to create new OS thread|runtime: cannot allocate memory|runtime: out of memory`)
 )
 
 // seal keeps no more lines of the module.
@@ -45,10 +46,10 @@ func (w *lastWords) seal() {
 func (w *lastWords) take(line []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if found := wants.Find(line); found != nil && w.exhausted == "" {
+	if found := wants().Find(line); found != nil && w.exhausted == "" {
 		w.exhausted = string(found)
 	}
-	w.dead = w.dead || crash.Match(line)
+	w.dead = w.dead || crash().Match(line)
 	text := strings.TrimSpace(string(line[:min(len(line), lastBytes)]))
 	if w.sealed || w.dead || strings.Trim(text, "*=-# ") == "" {
 		return

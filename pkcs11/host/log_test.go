@@ -66,7 +66,7 @@ func TestCrashShowsNoRegisters(t *testing.T) {
 
 // The log says of an answer that can't be what the error says.
 func TestLogNamesAnAnswerThatCanNotBe(t *testing.T) {
-	f := newFixture(t, "C_Sign#2 long 8")
+	f := newFixture(t, "C_Sign#1 long 8")
 	var log bytes.Buffer
 	c := config(f.Path)
 	c.Log = debugLog(&log)

@@ -62,6 +62,7 @@ type operation string
 const (
 	opOpen  operation = "open"
 	opSign  operation = "sign"
+	opCerts operation = "certificates"
 	opClose operation = "close"
 	opShare operation = "share" // another key of the token of opOpen
 
@@ -109,10 +110,21 @@ type openParameters struct {
 
 // opened is the result of opOpen.
 type opened struct {
-	PublicKey    []byte     `json:"publicKey"`              // DER, SubjectPublicKeyInfo
-	Certificates [][]byte   `json:"certificates,omitempty"` // DER; all on the token, unless openParameters.PublicOnly
-	Shown        pkcs11.URI `json:"shown,omitzero"`         // as of pkcs11.Key.Shown, if openParameters.Describe
-	Probed       bool       `json:"probed,omitempty"`       // as of pkcs11.Key.Probed
+	PublicKey []byte     `json:"publicKey"`        // DER, SubjectPublicKeyInfo
+	AtOnce    int        `json:"atOnce,omitempty"` // as pkcs11.Key.AtOnce; 0: the key can't sign
+	Shown     pkcs11.URI `json:"shown,omitzero"`   // as pkcs11.Key.Shown, if openParameters.Describe
+	Probed    bool       `json:"probed,omitempty"` // as pkcs11.Key.Probed
+}
+
+// certificatesParameters are those of opCerts.
+type certificatesParameters struct {
+	Own     bool `json:"own,omitempty"`     // as pkcs11.Key.OwnCertificates; else all
+	Sibling int  `json:"sibling,omitempty"` // as in signParameters
+}
+
+// certificates is the result of opCerts.
+type certificates struct {
+	Certificates [][]byte `json:"certificates"` // DER
 }
 
 // signParameters are those of opSign, and without a message of opMechanisms.
@@ -131,6 +143,7 @@ type shareParameters struct {
 // signed is the result of opSign.
 type signed struct {
 	Signature []byte `json:"signature"`
+	AtOnce    int    `json:"atOnce"` // as pkcs11.Key.AtOnce, from now on
 }
 
 // loginParameters are those of opLogin.

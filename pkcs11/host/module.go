@@ -95,7 +95,7 @@ func (m *Module) Key(ctx context.Context) (*Key, error) {
 	if err := m.process.call(ctx, opKey, struct{}{}, &result); err != nil {
 		return nil, err
 	}
-	k := &Key{process: m.process, borrowed: true}
+	k := &Key{process: m.process, borrowed: true, turns: &turns{limit: 1}}
 	return k, k.parse(result)
 }
 

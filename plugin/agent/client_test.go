@@ -120,7 +120,7 @@ func TestWhatAClientSends(t *testing.T) {
 	if err == nil {
 		t.Fatal("opened")
 	}
-	if got := <-sent; got != `{"version":1,"operation":"open","key":"pkcs11:token=T;object=a"}` {
+	if got := <-sent; got != `{"version":1,"operation":"describe","key":"pkcs11:token=T;object=a"}` {
 		t.Errorf("it sent %s", got)
 	}
 }

@@ -73,6 +73,31 @@ func (m *Module) Calls(name string) int {
 	return n
 }
 
+// AtOnce returns the most calls of a function that were under way at the same time, by
+// name. It panics where Journal fails.
+func (m *Module) AtOnce(name string) int {
+	text, err := os.ReadFile(m.journal)
+	if err != nil {
+		panic(err)
+	}
+	now, most := 0, 0
+	for line := range strings.Lines(string(text)) {
+		call, err := parseCall(strings.TrimSuffix(line, "\n"))
+		if err != nil {
+			panic(err)
+		}
+		switch {
+		case call.Name != name:
+		case call.Returned:
+			now--
+		default:
+			now++
+			most = max(most, now)
+		}
+	}
+	return most
+}
+
 // parseCall parses a line of the journal, whose form is in module/journal.h.
 func parseCall(line string) (Call, error) {
 	var call Call

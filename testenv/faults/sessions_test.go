@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/miekg/pkcs11"
 )
@@ -47,6 +48,30 @@ func TestMaxSessions(t *testing.T) {
 	wantOK(t, "C_CloseAllSessions", c.CloseAllSessions(c.token.Slot))
 	c.open()
 	c.open()
+}
+
+func TestStatesSessions(t *testing.T) {
+	c := start(t, "states-sessions 2")
+	info, err := c.GetTokenInfo(c.token.Slot)
+	wantOK(t, "C_GetTokenInfo", err)
+	if info.MaxSessionCount != 2 {
+		t.Errorf("%d sessions are stated", info.MaxSessionCount)
+	}
+	for range 3 { // which it only says
+		c.open()
+	}
+}
+
+func TestDelayCalls(t *testing.T) {
+	c := start(t, "delay-calls 50")
+	begun := time.Now()
+	for range 3 {
+		_, err := c.GetInfo()
+		wantOK(t, "C_GetInfo", err)
+	}
+	if took := time.Since(begun); took < 150*time.Millisecond {
+		t.Errorf("three calls took %v", took)
+	}
 }
 
 func TestSessionsDie(t *testing.T) {

@@ -60,6 +60,9 @@ const (
 	rawRate       = "times-the-raw-rate"
 	signingPeak   = "signing-MiB"
 	verifyingPeak = "verifying-MiB"
+	signCalls     = "calls/signature"
+	describeCalls = "calls/description"
+	perRun        = "s/run"
 )
 
 const (
@@ -76,6 +79,17 @@ var tables = []table{
 		rows: []row{
 			{"RSA-3072", "GenerateSignature/RSA-3072", map[string]aim{ratio: atMost(1.5)}},
 			{"EC-256", "GenerateSignature/EC-256", map[string]aim{ratio: atMost(1.5)}},
+		},
+	},
+	{
+		title: "A token that is far away: 5 ms more for each call", first: "key",
+		columns: []column{
+			{"plugin", "plugin-ms", "%.0f ms"}, {"pkcs11-tool", "pkcs11-tool-ms", "%.0f ms"}, {"ratio", ratio, "%.2f"},
+			{"calls of `generate-signature`", signCalls, "%.0f"}, {"calls of `describe-key`", describeCalls, "%.0f"},
+		},
+		rows: []row{
+			{"RSA-2048", "FarToken/RSA-2048", map[string]aim{ratio: atMost(1.6), signCalls: atMost(28), describeCalls: atMost(18)}},
+			{"EC-256", "FarToken/EC-256", map[string]aim{ratio: atMost(1.6), signCalls: atMost(28), describeCalls: atMost(18)}},
 		},
 	},
 	{
@@ -116,6 +130,11 @@ var tables = []table{
 		title: "The action's signatures: beside the bare key's", first: "key",
 		columns: []column{{"a bare signature takes", perSignature, "%.1f ms"}, {"the action signs at this part of the bare rate", rawRate, "%.2f"}},
 		rows:    []row{{"RSA-3072", rawSignatures, map[string]aim{rawRate: atLeast(0.5)}}},
+	},
+	{
+		title: "The action on 96 artifacts with a token that takes 200 ms for a signature", first: "run",
+		columns: []column{{"a run takes", perRun, "%.1f s"}, {"signatures at once", "sessions", "%.0f"}},
+		rows:    []row{{"sign, `concurrency` 64", "Action/slow_token", map[string]aim{perRun: atMost(2.5)}}},
 	},
 	{
 		title: "The action's memory at its peak, 1,000 artifacts", first: "process",

@@ -89,6 +89,8 @@ bool call_enter(struct call *call, enum function function, const char *format, .
 	enter_alone(function);
 	if (function != FUNCTION_C_SignInit && function != FUNCTION_C_Login && function != FUNCTION_C_Sign)
 		context_undo(); // these three say themselves what they do to it
+	if (rules.delay_calls != 0 && !of_library(function))
+		perform(ACTION_DELAY, rules.delay_calls);
 	for (size_t i = 0; (rule = next_rule(call, false, &i)) != NULL;) {
 		if (rule->action == ACTION_RV) {
 			call->rv = rule->argument;
@@ -169,7 +171,9 @@ static void alter(struct call *call, const struct call_rule *rule, const struct 
 			alter_bytes(rule, output->data, output->count, output->size);
 		break;
 	case OUTPUT_VALUES:
-		if (call->rv == CKR_OK)
+		// The other attributes have their values where one has none.
+		if (call->rv == CKR_OK || call->rv == CKR_ATTRIBUTE_TYPE_INVALID ||
+		    call->rv == CKR_ATTRIBUTE_SENSITIVE || call->rv == CKR_BUFFER_TOO_SMALL)
 			alter_values(rule, output->data, output->size);
 		break;
 	case OUTPUT_HANDLE:

@@ -284,6 +284,16 @@ static const char *parse_max_sessions(struct rules *rules, char **rest)
 	return parse_count(rest, &rules->max_sessions);
 }
 
+static const char *parse_states_sessions(struct rules *rules, char **rest)
+{
+	return parse_count(rest, &rules->states_sessions);
+}
+
+static const char *parse_delay_calls(struct rules *rules, char **rest)
+{
+	return parse_count(rest, &rules->delay_calls);
+}
+
 static const char *parse_sessions_die(struct rules *rules, char **rest)
 {
 	return parse_count(rest, &rules->sessions_die);
@@ -329,8 +339,14 @@ static const struct form {
 	// CKR_FUNCTION_FAILED, as AWS CloudHSM said (OpenSC/libp11#412).
 	{"read-write-only", "[0xRV]", parse_read_write_only, 0, false},
 
+	// Each call takes N milliseconds more, as the way to a token that is far away.
+	{"delay-calls", "N", parse_delay_calls, 0, false},
+
 	// C_OpenSession says CKR_SESSION_COUNT while the process has N sessions.
 	{"max-sessions", "N", parse_max_sessions, 0, false},
+
+	// C_GetTokenInfo says that N sessions are the most.
+	{"states-sessions", "N", parse_states_sessions, 0, false},
 
 	// After N calls of C_Sign that asked for a signature, those of all sessions
 	// together, all sessions and the login are gone: old handles get

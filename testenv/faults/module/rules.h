@@ -91,7 +91,9 @@ struct rules {
 	bool user_type_given;
 	CK_USER_TYPE user_type;
 
+	unsigned long delay_calls;   // 0: no delay
 	unsigned long max_sessions;  // 0: no limit
+	unsigned long states_sessions; // 0: as behind
 	unsigned long sessions_die;  // 0: they live
 	CK_RV read_write_only;       // 0: read-only sessions are fine
 	bool read_only;

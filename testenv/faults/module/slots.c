@@ -40,6 +40,8 @@ CK_RV get_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 		info->flags |= CKF_WRITE_PROTECTED;
 	if (rules.pin_pad)
 		info->flags |= CKF_PROTECTED_AUTHENTICATION_PATH;
+	if (rules.states_sessions != 0)
+		info->ulMaxSessionCount = rules.states_sessions;
 	info->flags |= rules.flags_set;
 	info->flags &= ~rules.flags_cleared;
 	return CKR_OK;
