@@ -88,7 +88,7 @@ func (s *Server) Expire(reason string) {
 // wait waits for the requests that are being answered.
 func (s *Server) wait() {
 	s.active.Lock()
-	s.active.Unlock() //nolint:staticcheck // nothing is guarded but the moment
+	defer s.active.Unlock()
 }
 
 // Release lets go of all tokens, as Token.Release does.
