@@ -96,7 +96,7 @@ func (f *frames) Close() error { return nil }
 // an answer that was taken.
 var questions = []func(context.Context, *process) (wrong string, err error){
 	func(ctx context.Context, p *process) (string, error) {
-		k := &Key{process: p}
+		k := &Key{process: p, turns: &turns{}}
 		var o opened
 		err := p.call(ctx, opOpen, openParameters{}, &o)
 		if err == nil {
@@ -108,21 +108,21 @@ var questions = []func(context.Context, *process) (wrong string, err error){
 		return "", err
 	},
 	func(ctx context.Context, p *process) (string, error) {
-		signature, err := (&Key{process: p}).SignMessage(ctx, []byte("message"), crypto.SHA256)
+		signature, err := (&Key{process: p, turns: &turns{}}).SignMessage(ctx, []byte("message"), crypto.SHA256)
 		if err != nil && signature != nil {
 			return "a signature beside the error", err
 		}
 		return "", err
 	},
 	func(ctx context.Context, p *process) (string, error) {
-		list, err := (&Key{process: p}).OwnCertificates(ctx)
+		list, err := (&Key{process: p, turns: &turns{}}).OwnCertificates(ctx)
 		if slices.Contains(list, nil) {
 			return "no certificate", err
 		}
 		return "", err
 	},
 	func(ctx context.Context, p *process) (string, error) {
-		_, err := (&Key{process: p}).Mechanisms(ctx, crypto.SHA256)
+		_, err := (&Key{process: p, turns: &turns{}}).Mechanisms(ctx, crypto.SHA256)
 		return "", err
 	},
 	func(ctx context.Context, p *process) (string, error) {
