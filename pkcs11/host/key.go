@@ -151,7 +151,10 @@ func (k *Key) Sibling(ctx context.Context, uri pkcs11.URI) (*Key, error) {
 	}
 	k.siblings++
 	sibling := &Key{process: k.process, sibling: k.siblings, borrowed: true, turns: k.turns}
-	return sibling, sibling.parse(result)
+	if err := sibling.parse(result); err != nil {
+		return nil, err
+	}
+	return sibling, nil
 }
 
 // Shown returns all by which a URI can select the key, as pkcs11.Key.Shown does;

@@ -15,8 +15,10 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
 
@@ -213,7 +215,13 @@ func (k *clientKey) told(body []byte) error {
 	if err := json.Unmarshal(body, &f); err != nil || !slices.Contains(codes, f.Code) {
 		return k.strange()
 	}
-	return contract.NewError(f.Code, f.Message)
+	// Whoever listens there: it ends up on terminals and in logs of pipelines.
+	return contract.NewError(f.Code, strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, f.Message))
 }
 
 // Public implements plugin.Key.
