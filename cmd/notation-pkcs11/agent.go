@@ -33,13 +33,9 @@ const (
 	defaultIdle     = 30 * time.Minute
 )
 
-// agentSessions is how many signatures a token makes at once, unless --sessions says
-// otherwise: enough to hide the way to a network HSM, few enough for tokens that
-// have sixteen sessions in all.
-const (
-	agentSessions = 4
-	maxSessions   = 32
-)
+// maxSessions bounds the sessions with a token, which grow with the signatures that
+// wait, up to what the token states and grants.
+const maxSessions = 32
 
 // agentOrder is what an agent is to be.
 type agentOrder struct {
@@ -104,7 +100,7 @@ func newAgentCommand(run func(*invocation, context.Context, *agentFlags, []strin
 	cmd.Flags().DurationVar(&f.lifetime, "lifetime", 0, "end after this `time`, suspend included; 0 for never (8h without a command, never with one)")
 	cmd.Flags().DurationVar(&f.idle, "idle", 0, "end after this `time` without a request; 0 for never (30m without a command, never with one)")
 	cmd.Flags().StringVar(&f.auditLog, "audit-log", "", "append a line to this `file` for each signature before it is given out")
-	cmd.Flags().IntVar(&f.sessions, "sessions", agentSessions, "how `many` signatures a token makes at once at most")
+	cmd.Flags().IntVar(&f.sessions, "sessions", maxSessions, "how `many` sessions with a token are opened at most, each for one signature at a time")
 	cmd.Flags().BoolVar(&f.confirm, "confirm", false, "ask before each signature, by the program that SSH_ASKPASS names, or without a command on the terminal")
 	return cmd
 }
@@ -226,7 +222,7 @@ func (o agentOrder) openKey(ctx context.Context, s plugin.Settings, note func(au
 	if err != nil {
 		return err
 	}
-	t, err := agent.OpenToken(ctx, vault, s, o.sessions, note)
+	t, err := agent.OpenToken(ctx, vault, s, note)
 	if err == nil {
 		*tokens = append(*tokens, t)
 	}

@@ -221,17 +221,6 @@ func describe(public crypto.PublicKey, atOnce int) (opened, error) {
 	return opened{PublicKey: der, AtOnce: atOnce}, err
 }
 
-// keyOf returns the key of a number: a sibling's, from 1 on, or 0 for that of opOpen.
-func (c *child) keyOf(sibling int) (*pkcs11.Key, error) {
-	switch {
-	case sibling > 0 && sibling <= len(c.siblings):
-		return c.siblings[sibling-1], nil
-	case c.key == nil:
-		return nil, errNoKey
-	}
-	return c.key, nil
-}
-
 func (c *child) certificates(p certificatesParameters) (any, error) {
 	key, err := c.keyOf(p.Sibling)
 	if err != nil {
@@ -255,6 +244,17 @@ func (c *child) sign(p signParameters) (any, error) {
 	}
 	signature, err := key.SignMessage(nil, p.Message, p.options())
 	return signed{signature, key.AtOnce()}, err
+}
+
+// keyOf returns the key of opOpen, or the one of opShare that has the number.
+func (c *child) keyOf(sibling int) (*pkcs11.Key, error) {
+	if sibling > 0 && sibling <= len(c.siblings) {
+		return c.siblings[sibling-1], nil
+	}
+	if c.key == nil {
+		return nil, errNoKey
+	}
+	return c.key, nil
 }
 
 func (p signParameters) options() crypto.SignerOpts {

@@ -115,14 +115,21 @@ var questions = []func(context.Context, *process) (wrong string, err error){
 		return "", err
 	},
 	func(ctx context.Context, p *process) (string, error) {
-		list, err := (&Key{process: p}).OwnCertificates(ctx)
+		list, err := (&Key{process: p, turns: &turns{}}).OwnCertificates(ctx)
 		if slices.Contains(list, nil) {
 			return "no certificate", err
 		}
 		return "", err
 	},
 	func(ctx context.Context, p *process) (string, error) {
-		_, err := (&Key{process: p}).Mechanisms(ctx, crypto.SHA256)
+		k, err := (&Key{process: p, turns: &turns{}}).Sibling(ctx, pkcs11.URI{})
+		if err == nil && k.public == nil {
+			return "a sibling without a public half", nil
+		}
+		return "", err
+	},
+	func(ctx context.Context, p *process) (string, error) {
+		_, err := (&Key{process: p, turns: &turns{}}).Mechanisms(ctx, crypto.SHA256)
 		return "", err
 	},
 	func(ctx context.Context, p *process) (string, error) {

@@ -151,7 +151,10 @@ func (k *Key) Sibling(ctx context.Context, uri pkcs11.URI) (*Key, error) {
 	}
 	k.siblings++
 	sibling := &Key{process: k.process, sibling: k.siblings, borrowed: true, turns: k.turns}
-	return sibling, sibling.parse(result)
+	if err := sibling.parse(result); err != nil {
+		return nil, err
+	}
+	return sibling, nil
 }
 
 // Shown returns all by which a URI can select the key, as pkcs11.Key.Shown does;
@@ -168,13 +171,13 @@ func (k *Key) Public() crypto.PublicKey { return k.public }
 // Certificates reads all X.509 certificates on the token, as pkcs11.Key.Certificates does.
 // When ctx ends first, the module's process is killed and the key is of no more use.
 func (k *Key) Certificates(ctx context.Context) ([]*x509.Certificate, error) {
-	return k.read(ctx, certificatesParameters{})
+	return k.read(ctx, certificatesParameters{Sibling: k.sibling})
 }
 
 // OwnCertificates reads those that go with the key, as pkcs11.Key.OwnCertificates does. It
 // ends as Certificates does.
 func (k *Key) OwnCertificates(ctx context.Context) ([]*x509.Certificate, error) {
-	return k.read(ctx, certificatesParameters{Own: true})
+	return k.read(ctx, certificatesParameters{Own: true, Sibling: k.sibling})
 }
 
 func (k *Key) read(ctx context.Context, parameters certificatesParameters) ([]*x509.Certificate, error) {
@@ -191,16 +194,31 @@ func (k *Key) read(ctx context.Context, parameters certificatesParameters) ([]*x
 // the token has sessions. When ctx ends before its turn, nothing else happens; when it ends
 // after that, the module's process is killed and the key is of no more use.
 func (k *Key) SignMessage(ctx context.Context, message []byte, opts crypto.SignerOpts) ([]byte, error) {
+	end, err := k.Turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	return k.SignInTurn(ctx, message, opts)
+}
+
+// Turn waits for the turn of a signature, as SignMessage does, for callers whose time
+// counts from it. The turn lasts until end is called.
+func (k *Key) Turn(ctx context.Context) (end func(), err error) {
+	// Here and not in the child, which is killed when somebody's time is up.
+	if err := k.turns.take(ctx); err != nil {
+		return nil, err
+	}
+	return k.turns.giveBack, nil
+}
+
+// SignInTurn is SignMessage for a caller who has a Turn.
+func (k *Key) SignInTurn(ctx context.Context, message []byte, opts crypto.SignerOpts) ([]byte, error) {
 	parameters, err := parametersOf(opts)
 	if err != nil {
 		return nil, err
 	}
 	parameters.Message, parameters.Sibling = message, k.sibling
-	// Here and not in the child, which is killed when somebody's time is up.
-	if err := k.turns.take(ctx); err != nil {
-		return nil, err
-	}
-	defer k.turns.giveBack()
 	var result signed
 	if err := k.process.call(ctx, opSign, parameters, &result); err != nil {
 		return nil, err

@@ -112,8 +112,8 @@ type openParameters struct {
 type opened struct {
 	PublicKey []byte     `json:"publicKey"`        // DER, SubjectPublicKeyInfo
 	AtOnce    int        `json:"atOnce,omitempty"` // as pkcs11.Key.AtOnce; 0: the key can't sign
-	Shown     pkcs11.URI `json:"shown,omitzero"`   // as of pkcs11.Key.Shown, if openParameters.Describe
-	Probed    bool       `json:"probed,omitempty"` // as of pkcs11.Key.Probed
+	Shown     pkcs11.URI `json:"shown,omitzero"`   // as pkcs11.Key.Shown, if openParameters.Describe
+	Probed    bool       `json:"probed,omitempty"` // as pkcs11.Key.Probed
 }
 
 // certificatesParameters are those of opCerts.

@@ -15,8 +15,10 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
 
@@ -33,7 +35,7 @@ const silence = 30 * time.Second
 // timeout from the signature's turn.
 type Client struct{}
 
-// Open connects to the agent at Settings.Agent and has it show the key. Errors are
+// Open connects to the agent at Settings.Agent and has it show the key's public half. Errors are
 // of the framework's type, with what to do.
 func (Client) Open(ctx context.Context, s plugin.Settings) (plugin.Key, error) {
 	k := &clientKey{path: s.Agent, timeout: s.Timeout}
@@ -41,11 +43,13 @@ func (Client) Open(ctx context.Context, s plugin.Settings) (plugin.Key, error) {
 	if err := k.connect(ctx); err != nil {
 		return nil, err
 	}
-	operation := opOpen
-	if s.PublicOnly {
-		operation = opDescribe
+	d, err := k.describe(ctx, opDescribe)
+	if err == nil {
+		if k.public, err = pkcs11.ParsePublicKey(d.PublicKey); err != nil {
+			err = k.strange()
+		}
 	}
-	if err := k.describe(ctx, operation); err != nil {
+	if err != nil {
 		k.Close()
 		return nil, err
 	}
@@ -54,12 +58,11 @@ func (Client) Open(ctx context.Context, s plugin.Settings) (plugin.Key, error) {
 
 // clientKey is a key that an agent holds, over a connection of its own.
 type clientKey struct {
-	path         string
-	timeout      time.Duration
-	conn         *net.UnixConn
-	request      request // what all of its requests have
-	public       crypto.PublicKey
-	certificates []*x509.Certificate
+	path    string
+	timeout time.Duration
+	conn    *net.UnixConn
+	request request // what all of its requests have
+	public  crypto.PublicKey
 }
 
 var _ plugin.Key = (*clientKey)(nil)
@@ -115,26 +118,18 @@ func (k *clientKey) unreachable(err error) error {
 
 func quoted(path string) string { return fmt.Sprintf("%+.120q", path) }
 
-// describe has the agent show the key.
-func (k *clientKey) describe(ctx context.Context, o operation) error {
+// describe has the agent show something of the key.
+func (k *clientKey) describe(ctx context.Context, o operation) (d description, err error) {
 	r := k.request
 	r.Operation = o
 	body, err := k.ask(ctx, r, nil, frameDescribed)
 	if err != nil {
-		return err
+		return d, err
 	}
-	var d description
 	if err := json.Unmarshal(body, &d); err != nil || d.Version != protocolVersion {
-		return k.strange()
+		return d, k.strange()
 	}
-	if k.public, err = pkcs11.ParsePublicKey(d.PublicKey); err != nil {
-		return k.strange()
-	}
-	for _, der := range d.Certificates {
-		certificate, _ := pkcs11.ParseCertificate(der) // of others plugin says what is wrong
-		k.certificates = append(k.certificates, certificate)
-	}
-	return nil
+	return d, nil
 }
 
 // ask sends a request and returns the body of its answer. The time counts from when
@@ -194,7 +189,7 @@ func (k *clientKey) lost(ctx context.Context, err error, turn bool) error {
 	case errors.As(err, &v):
 		return k.strange()
 	case isDeadline(err) && turn:
-		return contract.NewError(contract.ErrorCodeTimeout, fmt.Sprintf("the agent at %s had no signature within %v of its turn. Check that the HSM can be reached; the plugin config timeout or NOTATION_PKCS11_TIMEOUT gives it longer.", quoted(k.path), k.timeout))
+		return contract.NewError(contract.ErrorCodeTimeout, fmt.Sprintf("the agent at %s had no answer of the token within %v, from the turn on. Check that the HSM can be reached; the plugin config timeout or NOTATION_PKCS11_TIMEOUT gives it longer.", quoted(k.path), k.timeout))
 	case isDeadline(err):
 		return contract.NewError(contract.ErrorCodeTimeout, fmt.Sprintf("the agent at %s, to which %s points, doesn't answer. End it, then start it again.", quoted(k.path), Variable))
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
@@ -220,7 +215,13 @@ func (k *clientKey) told(body []byte) error {
 	if err := json.Unmarshal(body, &f); err != nil || !slices.Contains(codes, f.Code) {
 		return k.strange()
 	}
-	return contract.NewError(f.Code, f.Message)
+	// Whoever listens there: it ends up on terminals and in logs of pipelines.
+	return contract.NewError(f.Code, strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, f.Message))
 }
 
 // Public implements plugin.Key.
@@ -241,14 +242,24 @@ func (k *clientKey) SignMessage(ctx context.Context, message []byte, opts crypto
 	return k.ask(ctx, r, message, frameSignature)
 }
 
-// Certificates implements plugin.Key: those that the agent knows.
-func (k *clientKey) Certificates(context.Context) ([]*x509.Certificate, error) {
-	return k.certificates, nil
+// Certificates implements plugin.Key.
+func (k *clientKey) Certificates(ctx context.Context) ([]*x509.Certificate, error) {
+	return k.certificates(ctx, opAll)
 }
 
-// OwnCertificates implements plugin.Key. It returns all: they are here already.
+// OwnCertificates implements plugin.Key.
 func (k *clientKey) OwnCertificates(ctx context.Context) ([]*x509.Certificate, error) {
-	return k.Certificates(ctx)
+	return k.certificates(ctx, opOwn)
+}
+
+func (k *clientKey) certificates(ctx context.Context, o operation) ([]*x509.Certificate, error) {
+	d, err := k.describe(ctx, o)
+	var certificates []*x509.Certificate
+	for _, der := range d.Certificates {
+		certificate, _ := pkcs11.ParseCertificate(der) // what is wrong with it, the plugin says
+		certificates = append(certificates, certificate)
+	}
+	return certificates, err
 }
 
 // Close implements plugin.Key. The key stays open in the agent.

@@ -66,6 +66,7 @@ func TestWhatIsNoAgent(t *testing.T) {
 		"no key":                  {impostor(t, frame(frameDescribed, `{"version":1,"publicKey":"AAAA"}`)), "another version"},
 		"an error without a code": {impostor(t, frame(frameError, `{"version":2,"message":"x"}`)), "another version"},
 		"an error":                {impostor(t, frame(frameError, `{"version":2,"code":"THROTTLED","message":"later"}`)), "later"},
+		"an error that steers":    {impostor(t, frame(frameError, `{"version":1,"code":"ERROR","message":"a\u001b[2Jb\u202e"}`)), "a\ufffd[2Jb\ufffd"},
 		"a signature":             {impostor(t, frame(frameSignature, `x`)), "another version"},
 	} {
 		err := sign(t.Context(), t, row.socket)
@@ -120,7 +121,7 @@ func TestWhatAClientSends(t *testing.T) {
 	if err == nil {
 		t.Fatal("opened")
 	}
-	if got := <-sent; got != `{"version":1,"operation":"open","key":"pkcs11:token=T;object=a"}` {
+	if got := <-sent; got != `{"version":1,"operation":"describe","key":"pkcs11:token=T;object=a"}` {
 		t.Errorf("it sent %s", got)
 	}
 }

@@ -50,7 +50,7 @@ func (h *held) serial() string {
 // thumbprint is that of the key's certificate on the token that signatures carry
 // first of all; empty where none is there, and the client has it from cert_chain.
 func (h *held) thumbprint() string {
-	related := plugin.Related(h.public, h.known())
+	related := plugin.Related(h.public, append(h.known(ownCertificates), h.known(allCertificates)...))
 	if len(related) == 0 {
 		return ""
 	}

@@ -54,8 +54,9 @@ var maxFrame = map[frameType]uint32{
 type operation string
 
 const (
-	opDescribe operation = "describe" // the public half
-	opOpen     operation = "open"     // that and the certificates
+	opDescribe operation = "describe"         // the public half
+	opOwn      operation = "own-certificates" // those that go with the key
+	opAll      operation = "certificates"     // all on the token
 	opSign     operation = "sign"
 )
 
@@ -68,11 +69,11 @@ type request struct {
 	Hash contract.HashAlgorithm `json:"hash,omitempty"`
 }
 
-// description is a key.
+// description is what a key shows.
 type description struct {
 	Version      int      `json:"version"`
-	PublicKey    []byte   `json:"publicKey"`              // DER, SubjectPublicKeyInfo
-	Certificates [][]byte `json:"certificates,omitempty"` // DER; all on the token, for opOpen
+	PublicKey    []byte   `json:"publicKey,omitempty"`    // of opDescribe: DER, SubjectPublicKeyInfo
+	Certificates [][]byte `json:"certificates,omitempty"` // of opOwn and opAll: DER
 }
 
 // failure is why there is no answer.
@@ -116,7 +117,7 @@ func parseRequest(document []byte) (request, error) {
 		}
 	}
 	switch r.Operation {
-	case opDescribe, opOpen:
+	case opDescribe, opOwn, opAll:
 		if r.Hash != "" {
 			return request{}, violation("the request has a hash and asks for no signature")
 		}

@@ -17,7 +17,7 @@ import (
 func TestRequests(t *testing.T) {
 	for document, says := range map[string]string{
 		`{"version":1,"operation":"describe","key":"pkcs11:token=T;object=a"}`:                "",
-		`{"version":1,"operation":"open","key":"pkcs11:id=%01"}`:                              "",
+		`{"version":1,"operation":"certificates","key":"pkcs11:id=%01"}`:                      "",
 		`{"version":1,"operation":"sign","key":"pkcs11:token=T","hash":"SHA-256"}`:            "",
 		`{"version":2,"operation":"another","more":[]}`:                                       "version 2",
 		`{"operation":"describe","key":"pkcs11:token=T"}`:                                     "version 0",

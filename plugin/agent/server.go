@@ -88,7 +88,7 @@ func (s *Server) Expire(reason string) {
 // wait waits for the requests that are being answered.
 func (s *Server) wait() {
 	s.active.Lock()
-	s.active.Unlock() //nolint:staticcheck // nothing is guarded but the moment
+	defer s.active.Unlock()
 }
 
 // Release lets go of all tokens, as Token.Release does.
@@ -223,31 +223,36 @@ func (s *Server) answer(work context.Context, c *client, r request, message []by
 	if r.Operation == opSign {
 		return s.sign(work, c, h, r.Hash, message)
 	}
-	return s.describe(work, c, h, r.Operation == opOpen)
+	return s.describe(work, c, h, r.Operation)
 }
 
-// describe answers from what the key showed at first, without the token. Where the
-// certificates are wanted and were forgotten, they are read.
-func (s *Server) describe(work context.Context, c *client, h *held, withCertificates bool) error {
-	public, err := x509.MarshalPKIXPublicKey(h.public)
-	if err != nil {
-		return s.fail(c, err)
+// describe answers from what the key showed at first, without the token. Certificates
+// that are not known yet, or were forgotten, are read.
+func (s *Server) describe(work context.Context, c *client, h *held, o operation) error {
+	d := description{Version: protocolVersion}
+	var err error
+	wanted := ownCertificates
+	switch o {
+	case opDescribe:
+		if d.PublicKey, err = x509.MarshalPKIXPublicKey(h.public); err != nil {
+			return s.fail(c, err)
+		}
+		return c.sendJSON(frameDescribed, d)
+	case opAll:
+		wanted = allCertificates
 	}
-	d := description{Version: protocolVersion, PublicKey: public}
-	if withCertificates {
-		certificates := h.known()
-		if certificates == nil {
-			err := s.queued(work, c, h, nil, func(ctx context.Context) (err error) {
-				certificates, err = h.read(ctx)
-				return err
-			})
-			if err != nil {
-				return s.fail(c, s.translate(h, err))
-			}
+	list := h.known(wanted)
+	if list == nil {
+		err := s.queued(work, c, h, nil, func(j job) (err error) {
+			list, err = h.read(j, wanted)
+			return err
+		})
+		if err != nil {
+			return s.fail(c, s.translate(h, err))
 		}
-		for _, certificate := range certificates {
-			d.Certificates = append(d.Certificates, certificate.Raw)
-		}
+	}
+	for _, certificate := range list {
+		d.Certificates = append(d.Certificates, certificate.Raw)
 	}
 	return c.sendJSON(frameDescribed, d)
 }
@@ -271,8 +276,8 @@ func (s *Server) sign(work context.Context, c *client, h *held, hash contract.Ha
 		return s.refuse(c, entry, err)
 	}
 	var signature []byte
-	err = s.queued(work, c, h, p, func(ctx context.Context) (err error) {
-		signature, err = h.sign(ctx, message, opts)
+	err = s.queued(work, c, h, p, func(j job) (err error) {
+		signature, err = h.sign(j, message, opts)
 		return err
 	})
 	if err != nil {
@@ -312,7 +317,7 @@ var errCrowded = contract.NewError(contract.ErrorCodeThrottled, fmt.Sprintf("%d 
 // queued has a request wait for its turn, after a person was asked about the payload
 // if there is one, and then does it. Meanwhile the client gets signs of life. One that
 // leaves gives up its place.
-func (s *Server) queued(work context.Context, c *client, h *held, p *payload.Payload, do func(context.Context) error) error {
+func (s *Server) queued(work context.Context, c *client, h *held, p *payload.Payload, do func(job) error) error {
 	if s.waiting.Add(1) > maxWaiting {
 		s.waiting.Add(-1)
 		return errCrowded
@@ -355,26 +360,12 @@ func (s *Server) queued(work context.Context, c *client, h *held, p *payload.Pay
 			return err
 		}
 	}
-	return s.turn(left, work, c, h, do)
-}
-
-// turn waits for the turn and tells the client when it is there. From then on the
-// module has its time, whatever becomes of the client: a call can't be interrupted.
-func (s *Server) turn(left, work context.Context, c *client, h *held, do func(context.Context) error) error {
-	select {
-	case h.token.turns <- struct{}{}:
-		defer func() { <-h.token.turns }()
-	case <-left.Done():
-	}
-	if err := gone(left, work); err != nil {
-		return err
-	}
-	if c.send(frameTurn, nil) != nil {
-		return errLeft
-	}
-	ctx, cancel := context.WithTimeout(work, s.Timeout)
-	defer cancel()
-	return do(ctx)
+	return do(job{left: left, work: work, timeout: s.Timeout, turn: func() error {
+		if c.send(frameTurn, nil) != nil {
+			return errLeft
+		}
+		return nil
+	}})
 }
 
 // gone returns why nobody waits for an answer any more; nil: somebody does.

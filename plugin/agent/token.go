@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/notation-pkcs11/notation-pkcs11/internal/auditlog"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
@@ -21,6 +22,11 @@ type Key interface {
 	plugin.AuditedKey
 	// Probed reports whether a signature of no meaning was made when it was opened.
 	Probed() bool
+	// Turn waits until ctx ends for the turn of a signature, which lasts until end is
+	// called.
+	Turn(ctx context.Context) (end func(), err error)
+	// SignInTurn is SignMessage for a caller who has a turn.
+	SignInTurn(ctx context.Context, message []byte, opts crypto.SignerOpts) ([]byte, error)
 }
 
 // Vault opens keys of one token.
@@ -40,7 +46,6 @@ type Token struct {
 	vault    Vault
 	settings plugin.Settings // of its first key, for errors
 	keeper   keeper
-	turns    chan struct{} // taken by each signature that is being made
 	note     func(auditlog.Entry) error
 
 	keys     []*held
@@ -56,10 +61,10 @@ type held struct {
 	number int // in the token
 	public crypto.PublicKey
 	shown  pkcs11.URI
-	// certificates are all on the token; nil: not read since they were forgotten.
-	// Guarded by the token's mu.
-	certificates []*x509.Certificate
-	mechanism    string // likewise
+	// Of the certificates on the token those that go with the key, and all; nil: not read
+	// since they were forgotten. These are guarded by the token's mu.
+	own, all  []*x509.Certificate
+	mechanism string // that made signatures
 }
 
 // opening is one time that the token was opened.
@@ -70,13 +75,12 @@ type opening struct {
 }
 
 // OpenToken opens the key that the settings select, with the PIN that they name.
-// sessions bounds how many signatures the token makes at once. note writes a line of
-// the audit log for a test signature that the opening takes; nil: there is no log.
-// Errors are those of a plugin.Opener, and of note.
-func OpenToken(ctx context.Context, vault Vault, s plugin.Settings, sessions int, note func(auditlog.Entry) error) (*Token, error) {
+// note writes a line of the audit log for a test signature that the opening takes; nil:
+// there is no log. Errors are those of a plugin.Opener, and of note.
+func OpenToken(ctx context.Context, vault Vault, s plugin.Settings, note func(auditlog.Entry) error) (*Token, error) {
 	t := &Token{
 		vault: vault, settings: s, keeper: keeper{ask: s.PIN},
-		note: note, turns: make(chan struct{}, sessions), toOpen: make(chan struct{}, 1),
+		note: note, toOpen: make(chan struct{}, 1),
 	}
 	o, err := t.open(ctx)
 	if err != nil {
@@ -92,13 +96,13 @@ func OpenToken(ctx context.Context, vault Vault, s plugin.Settings, sessions int
 	return t, nil
 }
 
-// hold takes note of a key that is new.
+// hold takes note of a key that is new, and of its certificates.
 func (t *Token) hold(ctx context.Context, key Key) error {
-	certificates, err := key.Certificates(ctx)
+	own, err := key.OwnCertificates(ctx)
 	if err != nil {
 		return err
 	}
-	t.keys = append(t.keys, &held{token: t, number: len(t.keys), public: key.Public(), shown: key.Shown(), certificates: nonNil(certificates)})
+	t.keys = append(t.keys, &held{token: t, number: len(t.keys), public: key.Public(), shown: key.Shown(), own: nonNil(own)})
 	return nil
 }
 
@@ -162,26 +166,62 @@ func closeKeys(keys []Key) {
 	}
 }
 
+// job is what a request has a key do.
+type job struct {
+	// left ends when nobody waits for it any more, and work when the agent ends.
+	left, work context.Context
+	// timeout is how long the module may take, for opening the token and then for the job.
+	timeout time.Duration
+	// turn is called when it is the job's turn.
+	turn func() error
+	// do does it in its turn.
+	do func(context.Context, Key) error
+}
+
 // use lends a key out. Where the token, its login or the module's process was lost,
 // it is opened again and the key lent out once more.
-func (t *Token) use(ctx context.Context, number int, do func(Key) error) error {
+func (t *Token) use(number int, j job) error {
 	for again := false; ; again = true {
-		err := t.useOnce(ctx, number, do)
-		if err == nil || again || ctx.Err() != nil || !mayPass(err) {
+		err := t.useOnce(number, j)
+		if err == nil || again || j.left.Err() != nil || !mayPass(err) {
 			return err
 		}
 	}
 }
 
-func (t *Token) useOnce(ctx context.Context, number int, do func(Key) error) error {
-	o, err := t.borrow(ctx)
+func (t *Token) useOnce(number int, j job) error {
+	opening, cancel := context.WithTimeout(j.work, j.timeout)
+	defer cancel()
+	o, err := t.borrow(opening)
 	if err != nil {
 		return err
 	}
-	err = do(o.keys[number])
+	err = j.with(o.keys[number])
 	t.keeper.signed(err)
 	t.giveBack(o, isLost(err))
 	return err
+}
+
+// with does the job with a key in its turn. From then on the module has its time,
+// whatever becomes of the client: a call can't be interrupted.
+func (j job) with(key Key) error {
+	end, err := key.Turn(j.left)
+	if gone := gone(j.left, j.work); gone != nil {
+		if err == nil {
+			end()
+		}
+		return gone
+	}
+	if err != nil {
+		return err
+	}
+	defer end()
+	if err := j.turn(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(j.work, j.timeout)
+	defer cancel()
+	return j.do(ctx, key)
 }
 
 // borrow returns what is open, and opens it where nothing is.
@@ -245,7 +285,7 @@ func (t *Token) Release() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, h := range t.keys {
-		h.certificates = nil
+		h.own, h.all = nil, nil
 	}
 	if t.current != nil {
 		t.endOpening(t.current, true)
@@ -260,13 +300,14 @@ func (t *Token) Close() {
 }
 
 // sign has the token sign a message.
-func (h *held) sign(ctx context.Context, message []byte, opts crypto.SignerOpts) (signature []byte, err error) {
-	err = h.token.use(ctx, h.number, func(key Key) (err error) {
-		if signature, err = key.SignMessage(ctx, message, opts); err == nil && h.lastMechanism() == "" {
+func (h *held) sign(j job, message []byte, opts crypto.SignerOpts) (signature []byte, err error) {
+	j.do = func(ctx context.Context, key Key) (err error) {
+		if signature, err = key.SignInTurn(ctx, message, opts); err == nil && h.lastMechanism() == "" {
 			h.note(key.Mechanisms(ctx, opts)) // a module that died after the signature can't say it
 		}
 		return err
-	})
+	}
+	err = h.token.use(h.number, j)
 	return signature, err
 }
 
@@ -286,27 +327,38 @@ func (h *held) lastMechanism() string {
 	return h.mechanism
 }
 
-// known returns the certificates on the token; nil where they are to be read.
-func (h *held) known() []*x509.Certificate {
-	h.token.mu.Lock()
-	defer h.token.mu.Unlock()
-	return h.certificates
+// certificates are what a request wants of the token.
+type certificates struct {
+	of   func(*held) *[]*x509.Certificate
+	read func(Key, context.Context) ([]*x509.Certificate, error)
 }
 
-// read reads the certificates.
-func (h *held) read(ctx context.Context) ([]*x509.Certificate, error) {
-	var certificates []*x509.Certificate
-	err := h.token.use(ctx, h.number, func(key Key) (err error) {
-		certificates, err = key.Certificates(ctx)
+var (
+	ownCertificates = certificates{func(h *held) *[]*x509.Certificate { return &h.own }, Key.OwnCertificates}
+	allCertificates = certificates{func(h *held) *[]*x509.Certificate { return &h.all }, Key.Certificates}
+)
+
+// known returns certificates on the token; nil where they are to be read.
+func (h *held) known(c certificates) []*x509.Certificate {
+	h.token.mu.Lock()
+	defer h.token.mu.Unlock()
+	return *c.of(h)
+}
+
+// read reads certificates.
+func (h *held) read(j job, c certificates) ([]*x509.Certificate, error) {
+	var list []*x509.Certificate
+	j.do = func(ctx context.Context, key Key) (err error) {
+		list, err = c.read(key, ctx)
 		return err
-	})
-	if err != nil {
+	}
+	if err := h.token.use(h.number, j); err != nil {
 		return nil, err
 	}
 	h.token.mu.Lock()
 	defer h.token.mu.Unlock()
-	h.certificates = nonNil(certificates)
-	return h.certificates, nil
+	*c.of(h) = nonNil(list)
+	return *c.of(h), nil
 }
 
 // lostReturnValues are those after which a module, a token or a login is opened

@@ -26,6 +26,7 @@ import (
 type softVault struct {
 	key      *ecdsa.PrivateKey
 	openings atomic.Int64
+	turns    chan struct{} // one at a time
 	// during is called for each signature.
 	during func(ctx context.Context) error
 }
@@ -36,7 +37,7 @@ func newSoftVault(t *testing.T) *softVault {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &softVault{key: key, during: func(context.Context) error { return nil }}
+	return &softVault{key: key, turns: make(chan struct{}, 1), during: func(context.Context) error { return nil }}
 }
 
 func (v *softVault) Open(ctx context.Context, pin pkcs11.PINFunc) ([]Key, error) {
@@ -62,10 +63,21 @@ func (k softKey) SignMessage(ctx context.Context, message []byte, opts crypto.Si
 	return k.vault.key.Sign(rand.Reader, h.Sum(nil), opts)
 }
 
-func (k softKey) Certificates(context.Context) ([]*x509.Certificate, error) { return nil, nil }
-func (k softKey) OwnCertificates(context.Context) ([]*x509.Certificate, error) {
-	return nil, nil
+func (k softKey) Turn(ctx context.Context) (end func(), err error) {
+	select {
+	case k.vault.turns <- struct{}{}:
+		return func() { <-k.vault.turns }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
+
+func (k softKey) SignInTurn(ctx context.Context, message []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return k.SignMessage(ctx, message, opts)
+}
+
+func (k softKey) OwnCertificates(context.Context) ([]*x509.Certificate, error) { return nil, nil }
+func (k softKey) Certificates(context.Context) ([]*x509.Certificate, error)    { return nil, nil }
 func (k softKey) Mechanisms(context.Context, crypto.SignerOpts) ([]string, error) {
 	return []string{"CKM_ECDSA"}, nil
 }
@@ -95,7 +107,7 @@ func settingsFor(t *testing.T, uri, socket string) plugin.Settings {
 // serve serves a token until the test ends, and returns the socket.
 func serve(t *testing.T, v *softVault, change ...func(*Server)) string {
 	t.Helper()
-	token, err := OpenToken(t.Context(), v, settingsFor(t, "pkcs11:token=T;object=a", ""), 1, nil)
+	token, err := OpenToken(t.Context(), v, settingsFor(t, "pkcs11:token=T;object=a", ""), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
