@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -18,16 +19,17 @@ import (
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/faults"
 )
 
 // startBenchAgent starts an agent with a key, and returns its socket.
-func (w *benchWorld) startBenchAgent(b *testing.B, label string) string {
+func (w *benchWorld) startBenchAgent(b *testing.B, label, module string) string {
 	b.Helper()
 	dir, err := os.MkdirTemp("", "b")
 	if err != nil {
 		b.Fatal(err)
 	}
-	cmd := exec.Command(w.plugin, "agent", "pkcs11:token=testenv;object="+label, "--module", w.token.Store.Module,
+	cmd := exec.Command(w.plugin, "agent", "pkcs11:token=testenv;object="+label, "--module", module,
 		"--socket", filepath.Join(dir, "s"), "--output", "json")
 	cmd.Env = append(os.Environ(), w.env...)
 	out, err := cmd.StdoutPipe()
@@ -76,7 +78,7 @@ func BenchmarkAgentGenerateSignature(b *testing.B) {
 				b.Fatal(err)
 			}
 			withAgent := *w
-			withAgent.env = append(w.token.Env(), "NOTATION_PKCS11_AGENT="+w.startBenchAgent(b, string(test.spec)))
+			withAgent.env = append(w.token.Env(), "NOTATION_PKCS11_AGENT="+w.startBenchAgent(b, string(test.spec), w.token.Store.Module))
 			arguments := append([]string{
 				"--module", w.token.Store.Module, "--token-label", w.token.Label, "--login", "--pin", w.token.PIN,
 				"--sign", "--id", w.id(string(test.spec)), "--mechanism"}, test.mechanism...)
@@ -115,7 +117,7 @@ func BenchmarkAgentNotationSign(b *testing.B) {
 				}
 				images[i] = registry.Host + "/" + repository + "@" + desc.Digest.String()
 			}
-			env := append(w.token.Env(), "NOTATION_PKCS11_AGENT="+w.startBenchAgent(b, spec))
+			env := append(w.token.Env(), "NOTATION_PKCS11_AGENT="+w.startBenchAgent(b, spec, w.token.Store.Module))
 			sign := func(arguments ...string) error {
 				result, err := notation.Run(context.Background(), env, append([]string{"sign", "--force-referrers-tag=false"}, arguments...)...)
 				if err == nil && result.ExitCode != 0 {
@@ -128,6 +130,42 @@ func BenchmarkAgentNotationSign(b *testing.B) {
 					return sign("--plugin", "pkcs11", "--id", "pkcs11:token=testenv;object="+spec, "--plugin-config", "cert_chain="+w.chains[spec], images[0])
 				},
 				func() error { return sign("--key", "local", images[1]) })
+		})
+	}
+}
+
+// The whole process of a signature by an agent against that of pkcs11-tool, with a
+// module that adds 5 ms to each call, as BenchmarkFarToken without an agent.
+func BenchmarkAgentFarToken(b *testing.B) {
+	executable := buildPlugin(b)
+	for _, test := range []struct {
+		key       testenv.KeyType
+		jose      string
+		mechanism []string
+	}{
+		{testenv.RSA2048, "PS256", []string{"RSA-PKCS-PSS", "--hash-algorithm=SHA256"}},
+		{testenv.EC256, "ES256", []string{"ECDSA"}},
+	} {
+		b.Run(test.key.Name, func(b *testing.B) {
+			h := newChained(b, executable, test.key, true)
+			far, err := faults.New(b.TempDir(), h.token.Store.Module, "delay-calls 5")
+			if err != nil {
+				b.Fatal(err)
+			}
+			request := generate().(contract.GenerateSignatureRequest)
+			request.KeySpec, request.Payload = contract.KeySpec(test.key.Name), notaryMessage(test.jose)
+			document, err := json.Marshal(request)
+			if err != nil {
+				b.Fatal(err)
+			}
+			w := &benchWorld{token: h.token, plugin: executable, env: append(append(h.token.Env(), far.Env()...), "NOTATION_PKCS11_PIN="+h.token.PIN)}
+			withAgent := &benchWorld{env: append(h.token.Env(), "NOTATION_PKCS11_AGENT="+w.startBenchAgent(b, "signing", far.Path))}
+			arguments := append([]string{
+				"--module", far.Path, "--token-label", h.token.Label, "--login", "--pin", h.token.PIN,
+				"--sign", "--id", hex.EncodeToString(h.token.Keys[0].ID), "--mechanism"}, test.mechanism...)
+			pair(b, "agent", "pkcs11-tool",
+				func() error { return withAgent.run(document, executable, string(contract.CommandGenerateSignature)) },
+				func() error { return w.run(make([]byte, 32), "pkcs11-tool", arguments...) })
 		})
 	}
 }

@@ -157,7 +157,7 @@ func TestCommandHasItsCallersLimitsFilesAndSignals(t *testing.T) {
 	w := newAgentWorld(t)
 	const look = `ulimit -Hc; ulimit -c; ulimit -n; ls /proc/self/fd | tr '\n' ' '; grep -E 'Sig(Blk|Ign|Cgt)' /proc/self/status`
 	run := func(command ...string) string {
-		cmd := exec.Command("sh", append([]string{"-c", `trap '' PIPE QUIT USR1; exec "$@"`, "sh", "prlimit", "--core=unlimited:unlimited", "--nofile=512:", "--"}, command...)...)
+		cmd := exec.Command("sh", append([]string{"-c", `trap '' PIPE QUIT USR1; ulimit -Sc unlimited; ulimit -Sn 512; exec "$@"`, "sh"}, command...)...)
 		cmd.Env = append(slices.Clone(w.env), fromEnvironment+"="+w.token.PIN)
 		read, write, err := os.Pipe()
 		if err != nil {
@@ -262,9 +262,10 @@ func TestInterruptFromATerminal(t *testing.T) {
 // Ctrl-Z stops the command, and a shell goes on with it.
 func TestStopFromATerminal(t *testing.T) {
 	w := newAgentWorld(t)
-	w.env = append(w.env, fromEnvironment+"="+w.token.PIN)
 	script := "set -m; " + shellQuote(w.executable, "agent", signingKey, "--", "sh", "-c", "echo ready; read line; echo got $line") + `; echo "status $?"; fg >/dev/null; echo "end $?"`
 	cmd, person := w.converse(t, "bash", "-c", script)
+	person.hear(t, "PIN of the token")
+	person.say(w.token.PIN + "\n")
 	person.hear(t, "ready")
 	person.say("\x1a")
 	person.hear(t, "status 148")
