@@ -232,7 +232,8 @@ func (h *hsm) checkNothingLeaks(r *attempt) error {
 	if err != nil {
 		return err
 	}
-	if len(written[filepath.Join(r.dir, "log")]) == 0 && r.Calls("C_Initialize") > 0 {
+	status := r.command.ProcessState.Sys().(syscall.WaitStatus)
+	if !status.Signaled() && len(written[filepath.Join(r.dir, "log")]) == 0 && r.Calls("C_Initialize") > 0 {
 		return errors.New("there is no debug log")
 	}
 	finder := leak.NewFinder(leak.Secret{Name: "the PIN", Value: h.token.PIN})

@@ -63,7 +63,7 @@ var leakRuns = []leakRun{
 	{name: "agent, PIN from the terminal", args: "agent KEY -- env", pin: fromTerminal, pipe: true},
 	{name: "agent and a signature", args: "agent KEY --audit-log DIR/log -- sh SIGN", pipe: true},
 	{name: "agent and a host that crashes in the signature", args: "agent KEY --audit-log DIR/log -- sh SIGN", rules: []string{"C_Sign crash"}, env: []string{crash}, code: 1, pipe: true},
-	{name: "agent without a key", args: "agent KEY2 -- true", code: 1, pipe: true},
+	{name: "agent without a key", args: "agent pkcs11:token=testenv;object=absent -- true", code: 1, pipe: true},
 	{name: "agent, wrong PIN", args: "agent KEY --audit-log DIR/log -- true", wrong: true, code: 1, pipe: true},
 	{name: "agent, crash in the login", args: "agent KEY -- true", rules: []string{"C_Login crash"}, env: []string{crash}, code: 1, pipe: true},
 	{name: "version", args: "version"},
