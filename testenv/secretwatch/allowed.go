@@ -21,7 +21,7 @@ const (
 	pinOrSOPIN   = thePIN + "|" + theSOPIN
 	eachOfThem   = pinOrSOPIN + "|" + thePassword
 	testsProgram = `[a-z0-9-]+\.test`
-	scripts      = `sh|bash|env|cat|chmod|dd|grep|head|sleep|stat` // and what they run, which inherits all they have
+	scripts      = `sh|bash|env|cat|chmod|dd|grep|gzip|head|sleep|stat|tar` // and what they run, which inherits all they have
 )
 
 // allowed are all the places where tests put their secrets on purpose. Of a module
