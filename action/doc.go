@@ -4,7 +4,7 @@
 // and says what it did. It is what the GitHub Action and the executable
 // notation-pkcs11-action consist of.
 //
-// Start with [Action], whose Main is one run. inputTable in inputs.go is the one
+// Start with [Action], whose Main is one run. inputTable (inputtable.go) is the one
 // source of its inputs: flags, environment, action.yml and the reference in docs/
 // follow from it. What can be checked is checked before the first request
 // (prepare.go); then a run (run.go) takes all artifacts through its stages. Each
