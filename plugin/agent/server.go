@@ -35,7 +35,7 @@ const (
 const (
 	// patience is how long the next bytes of a client are waited for.
 	patience = time.Minute
-	// sign of life is how often a client that waits hears that it still does.
+	// signOfLife is how often a client that waits hears that it still does.
 	signOfLife = 5 * time.Second
 	// writing is how long a client may take to read an answer.
 	writing = 30 * time.Second
@@ -81,15 +81,20 @@ type Server struct {
 func (s *Server) Expire(reason string) {
 	s.expired.Store(&reason)
 	s.wait()
-	for _, t := range s.Tokens {
-		t.Close()
-	}
+	s.CloseTokens()
 }
 
 // wait waits for the requests that are being answered.
 func (s *Server) wait() {
 	s.active.Lock()
 	defer s.active.Unlock()
+}
+
+// CloseTokens closes all tokens, of a server that doesn't get to Serve.
+func (s *Server) CloseTokens() {
+	for _, t := range s.Tokens {
+		t.Close()
+	}
 }
 
 // Release lets go of all tokens, as Token.Release does.
@@ -138,12 +143,10 @@ func (s *Server) Serve(ctx context.Context, listener *net.UnixListener) error {
 	listener.Close()
 	over := "the agent ends"
 	s.expired.Store(&over)
-	patience := time.AfterFunc(lastMoments, stopWork)
+	limit := time.AfterFunc(lastMoments, stopWork)
 	s.wait()
-	patience.Stop()
-	for _, t := range s.Tokens {
-		t.Close()
-	}
+	limit.Stop()
+	s.CloseTokens()
 	return err
 }
 
