@@ -5,10 +5,9 @@ package agent
 import (
 	"context"
 	"crypto"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 
+	"github.com/notation-pkcs11/notation-pkcs11/internal/auditlog"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 	"github.com/notation-pkcs11/notation-pkcs11/plugin"
 )
@@ -43,8 +42,7 @@ func (h *held) thumbprint() string {
 	if len(related) == 0 {
 		return ""
 	}
-	sum := sha256.Sum256(related[0].Raw)
-	return hex.EncodeToString(sum[:])
+	return auditlog.Thumbprint(related[0])
 }
 
 // sign has the token sign a message.
