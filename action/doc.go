@@ -17,9 +17,10 @@
 //   - verify: the trust policy, and what it comes to
 //   - report: what the run found, and how it is shown
 //
-// With sources or tags, copying.go adds stages: sources are read, artifacts copied and,
-// when all have passed, tagged; destinations.go finds what goes where. Files get
-// attached by attaching.go; required.go looks for the referrers that must be there.
+// With sources or tags, copying.go adds stages: sources are read, artifacts copied;
+// tagging.go has them tagged when all have passed. destinations.go finds what goes
+// where, layouts.go opens the layouts among them. Files get attached by attaching.go;
+// required.go looks for the referrers that must be there.
 //
 // The package knows no PKCS#11. It signs through the SignPlugin of the plugin
 // framework, and the plugin that the executable brings along is one like others.
