@@ -4,7 +4,7 @@
 // and says what it did. It is what the GitHub Action and the executable
 // notation-pkcs11-action consist of.
 //
-// Start with [Action], whose Main is one run. inputTable in inputs.go is the one
+// Start with [Action], whose Main is one run. inputTable (inputtable.go) is the one
 // source of its inputs: flags, environment, action.yml and the reference in docs/
 // follow from it. What can be checked is checked before the first request
 // (prepare.go); then a run (run.go) takes all artifacts through its stages. Each
@@ -17,9 +17,10 @@
 //   - verify: the trust policy, and what it comes to
 //   - report: what the run found, and how it is shown
 //
-// With sources or tags, copying.go adds stages: sources are read, artifacts copied and,
-// when all have passed, tagged; destinations.go finds what goes where. Files get
-// attached by attaching.go; required.go looks for the referrers that must be there.
+// With sources or tags, copying.go adds stages: sources are read, artifacts copied;
+// tagging.go has them tagged when all have passed. destinations.go finds what goes
+// where, layouts.go opens the layouts among them. Files get attached by attaching.go;
+// required.go looks for the referrers that must be there.
 //
 // The package knows no PKCS#11. It signs through the SignPlugin of the plugin
 // framework, and the plugin that the executable brings along is one like others.

@@ -49,7 +49,7 @@ func TestReferenceFollowsTheTables(t *testing.T) {
 				return
 			}
 			if !*update {
-				t.Fatalf("%s differs from the tables in action/inputs.go; run: go test ./action -run TestReference -update", g.file)
+				t.Fatalf("%s differs from the tables in action/inputtable.go; run: go test ./action -run TestReference -update", g.file)
 			}
 			if err := os.WriteFile(filepath.Join("..", g.file), []byte(want), 0o644); err != nil {
 				t.Fatal(err)

@@ -5,7 +5,6 @@ package action
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -20,16 +19,13 @@ import (
 
 	"github.com/notaryproject/notation-go"
 	"github.com/notaryproject/notation-go/dir"
-	notationregistry "github.com/notaryproject/notation-go/registry"
 	notationverifier "github.com/notaryproject/notation-go/verifier"
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"github.com/notaryproject/notation-go/verifier/truststore"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/publish"
-	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv/pki"
@@ -378,221 +374,6 @@ func checkSecrets(t *testing.T, proxy *registryfaults.Proxy, r ran) {
 			t.Errorf("the other host got %q", request)
 		}
 	}
-}
-
-// storedSignatures are the signature manifests that the registry behind a proxy
-// took, sorted.
-func storedSignatures(proxy *registryfaults.Proxy) []digest.Digest {
-	var stored []digest.Digest
-	for _, request := range proxy.Requests() {
-		if request.Class == registryfaults.PutManifest && request.Status == http.StatusCreated {
-			stored = append(stored, digest.Digest(request.Path[strings.LastIndex(request.Path, "/")+1:]))
-		}
-	}
-	slices.Sort(stored)
-	return slices.Compact(stored)
-}
-
-// faultSubject is an image in a repository of its own, with an SBOM.
-type faultSubject struct {
-	kind       faultKind
-	repository string
-	image      ocispec.Descriptor
-	sbom       json.RawMessage // its entry among the referrers
-}
-
-func newFaultSubject(t *testing.T, k faultKind, repository string) faultSubject {
-	t.Helper()
-	image, err := k.registry.PushImage(t.Context(), repository, "v1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := k.registry.Repository(repository)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Its config is another than that of signatures, so that both are pushed.
-	config, err := oras.PushBytes(t.Context(), client, "application/vnd.example.config", []byte(`{"sbom":true}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = oras.PackManifest(t.Context(), client, oras.PackManifestVersion1_1, "application/spdx+json", oras.PackManifestOptions{
-		Subject: &image, ConfigDescriptor: &config, Layers: []ocispec.Descriptor{config}, ManifestAnnotations: map[string]string{"org.example.kept": "byte for byte"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := faultSubject{k, repository, image, nil}
-	referrers := s.referrers(t)
-	if len(referrers) != 1 {
-		t.Fatalf("referrers are %s", referrers)
-	}
-	s.sbom = referrers[0]
-	return s
-}
-
-// referrers are the entries that the registry lists, as it is asked directly.
-func (s faultSubject) referrers(t *testing.T) []json.RawMessage {
-	t.Helper()
-	path := "referrers/" + s.image.Digest.String()
-	if !s.kind.api {
-		path = "manifests/" + registry.ReferrersTag(s.image.Digest)
-	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.kind.registry.Host+"/v2/"+s.repository+"/"+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Accept", ocispec.MediaTypeImageIndex)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	content, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var index struct {
-		Manifests []json.RawMessage `json:"manifests"`
-	}
-	if err := json.Unmarshal(content, &index); err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("%d %s: %v", resp.StatusCode, content, err)
-	}
-	return index.Manifests
-}
-
-// checkListing checks that the SBOM is listed as it was, and returns the signatures
-// that are, sorted.
-func (s faultSubject) checkListing(t *testing.T) []digest.Digest {
-	t.Helper()
-	var signatures []digest.Digest
-	kept := 0
-	for _, entry := range s.referrers(t) {
-		var desc ocispec.Descriptor
-		if err := json.Unmarshal(entry, &desc); err != nil {
-			t.Fatal(err)
-		}
-		if string(entry) == string(s.sbom) {
-			kept++
-		}
-		if desc.ArtifactType == registry.ArtifactTypeSignature {
-			signatures = append(signatures, desc.Digest)
-		}
-	}
-	if kept != 1 {
-		t.Errorf("the SBOM is listed %d times", kept)
-	}
-	slices.Sort(signatures)
-	return signatures
-}
-
-// checkVerifies checks with notation's own library that an image is signed, and of
-// one image on each kind of registry with the command too.
-func (w *faultWorld) checkVerifies(t *testing.T, s faultSubject) {
-	t.Helper()
-	client, err := s.kind.registry.Repository(s.repository)
-	if err != nil {
-		t.Fatal(err)
-	}
-	reference := s.kind.registry.Host + "/" + s.repository + "@" + s.image.Digest.String()
-	_, _, err = notation.Verify(t.Context(), w.notation, notationregistry.NewRepository(client), notation.VerifyOptions{
-		ArtifactReference:    reference,
-		MaxSignatureAttempts: 10,
-	})
-	if err != nil {
-		t.Errorf("notation: %v", err)
-	}
-	s.kind.sample.Do(func() {
-		if result, err := w.command.Run(t.Context(), nil, "verify", reference); err != nil || result.ExitCode != 0 {
-			t.Errorf("notation verify: exit code %d, %v\n%s", result.ExitCode, err, result.Stderr)
-		}
-	})
-}
-
-// findSteps does runs without faults, and notes which steps they have. A request
-// that is no step is one that no fault would be tried on.
-func (w *faultWorld) findSteps(t *testing.T) {
-	t.Helper()
-	for i, k := range w.kinds {
-		for _, m := range []mode{modeSign, modeVerify} {
-			repository, image := verifyRepository, k.good
-			if m == modeSign {
-				repository = fmt.Sprintf("clean-%d", i)
-				image = newFaultSubject(t, k, repository).image
-			}
-			proxy := startFaults(t, k)
-			r := w.runner(t, k, w.signer).run(t, map[string]string{
-				"INPUT_MODE": string(m), "INPUT_TARGET_ARTIFACT_REFERENCE": proxy.Host + "/" + repository + "@" + image.Digest.String(),
-			})
-			if r.code != 0 {
-				t.Fatalf("exit code %d", r.code)
-			}
-			nth := map[registryfaults.Class]int{}
-			for _, request := range proxy.Requests() {
-				nth[request.Class]++
-				n := slices.IndexFunc(faultSteps, func(s faultStep) bool {
-					both := request.Class != registryfaults.GetReferrers // is asked for everywhere
-					return s.mode == m && s.class == request.Class && s.nth == nth[request.Class] && (both || s.tagSchema != k.api)
-				})
-				if n < 0 {
-					t.Fatalf("%s on %s: request %d of class %s is no step", m, k.name, nth[request.Class], request.Class)
-				}
-				k.steps[faultSteps[n]] = true
-			}
-		}
-	}
-	for _, s := range faultSteps {
-		if !slices.ContainsFunc(w.kinds, func(k faultKind) bool { return k.steps[s] }) {
-			t.Errorf("no run has the step %s of %s", s.name, s.mode)
-		}
-	}
-}
-
-// lasting are the faults that are tried for ever in the short form too: those that
-// a second try gets over.
-var lasting = []string{"401", "short-lived tokens", "429", "500", "502", "reset before", "closed after", "altered", "empty JSON", "redirect loop"}
-
-// isNamed reports whether a case is one that the page names as not among the faults,
-// if it goes on for ever.
-func (c faultCase) isNamed() bool {
-	return c.fault.Name == "404" && c.step.class == registryfaults.GetIndex && c.step.mode == modeSign
-}
-
-// plan returns the cases of the whole matrix, and of its short form.
-func (w *faultWorld) plan() (whole, short []faultCase) {
-	for _, s := range faultSteps {
-		for i, f := range registryfaults.Faults {
-			if !f.Happens(s.class) {
-				continue
-			}
-			kinds := slices.DeleteFunc(slices.Clone(w.kinds), func(k faultKind) bool { return !k.steps[s] })
-			for j, k := range kinds {
-				once := faultCase{kind: k, step: s, fault: f, times: 1, timeout: time.Minute}
-				ever := faultCase{kind: k, step: s, fault: f, timeout: 2 * time.Minute}
-				if f.Hangs {
-					once.timeout, ever.timeout = 4*time.Second, 4*time.Second
-				}
-				whole = append(whole, once)
-				minutes := f.Hangs && s.name == lastLook
-				inShort := j == i%len(kinds) && !minutes && !slices.Contains(anotherOf, s.name)
-				if inShort {
-					short = append(short, once)
-				}
-				if ever.isNamed() {
-					continue
-				}
-				whole = append(whole, ever)
-				if inShort && slices.Contains(lasting, f.Name) {
-					short = append(short, ever)
-				}
-			}
-		}
-	}
-	// Those that wait begin first.
-	byWait := func(a, b faultCase) int { return a.times - b.times }
-	slices.SortStableFunc(whole, byWait)
-	slices.SortStableFunc(short, byWait)
-	return whole, short
 }
 
 // TestRegistryFaults has everything happen to every request of a run, and compares

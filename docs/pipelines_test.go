@@ -163,11 +163,7 @@ func TestPipelinesOfPagesSign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	chain, err := pki.Chain(key.Public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := key.ImportChain(chain); err != nil {
+	if _, err := pki.Certify(key); err != nil {
 		t.Fatal(err)
 	}
 	notation := testenv.Start(t, testenv.NewNotation)

@@ -43,12 +43,8 @@ func TestDistributionWithATokenServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := token.Keys[slices.IndexFunc(token.Keys, func(k *testenv.Key) bool { return k.Type == testenv.EC256 })]
-	chain, err := pki.Chain(key.Public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := key.ImportChain(chain); err != nil {
+	key := token.Key("EC-256")
+	if _, err := pki.Certify(key); err != nil {
 		t.Fatal(err)
 	}
 	notation := testenv.Start(t, testenv.NewNotation)

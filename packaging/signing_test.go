@@ -56,11 +56,7 @@ func TestReleasedPluginSigns(t *testing.T) {
 	}
 	strangers := newRatify(t, testenv.EncodePEM(stranger.Root))
 	for _, key := range token.Keys {
-		chain, err := pki.Chain(key.Public)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := key.ImportChain(chain); err != nil {
+		if _, err := pki.Certify(key); err != nil {
 			t.Fatal(err)
 		}
 		for _, format := range []string{"cose", "jws"} {

@@ -11,7 +11,7 @@ import (
 // was written as a number, and not byte by byte, is the likely cause where there
 // is a key with that number.
 func noKey(u URI, token *Token, all []object) *Error {
-	e := newError(KindNoKey, "no private key matches %s", u.selection())
+	e := newError(KindNoKey, "no private key matches %s", u.Selection())
 	if number, given := u.Value(AttrID); given {
 		if len(number)%2 == 1 {
 			number = "0" + number
@@ -31,7 +31,7 @@ func severalKeys(u URI, token *Token, found []object) *Error {
 	if !slices.ContainsFunc(found, func(o object) bool { return !o.isNamedAlike(found[0]) }) {
 		return sameName(uris[0])
 	}
-	return newError(KindKeys, "several private keys match %s", u.selection()).withCandidates(uris)
+	return newError(KindKeys, "several private keys match %s", u.Selection()).withCandidates(uris)
 }
 
 func sameName(u URI) *Error {

@@ -7,7 +7,8 @@
 // [Module.Token] (exactly one token for a [URI]) and [Token.Key] (exactly one
 // private key), which gives a [Key]: a crypto.Signer and crypto.MessageSigner
 // that works with crypto/x509. [Token.PublicKey] is the short way for callers
-// that want to know the key without logging in. [Token.Open] gives a [Session],
+// that want to know the key without logging in; [Key.Sibling] opens another key with
+// the same login. [Token.Open] gives a [Session],
 // with which people look at what a token holds, generate keys and import
 // certificates.
 //

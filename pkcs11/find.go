@@ -80,7 +80,7 @@ func (k *Key) findOne(v *inventory) (object, error) {
 		all, err := v.find(pkcs11.CKO_PRIVATE_KEY, URI{})
 		switch {
 		case IsKind(err, KindManyObjects):
-			return object{}, newError(KindNoKey, "no private key matches %s; there are more than %d others", k.uri.selection(), maxObjects)
+			return object{}, newError(KindNoKey, "no private key matches %s; there are more than %d others", k.uri.Selection(), maxObjects)
 		case err != nil:
 			return object{}, asError(err, "the private keys on the token %s can't be listed", token)
 		}

@@ -426,11 +426,8 @@ func TestCertificatesOfAToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	chain, err := pki.Chain(key.Public)
+	chain, err := pki.Certify(key)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := key.ImportChain(chain); err != nil {
 		t.Fatal(err)
 	}
 	m := load(t, hsm.Module, hsm.Env()...)

@@ -26,13 +26,13 @@ func TestLostSessionsAreReplaced(t *testing.T) {
 	}
 }
 
-func TestFewSessionsMeanFewerAtOnce(t *testing.T) {
-	q := newQuirky(t, "max-sessions 2", "C_Sign delay 10") // so that they overlap
-	k := mustOpenKey(t, q.module, "pkcs11:token=testenv;object=EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN), Sessions: 6})
+// signBeside has six sign beside each other, each so many times.
+func signBeside(t *testing.T, k *pkcs11.Key, times int) {
+	t.Helper()
 	var wg sync.WaitGroup
 	for range 6 {
 		wg.Go(func() {
-			for range 5 {
+			for range times {
 				if _, err := k.SignMessage(nil, []byte("message"), crypto.SHA256); err != nil {
 					t.Error(err)
 				}
@@ -40,6 +40,12 @@ func TestFewSessionsMeanFewerAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+func TestFewSessionsMeanFewerAtOnce(t *testing.T) {
+	q := newQuirky(t, "max-sessions 2", "C_Sign delay 10") // so that they overlap
+	k := mustOpenKey(t, q.module, "pkcs11:token=testenv;object=EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN), Sessions: 6})
+	signBeside(t, k, 5)
 }
 
 // One session more that can't be had, whatever the module says, is done without.
@@ -52,15 +58,7 @@ func TestSessionThatIsRefusedBesideOthersFailsNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			q := newQuirky(t, append(rules, "C_Sign delay 10")...) // so that they overlap
 			k := mustOpenKey(t, q.module, "pkcs11:token=testenv;object=EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN), Sessions: 6})
-			var wg sync.WaitGroup
-			for range 6 {
-				wg.Go(func() {
-					if _, err := k.SignMessage(nil, []byte("message"), crypto.SHA256); err != nil {
-						t.Error(err)
-					}
-				})
-			}
-			wg.Wait()
+			signBeside(t, k, 1)
 		})
 	}
 }
@@ -69,15 +67,7 @@ func TestSessionThatIsRefusedBesideOthersFailsNothing(t *testing.T) {
 func TestNoMoreSessionsThanTheTokenStates(t *testing.T) {
 	q := newQuirky(t, "states-sessions 2", "C_Sign delay 10")
 	k := mustOpenKey(t, q.module, "pkcs11:token=testenv;object=EC-256", pkcs11.KeyOptions{PIN: pin(t, q.token.PIN), Sessions: 6})
-	var wg sync.WaitGroup
-	for range 6 {
-		wg.Go(func() {
-			if _, err := k.SignMessage(nil, []byte("message"), crypto.SHA256); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
+	signBeside(t, k, 1)
 	if n := q.Calls("C_OpenSession"); n > 2 {
 		t.Errorf("%d sessions were opened", n)
 	}

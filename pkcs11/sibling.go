@@ -20,7 +20,7 @@ func (k *Key) Sibling(ctx context.Context, u URI, o KeyOptions) (*Key, error) {
 		return nil, err
 	}
 	if token.SlotID != k.token.SlotID {
-		return nil, newError(KindNoToken, "%s selects the token %s, and the login is to the token %s", u.selection(), token.ShortURI(), k.token.ShortURI())
+		return nil, newError(KindNoToken, "%s selects the token %s, and the login is to the token %s", u.Selection(), token.ShortURI(), k.token.ShortURI())
 	}
 	sibling, err := k.token.newKey(u, o)
 	if err != nil {

@@ -99,13 +99,13 @@ func (m *Module) Token(u URI) (*Token, error) {
 	case len(matching) == 1:
 		return matching[0], nil
 	case len(matching) > 1:
-		return nil, newError(KindTokens, "several tokens of the PKCS#11 module %q match %s", m.path, u.selection()).withCandidates(shortURIs(matching))
+		return nil, newError(KindTokens, "several tokens of the PKCS#11 module %q match %s", m.path, u.Selection()).withCandidates(shortURIs(matching))
 	case unreadable != nil && (len(initialized) == 0 || !IsKind(unreadable, KindNoDevice)):
 		return nil, unreadable // it may be that one
 	case len(initialized) == 0:
 		return nil, m.nothingIn(all)
 	}
-	message := fmt.Sprintf("no token of the PKCS#11 module %q matches %s", m.path, u.selection())
+	message := fmt.Sprintf("no token of the PKCS#11 module %q matches %s", m.path, u.Selection())
 	if near := nearest(u, initialized); near != "" {
 		message += "; did you mean " + near
 	}
@@ -274,14 +274,9 @@ func (m *Module) checkLibrary(u URI) error {
 	}
 	if !u.matches(library) {
 		return newError(KindNoToken, "the PKCS#11 module %q is not the library that %s names; it is library-manufacturer=%s;library-description=%s;library-version=%s",
-			m.path, u.selection(), escape(library[AttrLibraryManufacturer], pathComponent), escape(library[AttrLibraryDescription], pathComponent), version)
+			m.path, u.Selection(), escape(library[AttrLibraryManufacturer], pathComponent), escape(library[AttrLibraryDescription], pathComponent), version)
 	}
 	return nil
-}
-
-// selection is the URI as errors show it: what selects, without the query.
-func (u URI) selection() URI {
-	return u.Without(AttrModulePath, AttrModuleName, AttrPINSource)
 }
 
 // shortURIs name tokens, for a user who has to choose.

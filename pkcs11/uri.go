@@ -308,6 +308,12 @@ func (u URI) Without(names ...string) URI {
 	return URI{values}
 }
 
+// Selection returns what of u selects: the path, without the query, which says where
+// the module and the PIN are. Errors and logs show it.
+func (u URI) Selection() URI {
+	return u.Without(AttrModulePath, AttrModuleName, AttrPINSource)
+}
+
 // String returns the URI in a canonical form that ParseURI reads back: the
 // attributes in one order, all bytes escaped that need it, and CKA_ID escaped
 // whole, as RFC 7512, section 2.3, recommends.

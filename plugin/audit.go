@@ -4,9 +4,7 @@ package plugin
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -80,12 +78,7 @@ func (p *Plugin) newRecord(s Settings) (*record, error) {
 	if err != nil {
 		return nil, contract.NewValidationErrorf("%v. Nothing is signed without it; correct audit_log, or what keeps the file from being used.", err)
 	}
-	return &record{log: log, entry: auditlog.Entry{Key: keyAlone(s.URI), Peer: parent()}}, nil
-}
-
-// keyAlone is the URI of a key without where its module and its PIN are.
-func keyAlone(u pkcs11.URI) string {
-	return u.Without(pkcs11.AttrModulePath, pkcs11.AttrModuleName, pkcs11.AttrPINSource).String()
+	return &record{log: log, entry: auditlog.Entry{Key: s.URI.Selection().String(), Peer: parent()}}, nil
 }
 
 // parent is the process that started this one: notation, mostly.
@@ -129,8 +122,7 @@ func (r *record) signed(ctx context.Context, key Key, spec keySpec, certificate 
 		return nil
 	}
 	r.entry.Event = auditlog.Signature
-	thumbprint := sha256.Sum256(certificate.Raw)
-	r.entry.Certificate = hex.EncodeToString(thumbprint[:])
+	r.entry.Certificate = auditlog.Thumbprint(certificate)
 	if k, ok := key.(AuditedKey); ok {
 		r.entry.TokenSerial, _ = k.Shown().Value(pkcs11.AttrSerial)
 		// A module that died after the signature can't say it any more.

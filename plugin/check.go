@@ -210,7 +210,7 @@ func (c *check) login(ctx context.Context) (string, error) {
 
 // findKey leaves it to judgeKey to say that the key found can't be used.
 func (c *check) findKey(ctx context.Context) (found string, err error) {
-	found = keyAlone(c.settings.URI)
+	found = c.settings.URI.Selection().String()
 	c.key, err = c.probe.Key(ctx)
 	for _, kind := range []pkcs11.Kind{pkcs11.KindKey, pkcs11.KindNotPermitted, pkcs11.KindPublicKey} {
 		if pkcs11.IsKind(err, kind) {
@@ -339,7 +339,7 @@ func (c *check) record(e auditlog.Entry) error {
 		return err
 	}
 	defer log.Close()
-	e.Key, e.Peer = keyAlone(c.settings.URI), parent()
+	e.Key, e.Peer = c.settings.URI.Selection().String(), parent()
 	if c.report.Token != nil {
 		e.TokenSerial = c.report.Token.Serial
 	}

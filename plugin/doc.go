@@ -14,6 +14,9 @@
 // rules, writes ECDSA signatures as r||s, verifies every signature once more,
 // and gives each error the contract's code and a sentence of what to do.
 //
+// With an audit log (audit.go) a signature has its line before it is given out. Where
+// an agent is set, [Plugin.Agent] opens the key; package agent has both of its ends.
+//
 // Sections named in comments are those of the Notary Project's specifications
 // plugin-extensibility.md ("the contract") and signature-specification.md ("the
 // signature specification").

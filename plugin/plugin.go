@@ -39,9 +39,10 @@ type Key interface {
 	// is the token's business or the implementation's: PSS if opts is an
 	// *rsa.PSSOptions, and DER for ECDSA.
 	SignMessage(ctx context.Context, message []byte, opts crypto.SignerOpts) ([]byte, error)
-	// OwnCertificates returns certificates on the token that go with the key: those of its
-	// name, and those above them and above those of Settings.Certificates, in any order.
-	// What Certificates returns will do.
+	// OwnCertificates returns the certificates on the token that a chain of the key is
+	// looked for in first, in any order: those with the key's CKA_ID or label, and the
+	// issuers of these and of Settings.Certificates. More do no harm, so an
+	// implementation may return what Certificates does.
 	OwnCertificates(ctx context.Context) ([]*x509.Certificate, error)
 	// Certificates returns all certificates on the token, in any order.
 	Certificates(ctx context.Context) ([]*x509.Certificate, error)

@@ -62,6 +62,15 @@ func (p *PKI) Chain(public crypto.PublicKey) ([]*x509.Certificate, error) {
 	return p.chain(public, leafTemplate())
 }
 
+// Certify issues a chain for a key, as Chain does, and stores it on the key's token.
+func (p *PKI) Certify(k *Key) ([]*x509.Certificate, error) {
+	chain, err := p.Chain(k.Public)
+	if err != nil {
+		return nil, err
+	}
+	return chain, k.ImportChain(chain)
+}
+
 // Issue issues a leaf certificate for what a certificate request asks for: its
 // public key and its subject. It returns the whole chain.
 func (p *PKI) Issue(request *x509.CertificateRequest) ([]*x509.Certificate, error) {

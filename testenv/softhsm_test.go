@@ -204,11 +204,7 @@ func TestCertificatesOnTheToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := token.Key("EC-384")
-	chain, err := pki.Chain(key.Public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := key.ImportChain(chain); err != nil {
+	if _, err := pki.Certify(key); err != nil {
 		t.Fatal(err)
 	}
 	out, err := token.tool("--list-objects", "--type", "cert")

@@ -20,9 +20,6 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2"
-	"oras.land/oras-go/v2/content"
-	"oras.land/oras-go/v2/content/memory"
-	orasregistry "oras.land/oras-go/v2/registry"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
@@ -33,137 +30,6 @@ const (
 	typeSBOM = "application/spdx+json"
 	typeNote = "application/vnd.example.note"
 )
-
-// build is what a build leaves behind: an index of two images, with what refers to it.
-type build struct {
-	index, amd64, arm64         ocispec.Descriptor
-	sbom, noteOnSBOM, signature ocispec.Descriptor // the signature is that of arm64
-	all                         []ocispec.Descriptor
-}
-
-// newBuild puts a build into a layout or a registry.
-func newBuild(t *testing.T, into oras.Target) build {
-	t.Helper()
-	var b build
-	must := func(desc ocispec.Descriptor, err error) ocispec.Descriptor {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.all = append(b.all, desc)
-		return desc
-	}
-	refer := func(to ocispec.Descriptor, artifactType string) ocispec.Descriptor {
-		t.Helper()
-		layer, err := oras.PushBytes(t.Context(), into, artifactType, []byte(artifactType+" of "+to.Digest.String()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return must(oras.PackManifest(t.Context(), into, oras.PackManifestVersion1_1, artifactType, oras.PackManifestOptions{
-			Subject: &to, Layers: []ocispec.Descriptor{layer}, ManifestAnnotations: map[string]string{"of": to.Digest.String(), ocispec.AnnotationCreated: "2026-01-02T03:04:05Z"},
-		}))
-	}
-	b.amd64 = must(testenv.PutImage(t.Context(), into, "amd64", "amd64"))
-	b.arm64 = must(testenv.PutImage(t.Context(), into, "arm64", "arm64"))
-	b.amd64.Platform = &ocispec.Platform{OS: "linux", Architecture: "amd64"}
-	b.arm64.Platform = &ocispec.Platform{OS: "linux", Architecture: "arm64", Variant: "v8"}
-	b.index = must(testenv.PutIndex(t.Context(), into, "build", b.amd64, b.arm64))
-	b.sbom = refer(b.index, typeSBOM)
-	b.noteOnSBOM = refer(b.sbom, typeNote)
-	b.signature = refer(b.arm64, registry.ArtifactTypeSignature)
-	return b
-}
-
-// everything wants all referrers.
-func everything(string) bool { return true }
-
-// layoutSource opens an artifact of a layout.
-func layoutSource(t *testing.T, path string, of digest.Digest) registry.Source {
-	t.Helper()
-	layout, err := registry.OpenLayout(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { layout.Close() })
-	root, err := layout.Find(t.Context(), registry.LayoutReference{Digest: of})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return registry.NewLayoutSource(layout, root)
-}
-
-func makePlan(t *testing.T, source registry.Source, wanted func(string) bool) *Plan {
-	t.Helper()
-	plan, err := MakePlan(t.Context(), source, wanted)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return plan
-}
-
-// newCopier makes a copier, and says where a plan goes in a repository.
-func newCopier(t *testing.T, host, repository string, plan *Plan) (*Copier, registry.Target) {
-	t.Helper()
-	client := registry.New(registry.Options{CredentialsFile: filepath.Join(t.TempDir(), "config.json")})
-	return copierOf(t, client, host, repository, plan)
-}
-
-func copierOf(t *testing.T, client *registry.Client, host, repository string, plan *Plan) (*Copier, registry.Target) {
-	t.Helper()
-	to, err := client.At(registry.Location{Repository: orasregistry.Reference{Registry: host, Repository: repository}}, plan.Source.Root())
-	if err != nil {
-		t.Fatal(err)
-	}
-	copier := NewCopier(New(Options{}), 4)
-	copier.pause = time.Millisecond
-	return copier, to
-}
-
-func mustCopy(t *testing.T, c *Copier, plan *Plan, to registry.Target) *Copied {
-	t.Helper()
-	copied, err := c.Copy(t.Context(), plan, to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	settleAll(t, c.pusher)
-	return copied
-}
-
-// check reads a build from a repository as others do, with oras-go alone.
-func (b build) check(t *testing.T, at *testenv.Registry, repository string) {
-	t.Helper()
-	from, err := at.Repository(repository)
-	if err != nil {
-		t.Fatal(err)
-	}
-	copied := memory.New()
-	if err := oras.ExtendedCopyGraph(t.Context(), from, copied, b.index, oras.DefaultExtendedCopyGraphOptions); err != nil {
-		t.Fatal(err)
-	}
-	if err := oras.ExtendedCopyGraph(t.Context(), from, copied, b.arm64, oras.DefaultExtendedCopyGraphOptions); err != nil {
-		t.Fatal(err)
-	}
-	for i, desc := range b.all {
-		if _, err := content.FetchAll(t.Context(), copied, desc); err != nil {
-			t.Errorf("%d of the build: %v", i, err)
-		}
-	}
-	var listed []ocispec.Descriptor
-	err = from.Referrers(t.Context(), b.index, typeSBOM, func(page []ocispec.Descriptor) error { listed = append(listed, page...); return nil })
-	if err != nil || len(listed) != 1 || listed[0].Digest != b.sbom.Digest || listed[0].Annotations["of"] != b.index.Digest.String() {
-		t.Errorf("SBOMs of the index: %+v, %v", listed, err)
-	}
-}
-
-// writes are the requests that changed something.
-func writes(requests []testenv.Request) (list []testenv.Request) {
-	for _, r := range requests {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			list = append(list, r)
-		}
-	}
-	return list
-}
 
 // An index comes with all that is in it and all that refers to any of it, whichever
 // way the registry lists that; the blobs before the manifests, and no tag. What is
@@ -226,27 +92,6 @@ func TestBuildIsCopiedAcrossRegistries(t *testing.T) {
 			})
 		}
 	}
-}
-
-// pushedBuild pushes a build to app, and plans to copy it as it is seen at a host.
-func pushedBuild(t *testing.T, at *testenv.Registry, host string) (build, *Plan) {
-	t.Helper()
-	repository, err := at.Repository("app")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := newBuild(t, repository)
-	return b, makePlan(t, repositorySource(t, host, b.index.Digest), everything)
-}
-
-func repositorySource(t *testing.T, host string, of digest.Digest) registry.Source {
-	t.Helper()
-	client := registry.New(registry.Options{CredentialsFile: filepath.Join(t.TempDir(), "config.json")})
-	root, err := client.Resolve(t.Context(), host+"/app@"+of.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return registry.NewStoredSource(client, root)
 }
 
 // Within a registry, blobs are mounted; where that is refused, they are sent.
@@ -545,80 +390,6 @@ func TestCollectedManifestsAreSentAgain(t *testing.T) {
 		})
 	}
 }
-
-func TestTagIsSetOnce(t *testing.T) {
-	layout, folder := testenv.NewLayout(t)
-	b := newBuild(t, layout)
-	plan := makePlan(t, layoutSource(t, folder, b.index.Digest), nil)
-	for _, kind := range testenv.RegistryKinds {
-		t.Run(kind.Name, func(t *testing.T) {
-			backend := testenv.Start(t, kind.New)
-			copier, to := newCopier(t, backend.Host, "app", plan)
-			mustCopy(t, copier, plan, to)
-			tagged, err := copier.Tag(t.Context(), plan.Source, to, "v1")
-			if err != nil || !tagged.Set || tagged.Before != "" {
-				t.Fatalf("%+v, %v", tagged, err)
-			}
-			before := len(backend.Requests())
-			tagged, err = copier.Tag(t.Context(), plan.Source, to, "v1")
-			if err != nil || tagged.Set || tagged.Before != b.index.Digest {
-				t.Errorf("again: %+v, %v", tagged, err)
-			}
-			if sent := writes(backend.Requests()[before:]); len(sent) > 0 {
-				t.Errorf("written again: %v", sent)
-			}
-			repository, err := backend.Repository("app")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if found, err := repository.Resolve(t.Context(), "v1"); err != nil || found.Digest != b.index.Digest {
-				t.Errorf("%s, %v", found.Digest, err)
-			}
-		})
-	}
-}
-
-// A tag whose answer is lost is set; one that is refused is not, and the error says
-// what may be the reason.
-func TestTagThatWasNotAnsweredIsLookedAt(t *testing.T) {
-	layout, folder := testenv.NewLayout(t)
-	b := newBuild(t, layout)
-	plan := makePlan(t, layoutSource(t, folder, b.index.Digest), nil)
-	backend := testenv.Start(t, testenv.NewRegistry)
-	behind := testenv.ProxyTo(backend)
-	refuse := false
-	host := testenv.ServeRegistry(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPut || !strings.HasSuffix(r.URL.Path, "/manifests/v1") {
-			behind.ServeHTTP(w, r)
-			return
-		}
-		if refuse {
-			w.WriteHeader(http.StatusBadRequest)
-			return
-		}
-		behind.ServeHTTP(discarded{http.Header{}}, r)
-		panic(http.ErrAbortHandler)
-	}))
-	copier, to := newCopier(t, host, "app", plan)
-	mustCopy(t, copier, plan, to)
-	if tagged, err := copier.Tag(registry.WithoutRetry(t.Context()), plan.Source, to, "v1"); err != nil || !tagged.Set {
-		t.Errorf("%+v, %v", tagged, err)
-	}
-	refuse = true
-	other := makePlan(t, layoutSource(t, folder, b.amd64.Digest), nil)
-	to.Desc = other.Source.Root()
-	tagged, err := copier.Tag(t.Context(), other.Source, to, "v1")
-	if err == nil || tagged.Set || !strings.Contains(err.Error(), "immutable") || !strings.Contains(err.Error(), b.index.Digest.String()) {
-		t.Errorf("%+v, %v", tagged, err)
-	}
-}
-
-// discarded is an answer that nobody gets.
-type discarded struct{ header http.Header }
-
-func (d discarded) Header() http.Header         { return d.header }
-func (d discarded) Write(p []byte) (int, error) { return len(p), nil }
-func (d discarded) WriteHeader(int)             {}
 
 // What refers to something else is no referrer, whatever lists it as one.
 func TestReferrerOfAnotherManifestIsNone(t *testing.T) {

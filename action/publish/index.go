@@ -3,7 +3,6 @@
 package publish
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -62,11 +61,11 @@ var indexMembers = []string{"schemaVersion", "mediaType", "artifactType", "manif
 
 // MarshalJSON implements json.Marshaler.
 func (x referrersIndex) MarshalJSON() ([]byte, error) {
-	text, err := marshal(knownMembers(x))
+	text, err := registry.Marshal(knownMembers(x))
 	if err != nil || len(x.later) == 0 {
 		return text, err
 	}
-	later, err := marshal(x.later)
+	later, err := registry.Marshal(x.later)
 	if err != nil {
 		return nil, err
 	}
@@ -100,26 +99,16 @@ func (x *referrersIndex) with(more []ocispec.Descriptor) ([]byte, error) {
 	next.MediaType = ocispec.MediaTypeImageIndex
 	next.Manifests = append(make([]json.RawMessage, 0, len(x.Manifests)+len(more)), x.Manifests...)
 	for _, desc := range more {
-		entry, err := marshal(desc)
+		entry, err := registry.Marshal(desc)
 		if err != nil {
 			return nil, err
 		}
 		next.Manifests = append(next.Manifests, entry)
 	}
-	text, err := marshal(next)
+	text, err := registry.Marshal(next)
 	// Some registries that keep the list themselves keep it as such a manifest. With
 	// the same digest, the one would become the other.
 	return append(text, '\n'), err
-}
-
-// marshal is json.Marshal that writes <, > and & as they are: what others wrote stays
-// as it is, but for the blanks between.
-func marshal(value any) ([]byte, error) {
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(value)
-	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
 }
 
 // indexVersion is a referrers index as it was read at one moment.

@@ -3,7 +3,6 @@
 package registry
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -64,24 +63,15 @@ func (x *layoutIndex) text() ([]byte, error) {
 	for i, listed := range x.manifests {
 		manifests[i] = listed.text
 	}
-	text, err := marshal(manifests)
+	text, err := Marshal(manifests)
 	if err != nil {
 		return nil, err
 	}
 	x.members["manifests"] = text
-	if text, err = marshal(x.members); err == nil && len(text) > maxLayoutIndexBytes {
+	if text, err = Marshal(x.members); err == nil && len(text) > maxLayoutIndexBytes {
 		err = fmt.Errorf("its %s would have more than %d bytes", ocispec.ImageIndexFile, maxLayoutIndexBytes)
 	}
 	return text, err
-}
-
-// marshal is json.Marshal that writes <, > and & as they are.
-func marshal(value any) ([]byte, error) {
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(value)
-	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
 }
 
 // change makes changes, one after the other, and reports whether that changed anything. A
@@ -105,7 +95,7 @@ func (x *layoutIndex) list(desc ocispec.Descriptor) (changed bool, _ error) {
 
 func (x *layoutIndex) add(desc ocispec.Descriptor, annotations map[string]string) error {
 	entry := ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size, Annotations: annotations}
-	text, err := marshal(entry)
+	text, err := Marshal(entry)
 	x.manifests = append(x.manifests, layoutListed{text, entry})
 	return err
 }
@@ -180,13 +170,13 @@ func (l *layoutListed) annotate(change func(map[string]string)) error {
 		l.desc.Annotations = map[string]string{}
 	}
 	change(l.desc.Annotations)
-	annotations, err := marshal(l.desc.Annotations)
+	annotations, err := Marshal(l.desc.Annotations)
 	if err != nil {
 		return err
 	}
 	if members["annotations"] = annotations; len(l.desc.Annotations) == 0 {
 		delete(members, "annotations")
 	}
-	l.text, err = marshal(members)
+	l.text, err = Marshal(members)
 	return err
 }

@@ -116,7 +116,7 @@ func (s *LayoutStore) current(ctx context.Context) (*Layout, error) {
 }
 
 // String implements [Store].
-func (s *LayoutStore) String() string { return "oci-layout:" + s.path }
+func (s *LayoutStore) String() string { return layoutPrefix + s.path }
 
 // Repository implements [Store].
 func (s *LayoutStore) Repository() registry.Reference { return registry.Reference{} }

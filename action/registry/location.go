@@ -24,7 +24,7 @@ func LayoutLocation(path string) Location { return Location{Layout: filepath.Cle
 // String returns registry/repository or oci-layout:PATH.
 func (l Location) String() string {
 	if l.Layout != "" {
-		return layoutPrefixes[0] + l.Layout
+		return layoutPrefix + l.Layout
 	}
 	return l.Repository.String()
 }

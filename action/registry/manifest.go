@@ -197,3 +197,13 @@ func refusal(resp *http.Response) error {
 func DescriptorOf(mediaType string, content []byte) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(content), Size: int64(len(content))}
 }
+
+// Marshal is json.Marshal that writes <, > and & as they are: what others wrote into a
+// document stays as it is, but for the blanks between.
+func Marshal(value any) ([]byte, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(value)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
+}

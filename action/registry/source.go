@@ -142,7 +142,7 @@ func NewLayoutSource(layout *Layout, root ocispec.Descriptor) LayoutSource {
 }
 
 // String implements [Source].
-func (s LayoutSource) String() string { return fmt.Sprintf("oci-layout:%s@%s", s.path, s.root.Digest) }
+func (s LayoutSource) String() string { return layoutPrefix + s.path + "@" + s.root.Digest.String() }
 
 // Root implements [Source].
 func (s LayoutSource) Root() ocispec.Descriptor { return s.root }

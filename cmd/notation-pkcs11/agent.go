@@ -37,24 +37,19 @@ const (
 // wait, up to what the token states and grants.
 const maxSessions = 32
 
-// agentOrder is what an agent is to be.
-type agentOrder struct {
-	socket   string
-	auditLog string
-	lifetime time.Duration // 0: for ever
-	idle     time.Duration // likewise
-	sessions int
-	confirm  bool
-	settings []plugin.Settings // of the keys
-	command  []string          // nil: none
-}
-
 // agentFlags are the agent's own.
 type agentFlags struct {
 	socket, auditLog string
-	lifetime, idle   time.Duration
+	lifetime, idle   time.Duration // 0: for ever
 	sessions         int
 	confirm          bool
+}
+
+// agentOrder is what an agent is to be.
+type agentOrder struct {
+	agentFlags
+	settings []plugin.Settings // of the keys
+	command  []string          // nil: none
 }
 
 func agentCommand() *cobra.Command {
@@ -107,7 +102,7 @@ func newAgentCommand(run func(*invocation, context.Context, *agentFlags, []strin
 
 // order checks the command line.
 func (i *invocation) order(f *agentFlags, uris, command []string) (agentOrder, error) {
-	o := agentOrder{socket: f.socket, auditLog: f.auditLog, lifetime: f.lifetime, idle: f.idle, sessions: f.sessions, confirm: f.confirm, command: command}
+	o := agentOrder{agentFlags: *f, command: command}
 	switch {
 	case len(uris) == 0:
 		return o, fmt.Errorf("%s takes one or more PKCS#11 URIs, in quotes, such as 'pkcs11:token=LABEL;object=LABEL'", i.cmd.CommandPath())
@@ -193,15 +188,9 @@ func without(environ []string, drop func(name string) bool) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(variable string) bool { return drop(variableName(variable)) })
 }
 
-// openTokens opens the keys, those of one token with one login.
+// openTokens opens the keys, those of one token with one login. With an error it
+// returns those that are open.
 func (o agentOrder) openTokens(ctx context.Context, note func(auditlog.Entry) error) (tokens []*agent.Token, err error) {
-	defer func() {
-		if err != nil {
-			for _, t := range tokens {
-				t.Close()
-			}
-		}
-	}()
 	for n, s := range o.settings {
 		if err := o.openKey(ctx, s, note, &tokens); err != nil {
 			return tokens, &failure{error: err, settings: s, key: n}

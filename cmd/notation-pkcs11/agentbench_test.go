@@ -5,14 +5,10 @@
 package main
 
 import (
-	"context"
-	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -79,9 +75,7 @@ func BenchmarkAgentGenerateSignature(b *testing.B) {
 			}
 			withAgent := *w
 			withAgent.env = append(w.token.Env(), "NOTATION_PKCS11_AGENT="+w.startBenchAgent(b, string(test.spec), w.token.Store.Module))
-			arguments := append([]string{
-				"--module", w.token.Store.Module, "--token-label", w.token.Label, "--login", "--pin", w.token.PIN,
-				"--sign", "--id", w.id(string(test.spec)), "--mechanism"}, test.mechanism...)
+			arguments := toolSigns(w.token, w.token.Store.Module, string(test.spec), test.mechanism)
 			pair(b, "agent", "pkcs11-tool",
 				func() error { return withAgent.run(request, w.plugin, string(contract.CommandGenerateSignature)) },
 				func() error { return w.run(test.digest, "pkcs11-tool", arguments...) })
@@ -93,45 +87,9 @@ func BenchmarkAgentGenerateSignature(b *testing.B) {
 // key file of the same type, as BenchmarkNotationSign without an agent.
 func BenchmarkAgentNotationSign(b *testing.B) {
 	w := newBenchWorld(b)
-	registry := testenv.Start(b, testenv.NewRegistry)
-	pki, err := testenv.NewPKI()
-	if err != nil {
-		b.Fatal(err)
-	}
-	for _, spec := range []string{"RSA-3072", "EC-256"} {
-		b.Run(spec, func(b *testing.B) {
-			notation := testenv.Start(b, testenv.NewNotation)
-			if err := notation.InstallPlugin("pkcs11", w.plugin); err != nil {
-				b.Fatal(err)
-			}
-			signer, chain := localKey(b, pki, spec)
-			if err := notation.AddKeyFile("local", signer, chain); err != nil {
-				b.Fatal(err)
-			}
-			var images [2]string
-			for i, name := range []string{"agent", "local"} {
-				repository := strings.ToLower(spec) + "/" + name
-				desc, err := registry.PushImage(b.Context(), repository, "v1")
-				if err != nil {
-					b.Fatal(err)
-				}
-				images[i] = registry.Host + "/" + repository + "@" + desc.Digest.String()
-			}
-			env := append(w.token.Env(), "NOTATION_PKCS11_AGENT="+w.startBenchAgent(b, spec, w.token.Store.Module))
-			sign := func(arguments ...string) error {
-				result, err := notation.Run(context.Background(), env, append([]string{"sign", "--force-referrers-tag=false"}, arguments...)...)
-				if err == nil && result.ExitCode != 0 {
-					err = fmt.Errorf("notation sign: %s", result.Stderr)
-				}
-				return err
-			}
-			pair(b, "agent", "key-file",
-				func() error {
-					return sign("--plugin", "pkcs11", "--id", "pkcs11:token=testenv;object="+spec, "--plugin-config", "cert_chain="+w.chains[spec], images[0])
-				},
-				func() error { return sign("--key", "local", images[1]) })
-		})
-	}
+	w.notationSigns(b, "agent", func(b *testing.B, spec string) (env, arguments []string) {
+		return append(w.token.Env(), "NOTATION_PKCS11_AGENT="+w.startBenchAgent(b, spec, w.token.Store.Module)), nil
+	})
 }
 
 // The whole process of a signature by an agent against that of pkcs11-tool, with a
@@ -160,9 +118,7 @@ func BenchmarkAgentFarToken(b *testing.B) {
 			}
 			w := &benchWorld{token: h.token, plugin: executable, env: append(append(h.token.Env(), far.Env()...), "NOTATION_PKCS11_PIN="+h.token.PIN)}
 			withAgent := &benchWorld{env: append(h.token.Env(), "NOTATION_PKCS11_AGENT="+w.startBenchAgent(b, "signing", far.Path))}
-			arguments := append([]string{
-				"--module", far.Path, "--token-label", h.token.Label, "--login", "--pin", h.token.PIN,
-				"--sign", "--id", hex.EncodeToString(h.token.Keys[0].ID), "--mechanism"}, test.mechanism...)
+			arguments := toolSigns(h.token, far.Path, "signing", test.mechanism)
 			pair(b, "agent", "pkcs11-tool",
 				func() error { return withAgent.run(document, executable, string(contract.CommandGenerateSignature)) },
 				func() error { return w.run(make([]byte, 32), "pkcs11-tool", arguments...) })

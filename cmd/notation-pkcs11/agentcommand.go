@@ -195,9 +195,6 @@ func (i *invocation) serveFor(ctx context.Context, c *companion.Companion, f *ag
 		return err
 	}
 	if err := c.Ready([]byte(r.socket.Path)); err != nil {
-		for _, t := range r.server.Tokens {
-			t.Close()
-		}
 		r.close()
 		return &failure{error: err} // there is nobody left to tell
 	}

@@ -312,3 +312,31 @@ func TestConfirmationByAProgram(t *testing.T) {
 		a.stop(t)
 	}
 }
+
+// On the terminal a person is asked about each signature, with the artifact's digest.
+func TestConfirmationOnTheTerminal(t *testing.T) {
+	w := newAgentWorld(t)
+	socket := filepath.Join(strings.TrimPrefix(w.env[slices.IndexFunc(w.env, func(v string) bool { return strings.HasPrefix(v, "XDG_RUNTIME_DIR=") })], "XDG_RUNTIME_DIR="), "s")
+	cmd, person := w.converse(t, w.executable, "agent", signingKey, "--confirm", "--socket", socket)
+	person.hear(t, "PIN of the token")
+	person.say(w.token.PIN + "\n")
+	person.hear(t, "export NOTATION_PKCS11_AGENT="+socket)
+	for answer, signs := range map[string]bool{"y": true, "n": false, "": false} {
+		message := notaryMessage("PS256")
+		result := make(chan error)
+		go func() {
+			result <- w.checkAnswer(t.Context(), w.client(socket, "generate-signature", generateRequest(message)), message)
+		}()
+		person.hear(t, "Sign sha256:")
+		person.hear(t, "[y/N]")
+		person.say(answer + "\n")
+		if err := <-result; signs != (err == nil) || !signs && !strings.Contains(err.Error(), "not confirmed: the answer was no") {
+			t.Errorf("answer %q: %v", answer, err)
+		}
+	}
+	person.say("\x03")
+	cmd.Wait()
+	if !cmd.ProcessState.Success() {
+		t.Errorf("the agent ended with %v", cmd.ProcessState)
+	}
+}

@@ -68,9 +68,6 @@ func (o agentOrder) start(ctx context.Context, socket *agent.Socket) (_ *running
 		return nil, err
 	}
 	if err := r.note(auditlog.Start, strings.Join(r.server.URIs(), ", ")); err != nil {
-		for _, t := range r.server.Tokens {
-			t.Close()
-		}
 		return nil, &failure{error: err}
 	}
 	return r, nil
@@ -90,6 +87,7 @@ func (r *running) append(e auditlog.Entry) error {
 }
 
 func (r *running) close() {
+	r.server.CloseTokens()
 	if r.socket != nil {
 		r.socket.Close() // what it says comes too late
 	}
@@ -136,9 +134,6 @@ func (i *invocation) serveAlone(ctx context.Context, o agentOrder) error {
 		return err
 	}
 	if err := i.announce(r); err != nil {
-		for _, t := range r.server.Tokens {
-			t.Close()
-		}
 		r.close()
 		return unsaid("", err)
 	}

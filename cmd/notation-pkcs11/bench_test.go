@@ -115,9 +115,7 @@ func BenchmarkGenerateSignature(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			arguments := append([]string{
-				"--module", w.token.Store.Module, "--token-label", w.token.Label, "--login", "--pin", w.token.PIN,
-				"--sign", "--id", w.id(string(test.spec)), "--mechanism"}, test.mechanism...)
+			arguments := toolSigns(w.token, w.token.Store.Module, string(test.spec), test.mechanism)
 			pair(b, "plugin", "pkcs11-tool",
 				func() error { return w.run(request, w.plugin, string(contract.CommandGenerateSignature)) },
 				func() error { return w.run(test.digest, "pkcs11-tool", arguments...) })
@@ -125,14 +123,11 @@ func BenchmarkGenerateSignature(b *testing.B) {
 	}
 }
 
-// id is the CKA_ID of a key, in hexadecimal.
-func (w *benchWorld) id(label string) string {
-	for _, key := range w.token.Keys {
-		if key.Label == label {
-			return hex.EncodeToString(key.ID)
-		}
-	}
-	return ""
+// toolSigns are the arguments with which pkcs11-tool signs with a key.
+func toolSigns(token *testenv.Token, module, label string, mechanism []string) []string {
+	return append([]string{
+		"--module", module, "--token-label", token.Label, "--login", "--pin", token.PIN,
+		"--sign", "--id", hex.EncodeToString(token.Key(label).ID), "--mechanism"}, mechanism...)
 }
 
 func (w *benchWorld) run(stdin []byte, name string, arguments ...string) error {
@@ -151,6 +146,14 @@ func (w *benchWorld) run(stdin []byte, name string, arguments ...string) error {
 // of the same type, on a registry on loopback.
 func BenchmarkNotationSign(b *testing.B) {
 	w := newBenchWorld(b)
+	w.notationSigns(b, "plugin", func(*testing.B, string) (env, arguments []string) {
+		return w.env, []string{"--plugin-config", "module=" + w.token.Store.Module}
+	})
+}
+
+// notationSigns times notation with the plugin, in an environment and with more
+// arguments for each type of key, against notation with a key file.
+func (w *benchWorld) notationSigns(b *testing.B, name string, with func(b *testing.B, spec string) (env, arguments []string)) {
 	registry := testenv.Start(b, testenv.NewRegistry)
 	pki, err := testenv.NewPKI()
 	if err != nil {
@@ -167,7 +170,7 @@ func BenchmarkNotationSign(b *testing.B) {
 				b.Fatal(err)
 			}
 			var images [2]string
-			for i, name := range []string{"plugin", "local"} { // each its own, since listings grow
+			for i, name := range []string{name, "local"} { // each its own, since listings grow
 				repository := strings.ToLower(spec) + "/" + name
 				desc, err := registry.PushImage(b.Context(), repository, "v1")
 				if err != nil {
@@ -175,18 +178,18 @@ func BenchmarkNotationSign(b *testing.B) {
 				}
 				images[i] = registry.Host + "/" + repository + "@" + desc.Digest.String()
 			}
+			env, arguments := with(b, spec)
 			sign := func(arguments ...string) error {
-				result, err := notation.Run(context.Background(), w.env, append([]string{"sign", "--force-referrers-tag=false"}, arguments...)...)
+				result, err := notation.Run(context.Background(), env, append([]string{"sign", "--force-referrers-tag=false"}, arguments...)...)
 				if err == nil && result.ExitCode != 0 {
 					err = fmt.Errorf("notation sign: %s", result.Stderr)
 				}
 				return err
 			}
-			pair(b, "plugin", "key-file",
-				func() error {
-					return sign("--plugin", "pkcs11", "--id", "pkcs11:token=testenv;object="+spec,
-						"--plugin-config", "module="+w.token.Store.Module, "--plugin-config", "cert_chain="+w.chains[spec], images[0])
-				},
+			byPlugin := append([]string{"--plugin", "pkcs11", "--id", "pkcs11:token=testenv;object=" + spec,
+				"--plugin-config", "cert_chain=" + w.chains[spec], images[0]}, arguments...)
+			pair(b, name, "key-file",
+				func() error { return sign(byPlugin...) },
 				func() error { return sign("--key", "local", images[1]) })
 		})
 	}

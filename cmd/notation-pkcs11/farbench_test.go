@@ -5,7 +5,6 @@
 package main
 
 import (
-	"encoding/hex"
 	"encoding/json"
 	"testing"
 
@@ -43,9 +42,7 @@ func BenchmarkFarToken(b *testing.B) {
 				b.Fatal(err)
 			}
 			w := &benchWorld{token: h.token, env: append(append(h.token.Env(), far.Env()...), "NOTATION_PKCS11_PIN="+h.token.PIN)}
-			arguments := append([]string{
-				"--module", far.Path, "--token-label", h.token.Label, "--login", "--pin", h.token.PIN,
-				"--sign", "--id", hex.EncodeToString(h.token.Keys[0].ID), "--mechanism"}, test.mechanism...)
+			arguments := toolSigns(h.token, far.Path, "signing", test.mechanism)
 			pair(b, "plugin", "pkcs11-tool",
 				func() error { return w.run(document, executable, string(contract.CommandGenerateSignature)) },
 				func() error { return w.run(test.digest, "pkcs11-tool", arguments...) })

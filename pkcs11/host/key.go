@@ -202,8 +202,10 @@ func (k *Key) SignMessage(ctx context.Context, message []byte, opts crypto.Signe
 	return k.SignInTurn(ctx, message, opts)
 }
 
-// Turn waits for the turn of a signature, as SignMessage does, for callers whose time
-// counts from it. The turn lasts until end is called.
+// Turn waits for the turn of a signature, as SignMessage does, for callers who count
+// their time from the turn and not from the request. SignInTurn signs in it, and the
+// caller calls end, once, when it has. Nobody else has that turn meanwhile. An error
+// wraps that of ctx, which ended first.
 func (k *Key) Turn(ctx context.Context) (end func(), err error) {
 	// Here and not in the child, which is killed when somebody's time is up.
 	if err := k.turns.take(ctx); err != nil {
@@ -212,7 +214,8 @@ func (k *Key) Turn(ctx context.Context) (end func(), err error) {
 	return k.turns.giveBack, nil
 }
 
-// SignInTurn is SignMessage for a caller who has a Turn.
+// SignInTurn is SignMessage for a caller who has a Turn. It doesn't wait, and when ctx
+// ends, the module's process is killed.
 func (k *Key) SignInTurn(ctx context.Context, message []byte, opts crypto.SignerOpts) ([]byte, error) {
 	parameters, err := parametersOf(opts)
 	if err != nil {

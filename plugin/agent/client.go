@@ -39,7 +39,7 @@ type Client struct{}
 // of the framework's type, with what to do.
 func (Client) Open(ctx context.Context, s plugin.Settings) (plugin.Key, error) {
 	k := &clientKey{path: s.Agent, timeout: s.Timeout}
-	k.request = request{Version: protocolVersion, Key: s.URI.Without(pkcs11.AttrModulePath, pkcs11.AttrModuleName, pkcs11.AttrPINSource)}
+	k.request = request{Version: protocolVersion, Key: s.URI.Selection()}
 	if err := k.connect(ctx); err != nil {
 		return nil, err
 	}

@@ -3,37 +3,25 @@
 package agent
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"strings"
+	"context"
+	"crypto"
+	"crypto/x509"
 
-	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
-
+	"github.com/notation-pkcs11/notation-pkcs11/internal/auditlog"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 	"github.com/notation-pkcs11/notation-pkcs11/plugin"
 )
 
-// find returns the one key that a URI selects among those that are held, by what
-// each showed. Nothing that a client says selects a token.
-func (s *Server) find(uri pkcs11.URI) (*held, error) {
-	var found []*held
-	for _, h := range s.keysOf() {
-		if uri.Selects(h.shown) {
-			found = append(found, h)
-		}
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return nil, contract.NewValidationErrorf("the agent does not hold the key %s; it holds %s. Start it with this key, too, or unset %s to log in without it.",
-			uri, strings.Join(s.URIs(), ", "), Variable)
-	}
-	var uris []string
-	for _, h := range found {
-		uris = append(uris, h.uri())
-	}
-	return nil, contract.NewValidationErrorf("the agent holds several keys that match %s: %s. Add object=… or id=… to the key URI, so that it selects one.", uri, strings.Join(uris, ", "))
+// held is a key of a token as it showed itself first.
+type held struct {
+	token  *Token
+	number int // in the token
+	public crypto.PublicKey
+	shown  pkcs11.URI
+	// Of the certificates on the token those that go with the key, and all; nil: not read
+	// since they were forgotten. These are guarded by the token's mu.
+	own, all  []*x509.Certificate
+	mechanism string // that made signatures
 }
 
 // uri names a key in logs and errors: by its token and its own names.
@@ -54,6 +42,71 @@ func (h *held) thumbprint() string {
 	if len(related) == 0 {
 		return ""
 	}
-	sum := sha256.Sum256(related[0].Raw)
-	return hex.EncodeToString(sum[:])
+	return auditlog.Thumbprint(related[0])
+}
+
+// sign has the token sign a message.
+func (h *held) sign(j job, message []byte, opts crypto.SignerOpts) (signature []byte, err error) {
+	j.do = func(ctx context.Context, key Key) (err error) {
+		if signature, err = key.SignInTurn(ctx, message, opts); err == nil && h.lastMechanism() == "" {
+			h.note(key.Mechanisms(ctx, opts)) // a module that died after the signature can't say it
+		}
+		return err
+	}
+	err = h.token.use(h.number, j)
+	return signature, err
+}
+
+// note takes note of the mechanism that made a signature, which comes first.
+func (h *held) note(mechanisms []string, err error) {
+	h.token.mu.Lock()
+	defer h.token.mu.Unlock()
+	if err == nil && len(mechanisms) > 0 {
+		h.mechanism = mechanisms[0]
+	}
+}
+
+// lastMechanism is the mechanism that makes signatures; empty before the first one.
+func (h *held) lastMechanism() string {
+	h.token.mu.Lock()
+	defer h.token.mu.Unlock()
+	return h.mechanism
+}
+
+// certificates are what a request wants of the token.
+type certificates struct {
+	of   func(*held) *[]*x509.Certificate
+	read func(Key, context.Context) ([]*x509.Certificate, error)
+}
+
+var (
+	ownCertificates = certificates{func(h *held) *[]*x509.Certificate { return &h.own }, Key.OwnCertificates}
+	allCertificates = certificates{func(h *held) *[]*x509.Certificate { return &h.all }, Key.Certificates}
+)
+
+// known returns certificates on the token; nil where they are to be read.
+func (h *held) known(c certificates) []*x509.Certificate {
+	h.token.mu.Lock()
+	defer h.token.mu.Unlock()
+	return *c.of(h)
+}
+
+// read reads certificates.
+func (h *held) read(j job, c certificates) ([]*x509.Certificate, error) {
+	var list []*x509.Certificate
+	j.do = func(ctx context.Context, key Key) (err error) {
+		list, err = c.read(key, ctx)
+		return err
+	}
+	if err := h.token.use(h.number, j); err != nil {
+		return nil, err
+	}
+	h.token.mu.Lock()
+	defer h.token.mu.Unlock()
+	*c.of(h) = nonNil(list)
+	return *c.of(h), nil
+}
+
+func nonNil(certificates []*x509.Certificate) []*x509.Certificate {
+	return append([]*x509.Certificate{}, certificates...)
 }

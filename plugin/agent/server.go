@@ -18,6 +18,7 @@ import (
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/notation-pkcs11/notation-pkcs11/internal/auditlog"
+	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 	"github.com/notation-pkcs11/notation-pkcs11/plugin"
 	"github.com/notation-pkcs11/notation-pkcs11/plugin/payload"
 )
@@ -34,7 +35,7 @@ const (
 const (
 	// patience is how long the next bytes of a client are waited for.
 	patience = time.Minute
-	// sign of life is how often a client that waits hears that it still does.
+	// signOfLife is how often a client that waits hears that it still does.
 	signOfLife = 5 * time.Second
 	// writing is how long a client may take to read an answer.
 	writing = 30 * time.Second
@@ -80,15 +81,20 @@ type Server struct {
 func (s *Server) Expire(reason string) {
 	s.expired.Store(&reason)
 	s.wait()
-	for _, t := range s.Tokens {
-		t.Close()
-	}
+	s.CloseTokens()
 }
 
 // wait waits for the requests that are being answered.
 func (s *Server) wait() {
 	s.active.Lock()
 	defer s.active.Unlock()
+}
+
+// CloseTokens closes all tokens, of a server that doesn't get to Serve.
+func (s *Server) CloseTokens() {
+	for _, t := range s.Tokens {
+		t.Close()
+	}
 }
 
 // Release lets go of all tokens, as Token.Release does.
@@ -137,12 +143,10 @@ func (s *Server) Serve(ctx context.Context, listener *net.UnixListener) error {
 	listener.Close()
 	over := "the agent ends"
 	s.expired.Store(&over)
-	patience := time.AfterFunc(lastMoments, stopWork)
+	limit := time.AfterFunc(lastMoments, stopWork)
 	s.wait()
-	patience.Stop()
-	for _, t := range s.Tokens {
-		t.Close()
-	}
+	limit.Stop()
+	s.CloseTokens()
 	return err
 }
 
@@ -311,95 +315,6 @@ func (s *Server) note(e auditlog.Entry) error {
 	return err
 }
 
-// errCrowded is for more requests than wait.
-var errCrowded = contract.NewError(contract.ErrorCodeThrottled, fmt.Sprintf("%d signatures wait for the agent, which is the most that may. Try again later.", maxWaiting))
-
-// queued has a request wait for its turn, after a person was asked about the payload
-// if there is one, and then does it. Meanwhile the client gets signs of life. One that
-// leaves gives up its place.
-func (s *Server) queued(work context.Context, c *client, h *held, p *payload.Payload, do func(job) error) error {
-	if s.waiting.Add(1) > maxWaiting {
-		s.waiting.Add(-1)
-		return errCrowded
-	}
-	defer s.waiting.Add(-1)
-	left, leave := context.WithCancel(work)
-	defer leave()
-	c.conn.SetReadDeadline(time.Time{})
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		var more [1]byte
-		_, err := c.conn.Read(more[:]) // a client has nothing to say now
-		if err == nil || !isDeadline(err) {
-			leave()
-		}
-	}()
-	defer func() {
-		c.conn.SetReadDeadline(time.Now())
-		<-watched
-	}()
-	alive := time.NewTicker(signOfLife)
-	defer alive.Stop()
-	done := make(chan struct{})
-	defer close(done)
-	go func() {
-		for {
-			select {
-			case <-alive.C:
-				if c.send(frameWaiting, nil) != nil {
-					leave()
-				}
-			case <-done:
-				return
-			}
-		}
-	}()
-	if p != nil {
-		if err := s.confirm(left, c, h, p); err != nil {
-			return err
-		}
-	}
-	return do(job{left: left, work: work, timeout: s.Timeout, turn: func() error {
-		if c.send(frameTurn, nil) != nil {
-			return errLeft
-		}
-		return nil
-	}})
-}
-
-// gone returns why nobody waits for an answer any more; nil: somebody does.
-func gone(left, work context.Context) error {
-	switch {
-	case work.Err() != nil:
-		return errEnding
-	case left.Err() != nil:
-		return errLeft
-	}
-	return nil
-}
-
-var (
-	errLeft   = errors.New("the plugin has left")
-	errEnding = errors.New("the agent ends")
-)
-
-// confirm asks the person, where one is to be asked.
-func (s *Server) confirm(left context.Context, c *client, h *held, p *payload.Payload) error {
-	if s.Confirm == nil {
-		return nil
-	}
-	s.confirming.Lock()
-	defer s.confirming.Unlock()
-	if left.Err() != nil {
-		return errLeft
-	}
-	if err := s.Confirm(left, Question{Key: h.uri(), Payload: p, Peer: c.peer}); err != nil {
-		return contract.NewError(contract.ErrorCodeAccessDenied, fmt.Sprintf("the signature was not confirmed: %v.", err))
-	}
-	return nil
-}
-
 // fail sends an error and returns nil if that can be done: the connection goes on.
 func (s *Server) fail(c *client, err error) error {
 	var told *contract.Error
@@ -422,6 +337,29 @@ func isPassing(err error) bool {
 func isDeadline(err error) bool {
 	var e net.Error
 	return errors.As(err, &e) && e.Timeout()
+}
+
+// find returns the one key that a URI selects among those that are held, by what
+// each showed. Nothing that a client says selects a token.
+func (s *Server) find(uri pkcs11.URI) (*held, error) {
+	var found []*held
+	for _, h := range s.keysOf() {
+		if uri.Selects(h.shown) {
+			found = append(found, h)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return nil, contract.NewValidationErrorf("the agent does not hold the key %s; it holds %s. Start it with this key, too, or unset %s to log in without it.",
+			uri, strings.Join(s.URIs(), ", "), Variable)
+	}
+	var uris []string
+	for _, h := range found {
+		uris = append(uris, h.uri())
+	}
+	return nil, contract.NewValidationErrorf("the agent holds several keys that match %s: %s. Add object=… or id=… to the key URI, so that it selects one.", uri, strings.Join(uris, ", "))
 }
 
 // keysOf lists all keys.

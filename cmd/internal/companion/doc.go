@@ -19,3 +19,9 @@ type Config struct {
 	// sent as it is and wiped; an error's text goes instead, with refusal in front.
 	Answer func(question []byte) (answer []byte, refusal []byte)
 }
+
+// FailedError is what a companion said instead of being ready.
+type FailedError struct{ Document []byte }
+
+// Error implements error.
+func (*FailedError) Error() string { return "the companion is not ready" }

@@ -9,12 +9,6 @@ import (
 	"errors"
 )
 
-// FailedError is what a companion said instead of being ready.
-type FailedError struct{ Document []byte }
-
-// Error implements error.
-func (*FailedError) Error() string { return "the companion is not ready" }
-
 // Companion is none on this system.
 type Companion struct{}
 

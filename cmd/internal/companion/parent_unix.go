@@ -15,12 +15,6 @@ import (
 	"time"
 )
 
-// FailedError is what a companion said instead of being ready.
-type FailedError struct{ Document []byte }
-
-// Error implements error.
-func (*FailedError) Error() string { return "the companion is not ready" }
-
 // grace is how long a companion that isn't wanted any more may clean up.
 const grace = 5 * time.Second
 
