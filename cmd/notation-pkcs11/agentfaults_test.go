@@ -361,7 +361,7 @@ func TestKilledAgent(t *testing.T) {
 	for _, pid := range hosts {
 		ends(t, pid)
 	}
-	if failed := a.fails(t); !strings.Contains(failed.Message, "nobody listens on it") {
+	if failed := a.fails(t); !strings.Contains(failed.Message, "no process listens on it") {
 		t.Errorf("error %s", failed.Message)
 	}
 	next := w.startAgent(t)
@@ -447,7 +447,7 @@ func TestNothingElseIsSigned(t *testing.T) {
 		"another algorithm": notaryMessage("PS384"),
 	} {
 		failed := failsWith(t, a.client("generate-signature", generateRequest(message)))
-		if failed.ErrCode != contract.ErrorCodeValidation || !strings.Contains(failed.Message, "signs Notary payloads alone") || !strings.Contains(failed.Message, "version is "+version) {
+		if failed.ErrCode != contract.ErrorCodeValidation || !strings.Contains(failed.Message, "signs only Notary Project payloads") || !strings.Contains(failed.Message, "version is "+version) {
 			t.Errorf("%s: %s: %s", name, failed.ErrCode, failed.Message)
 		}
 	}

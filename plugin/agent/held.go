@@ -26,7 +26,7 @@ func (s *Server) find(uri pkcs11.URI) (*held, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return nil, contract.NewValidationErrorf("the agent does not hold the key %s; it holds %s. Start it with this key, too, or unset %s to log in without it.",
+		return nil, contract.NewValidationErrorf("the agent does not hold the key %s; it holds %s. Start the agent with this key, too, or unset %s to log in without an agent.",
 			uri, strings.Join(s.URIs(), ", "), Variable)
 	}
 	var uris []string
@@ -38,7 +38,7 @@ func (s *Server) find(uri pkcs11.URI) (*held, error) {
 
 // uri names a key in logs and errors: by its token and its own names.
 func (h *held) uri() string {
-	return h.shown.Without(pkcs11.AttrSlotID, pkcs11.AttrSlotDescription, pkcs11.AttrSlotManufacturer,
+	return h.shown.Without(pkcs11.AttrManufacturer, pkcs11.AttrModel, pkcs11.AttrSlotID, pkcs11.AttrSlotDescription, pkcs11.AttrSlotManufacturer,
 		pkcs11.AttrLibraryManufacturer, pkcs11.AttrLibraryDescription, pkcs11.AttrLibraryVersion, pkcs11.AttrType).String()
 }
 

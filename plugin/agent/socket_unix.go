@@ -72,7 +72,7 @@ func listenAnywhere() (*Socket, error) {
 
 func listenAt(path string) (*Socket, error) {
 	if len(path) > maxPath {
-		return nil, fmt.Errorf("the socket's path %q has %d bytes, and on this system at most %d are possible; name a shorter one with --socket", path, len(path), maxPath)
+		return nil, fmt.Errorf("the socket's path %q has %d bytes, and this system allows at most %d; name a shorter one with --socket", path, len(path), maxPath)
 	}
 	var s *Socket
 	err := locked(filepath.Dir(path), func() (err error) {
@@ -93,7 +93,7 @@ func defaultPath() (string, error) {
 		directory = filepath.Join(runtime, "notation-pkcs11")
 	}
 	if err := os.Mkdir(directory, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", fmt.Errorf("the directory of the socket can't be made: %w; name another place with --socket", err)
+		return "", fmt.Errorf("the directory of the socket can't be created: %w; name another path with --socket", err)
 	}
 	err := locked(directory, func() error {
 		entries, err := os.ReadDir(directory)
@@ -126,7 +126,7 @@ func locked(directory string, do func() error) error {
 		return fmt.Errorf("the directory of the socket, %q, belongs to user %d; name one of your own with --socket", directory, owner)
 	}
 	if info.Mode()&ofOthers != 0 {
-		return fmt.Errorf("the directory of the socket, %q, is open to other users; type: chmod 700 %q, or name another one with --socket", directory, directory)
+		return fmt.Errorf("the directory of the socket, %q, is open to other users; run: chmod 700 %q, or name another one with --socket", directory, directory)
 	}
 	for {
 		err := unix.Flock(int(d.Fd()), unix.LOCK_EX)
@@ -150,7 +150,7 @@ func removeDead(path string) error {
 		return err
 	}
 	if info.Mode()&fs.ModeSocket == 0 {
-		return fmt.Errorf("%q is there and is no socket; name another path with --socket", path)
+		return fmt.Errorf("%q exists and is not a socket; name another path with --socket", path)
 	}
 	if owner := int(info.Sys().(*syscall.Stat_t).Uid); owner != os.Geteuid() {
 		return fmt.Errorf("the socket %q belongs to user %d; name another path with --socket", path, owner)
@@ -158,10 +158,10 @@ func removeDead(path string) error {
 	conn, err := net.Dial("unix", path)
 	if err == nil {
 		conn.Close()
-		return fmt.Errorf("a process listens on the socket %q already, perhaps another agent; end that one, or name another path with --socket", path)
+		return fmt.Errorf("a process listens on the socket %q already, perhaps another agent; end that process, or name another path with --socket", path)
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("it can't be told whether a process listens on the socket %q: %w; name another path with --socket", path, err)
+		return fmt.Errorf("the agent can't find out whether a process listens on the socket %q: %w; name another path with --socket", path, err)
 	}
 	return os.Remove(path)
 }
@@ -171,7 +171,7 @@ func removeDead(path string) error {
 func listen(path string) (*Socket, error) {
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
-		return nil, fmt.Errorf("the socket can't be made: %w", err)
+		return nil, fmt.Errorf("the socket can't be created: %w", err)
 	}
 	l.SetUnlinkOnClose(false) // Close looks first at what it removes
 	s := &Socket{UnixListener: l, Path: path}
@@ -222,21 +222,21 @@ func Inherit() (*Socket, error) {
 		return nil, nil
 	}
 	if count != "1" {
-		return nil, fmt.Errorf("the service manager hands on %s sockets, and the agent takes one", strconv.Quote(count))
+		return nil, fmt.Errorf("the service manager passes %s sockets, and the agent takes one", strconv.Quote(count))
 	}
 	f := os.NewFile(firstInherited, "inherited socket")
 	defer f.Close() // the listener has its own
 	if listening, err := unix.GetsockoptInt(firstInherited, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || listening == 0 {
-		return nil, errors.New("the file that the service manager hands on is no socket that listens (ListenStream= of a systemd socket unit)")
+		return nil, errors.New("the file that the service manager passes is not a listening socket (ListenStream= of a systemd socket unit)")
 	}
 	listener, err := net.FileListener(f)
 	if err != nil {
-		return nil, fmt.Errorf("the socket that the service manager hands on can't be used: %w", err)
+		return nil, fmt.Errorf("the socket that the service manager passes can't be used: %w", err)
 	}
 	l, ok := listener.(*net.UnixListener)
 	if !ok {
 		listener.Close()
-		return nil, errors.New("the socket that the service manager hands on is no UNIX socket (ListenStream= with a path)")
+		return nil, errors.New("the socket that the service manager passes is not a UNIX socket (ListenStream= with a path)")
 	}
 	l.SetUnlinkOnClose(false)
 	path := l.Addr().String()
@@ -249,14 +249,14 @@ func Inherit() (*Socket, error) {
 
 func checkInherited(path string) error {
 	if !filepath.IsAbs(path) {
-		return errors.New("the socket that the service manager hands on has no absolute path")
+		return errors.New("the socket that the service manager passes has no absolute path")
 	}
 	info, err := os.Lstat(path)
 	if err != nil {
-		return fmt.Errorf("the socket that the service manager hands on: %w", err)
+		return fmt.Errorf("the socket that the service manager passes: %w", err)
 	}
 	if info.Mode()&fs.ModeSocket == 0 {
-		return fmt.Errorf("the service manager hands on a socket whose path is %q, and no socket is there", path)
+		return fmt.Errorf("the service manager passes a socket with the path %q, and there is no socket at this path", path)
 	}
 	if owner := int(info.Sys().(*syscall.Stat_t).Uid); owner != os.Geteuid() {
 		return fmt.Errorf("the socket %q belongs to user %d, and the agent is user %d's (SocketUser= of the unit)", path, owner, os.Geteuid())
