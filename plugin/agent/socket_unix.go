@@ -64,7 +64,8 @@ func listenAnywhere() (*Socket, error) {
 		if err == nil {
 			s.ownDirectory = true
 		}
-		if try == 3 || !errors.Is(err, fs.ErrNotExist) {
+		const tries = 100 // as often as the directory can be expected to go
+		if try == tries || !errors.Is(err, fs.ErrNotExist) {
 			return s, err
 		}
 	}
@@ -203,6 +204,9 @@ func (s *Socket) Close() error {
 	})
 	if errors.Is(err, net.ErrClosed) {
 		err = nil
+	}
+	if errors.Is(gone, fs.ErrNotExist) { // an agent that started meanwhile has removed it, or with it the directory
+		gone = nil
 	}
 	return errors.Join(err, gone)
 }
