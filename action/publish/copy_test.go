@@ -318,8 +318,8 @@ func TestRefusedBlobIsNotSentAgain(t *testing.T) {
 	}{
 		401: {2, "credentials: "},
 		403: {1, "the right to push"},
-		404: {1, "create the repository first"},
-		413: {1, "raise the limit"},
+		404: {1, "create it first if the registry"},
+		413: {1, "raise its limit"},
 		507: {1, "raise the quota"},
 	} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
