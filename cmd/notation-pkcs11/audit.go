@@ -21,7 +21,7 @@ func auditCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "audit",
 		Short:   "Check an audit log",
-		Long:    `Check the audit log that the plugin writes where audit_log is set.`,
+		Long:    `Check an audit log, which the plugin writes if audit_log is set.`,
 		Example: `  notation-pkcs11 audit verify /var/log/signing/audit.log`,
 		Args:    knownCommand,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
