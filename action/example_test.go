@@ -43,7 +43,7 @@ func exampleReport() *report.Report {
 		},
 	}
 	statement := &report.Statement{
-		Name: "inputs", Scope: "*", Reason: `no statement names the repository, and this one's scope "*" stands for all others`, Level: "strict",
+		Name: "inputs", Scope: "*", Reason: `no statement names the repository, and this one's scope "*" covers all others`, Level: "strict",
 		Actions: map[string]string{"integrity": "enforce", "authenticity": "enforce", "authenticTimestamp": "enforce", "expiry": "enforce", "revocation": "enforce"},
 		Stores:  []string{"ca:trusted_certificates"}, Identities: []string{"x509.subject: C=US, ST=WA, O=Example"},
 	}

@@ -299,7 +299,7 @@ var inputTable = []input{
 	},
 	{
 		name: "report", section: sectionRun, value: "PATH",
-		text: "Path of the JSON report. If unset, a file in the runner's temporary directory; the output `report` names it. Below the workspace, the path must not contain symbolic links.",
+		text: "Path of the JSON report. If unset, a file in the runner's temporary directory, whose path is an output of the step. Below the workspace, the path must not contain symbolic links.",
 		set:  text(func(in *inputs) *string { return &in.report }),
 	},
 }

@@ -22,7 +22,7 @@ func TestModuleFromWhereOthersCanWriteIsRefused(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(file, Options{}); !IsKind(err, KindUnsafe) || !strings.Contains(err.Error(), "every user of this machine; type: chmod o-w '"+dir+"'") {
+	if _, err := Load(file, Options{}); !IsKind(err, KindUnsafe) || !strings.Contains(err.Error(), "every user of this machine; run: chmod o-w '"+dir+"'") {
 		t.Errorf("error %v", err)
 	}
 	if err := os.Symlink("loop", filepath.Join(dir, "loop")); err != nil {

@@ -70,15 +70,15 @@ func (p PIN) suspicion() string {
 	const blanks = " \t"
 	switch secret := p.Reveal(); {
 	case len(bytes.TrimLeft(secret, blanks)) < len(secret):
-		return "begins with a blank"
+		return "begins with a space or a tab"
 	case len(bytes.TrimRight(secret, blanks)) < len(secret):
-		return "ends in a blank"
+		return "ends in a space or a tab"
 	case bytes.ContainsAny(secret, "\r\n"):
 		return "has a line break in it"
 	case bytes.IndexByte(secret, 0) >= 0:
 		return "has a NUL byte in it"
 	case len(secret) > 1 && secret[0] == secret[len(secret)-1] && (secret[0] == '"' || secret[0] == '\''):
-		return "stands in quotation marks"
+		return "is in quotation marks"
 	case bytes.ContainsFunc(secret, func(r rune) bool { return !unicode.IsGraphic(r) }):
 		return "has a character in it that doesn't show"
 	}

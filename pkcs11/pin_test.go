@@ -71,7 +71,7 @@ func TestPINSources(t *testing.T) {
 		"a missing file":        {"file:" + dir + "/missing", "", "no such file"},
 		"a directory":           {"file:" + dir, "", "not a regular file"},
 		"readable by everybody": {"file:" + file("123456789012", 0o604), "", "chmod 600"},
-		"changed by everybody":  {"file:" + file("1234567890123", 0o622), "", "it can be changed by every user of this machine; type: chmod o-w '"},
+		"changed by everybody":  {"file:" + file("1234567890123", 0o622), "", "it can be changed by every user of this machine; run: chmod o-w '"},
 		"a huge file":           {"file:" + file(strings.Repeat("1", maxPIN+2), 0o600), "", "longer than"},
 	} {
 		t.Run(name, func(t *testing.T) {

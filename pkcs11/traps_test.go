@@ -74,12 +74,12 @@ func TestPINThatNobodyCanTypeIsNotTried(t *testing.T) {
 // What can be meant is tried, and said where it was wrong.
 func TestWrongPINThatLooksOddIsSaidTo(t *testing.T) {
 	for secret, wants := range map[string]string{
-		"wrong ":      "; the PIN ends in a blank (C_Login",
-		"\twrong":     "; the PIN begins with a blank (C_Login",
+		"wrong ":      "; the PIN ends in a space or a tab (C_Login",
+		"\twrong":     "; the PIN begins with a space or a tab (C_Login",
 		"wr\nong":     "; the PIN has a line break in it (C_Login",
 		"wr\x00ong":   "; the PIN has a NUL byte in it (C_Login",
-		`"wrong"`:     "; the PIN stands in quotation marks (C_Login",
-		"'wrong'":     "; the PIN stands in quotation marks (C_Login",
+		`"wrong"`:     "; the PIN is in quotation marks (C_Login",
+		"'wrong'":     "; the PIN is in quotation marks (C_Login",
 		"wr\u200bong": "; the PIN has a character in it that doesn't show (C_Login",
 		"wr\x1bong":   "; the PIN has a character in it that doesn't show (C_Login",
 		`wrong"`:      "failed (C_Login",

@@ -76,7 +76,7 @@ func (p *Plugin) newRecord(s Settings) (*record, error) {
 	}
 	log, err := p.logs.find(s.AuditLog)
 	if err != nil {
-		return nil, contract.NewValidationErrorf("%v. Nothing is signed without it; correct audit_log, or what keeps the file from being used.", err)
+		return nil, contract.NewValidationErrorf("%v. Nothing was signed. Set audit_log to another file, or fix the cause.", err)
 	}
 	return &record{log: log, entry: auditlog.Entry{Key: s.URI.Selection().String(), Peer: parent()}}, nil
 }
@@ -96,7 +96,7 @@ func (r *record) read(message []byte) error {
 	}
 	var err error
 	if r.payload, err = payload.Parse(message); err != nil {
-		return contract.NewValidationErrorf("%v. With an audit log nothing else is signed, since the log could not tell what it was; sign with notation, or unset audit_log.", err)
+		return contract.NewValidationErrorf("%v. With an audit log, the plugin signs only Notary Project payloads, because the log must name the artifact. Sign with notation, or unset audit_log.", err)
 	}
 	r.entry.SigningTime = r.payload.SigningTime
 	target := r.payload.Target
@@ -151,7 +151,7 @@ func (r *record) failed(event auditlog.Event, err error) error {
 	told := asContract(err)
 	r.entry.Event, r.entry.Reason = event, told.Message
 	if _, unlogged := r.log.Append(r.entry); unlogged != nil {
-		return contract.NewError(told.ErrCode, told.Message+" And this is not in the log: "+unlogged.Error()+".")
+		return contract.NewError(told.ErrCode, told.Message+" The log has no line for this failure: "+unlogged.Error()+".")
 	}
 	return err
 }

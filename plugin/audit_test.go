@@ -204,7 +204,7 @@ func TestSignatureWhoseLineCannotBeWrittenIsNotGivenOut(t *testing.T) {
 		return &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "none is configured"}
 	}
 	_, err = p.GenerateSignature(t.Context(), req)
-	checkError(t, err, contract.ErrorCodeAccessDenied, "none is configured", "this is not in the log", "was deleted or moved")
+	checkError(t, err, contract.ErrorCodeAccessDenied, "none is configured", "The log has no line for this failure", "was deleted or moved")
 }
 
 func TestAuditLogThatCannotBeOpenedStopsBeforeTheKey(t *testing.T) {
@@ -212,7 +212,7 @@ func TestAuditLogThatCannotBeOpenedStopsBeforeTheKey(t *testing.T) {
 	req, _ := auditRequest(t)
 	req.PluginConfig["audit_log"] = "/dev/full"
 	_, err := token.plugin().GenerateSignature(t.Context(), req)
-	checkError(t, err, contract.ErrorCodeValidation, "/dev/full", "not a regular file", "correct audit_log")
+	checkError(t, err, contract.ErrorCodeValidation, "/dev/full", "not a regular file", "Set audit_log to another file")
 	_, err = token.plugin().DescribeKey(t.Context(), &contract.DescribeKeyRequest{ContractVersion: contract.ContractVersion, KeyID: req.KeyID, PluginConfig: req.PluginConfig})
 	checkError(t, err, contract.ErrorCodeValidation, "/dev/full")
 	if len(token.opened) > 0 {

@@ -144,7 +144,7 @@ func parsePEM(text []byte) ([]*x509.Certificate, error) {
 func noCertificate(text []byte) error {
 	der, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(text)), ""))
 	if _, wrong := parseDER(der); err == nil && wrong == nil {
-		return errors.New("it is base64 without the lines -----BEGIN and -----END; type: base64 -di FILE > FILE.der")
+		return errors.New("it is base64 without the lines -----BEGIN and -----END; run: base64 -di FILE > FILE.der")
 	}
 	return errors.New("it holds no certificate in PEM, and is neither DER nor PKCS#7")
 }
@@ -187,7 +187,7 @@ func parseDER(der []byte) ([]*x509.Certificate, error) {
 			return parsePKCS7(der)
 		case asn1.TagInteger: // a version
 			if slices.Equal(first.Bytes, []byte{3}) {
-				return nil, errors.New("it is a PKCS#12 file, which may hold a private key; type: openssl pkcs12 -in FILE -nokeys -out FILE.pem")
+				return nil, errors.New("it is a PKCS#12 file, which may hold a private key; run: openssl pkcs12 -in FILE -nokeys -out FILE.pem")
 			}
 			return nil, errors.New("it is a private key or a key store, not a certificate")
 		}
@@ -219,7 +219,7 @@ func parsePKCS7(der []byte) ([]*x509.Certificate, error) {
 		}
 		parsed, err := pkcs7.Parse(der)
 		if err != nil {
-			return nil, fmt.Errorf("it is PKCS#7 in BER that can't be read (%w); type: openssl pkcs7 -inform der -in FILE -print_certs -out FILE.pem", err)
+			return nil, fmt.Errorf("it is PKCS#7 in BER that can't be read (%w); run: openssl pkcs7 -inform der -in FILE -print_certs -out FILE.pem", err)
 		}
 		for i, certificate := range parsed.Certificates {
 			parsed.Certificates[i], _ = pkcs11.ParseCertificate(certificate.Raw)

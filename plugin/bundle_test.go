@@ -154,7 +154,7 @@ func TestCommandForBase64MakesAFileThatIsRead(t *testing.T) {
 			if err == nil {
 				t.Fatal("it was read")
 			}
-			_, command, _ := strings.Cut(err.Error(), "type: ")
+			_, command, _ := strings.Cut(err.Error(), "run: ")
 			if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
 				t.Fatalf("%s: %v: %s", command, err, out)
 			}

@@ -51,7 +51,7 @@ const MaxSelfSignedDays = 3650
 // from now on for 1 to MaxSelfSignedDays days.
 func NewSelfSigned(ctx context.Context, key Key, subject pkix.Name, days int, now time.Time) ([]byte, error) {
 	if days < 1 || days > MaxSelfSignedDays {
-		return nil, fmt.Errorf("a certificate for %d days is not made; 1 to %d are possible", days, MaxSelfSignedDays)
+		return nil, fmt.Errorf("no certificate was made: %d days are out of range; use 1 to %d", days, MaxSelfSignedDays)
 	}
 	spec, err := specOf(key.Public())
 	if err != nil {

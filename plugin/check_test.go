@@ -126,7 +126,7 @@ func TestCheckWarnsOfFilesThatAGroupCanChange(t *testing.T) {
 	}
 	logged := strings.Join(s.Warnings(module), "\n")
 	for step, path := range map[int]string{0: module, 2: pin, 6: chain} {
-		if s := report.Steps[step]; !strings.Contains(s.Problem, "can be changed by the users of group") || s.Advice != "To keep them out, type: chmod g-w '"+path+"'" || !strings.Contains(logged, s.Advice) {
+		if s := report.Steps[step]; !strings.Contains(s.Problem, "can be changed by the users of group") || s.Advice != "To keep them out, run: chmod g-w '"+path+"'" || !strings.Contains(logged, s.Advice) {
 			t.Errorf("%+v, logged %q", s, logged)
 		}
 	}

@@ -64,7 +64,7 @@ var ofKind = map[pkcs11.Kind]advice{
 	pkcs11.KindTimeout:      {timeout, "Check that the HSM can be reached; to wait longer, set the plugin config timeout or NOTATION_PKCS11_TIMEOUT"},
 	pkcs11.KindProxy:        {timeout, "Name the module that has the token with module-path in the key URI, with the plugin config module, or with NOTATION_PKCS11_MODULE"},
 	pkcs11.KindClosed:       {general, "Try again"},
-	pkcs11.KindReplaced:     {general, "Put back what was there, or start again with what is there now"},
+	pkcs11.KindReplaced:     {general, "Put the former token or key back, or start the agent again with the new one"},
 }
 
 // ofReturnValue is the table of what PKCS#11 functions return (PKCS#11 v2.40,

@@ -266,7 +266,7 @@ func fileWarning(what, path string) error {
 	if problem == "" {
 		return nil
 	}
-	return warning{what + " " + problem, "To keep them out, type: " + keepOut}
+	return warning{what + " " + problem, "To keep them out, run: " + keepOut}
 }
 
 // lookUp returns the value that wins, empty if there is none, and where it is from.

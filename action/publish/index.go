@@ -187,7 +187,7 @@ var errSubjectInstead error = &registry.AdvisedError{Advice: "the registry answe
 
 // errTwice says that a write did not get through as it was, and that the index may
 // be old by the time that it could.
-var errTwice = errors.New("the registry wants the referrers index to be sent a second time, with a new token or to another address")
+var errTwice = errors.New("the registry requires the referrers index to be sent a second time, with a new token or to another address")
 
 func (t *registryTag) read(ctx context.Context) (indexVersion, error) {
 	answer, err := registry.GetManifest(ctx, t.repo, t.tag, registry.AnyManifest)

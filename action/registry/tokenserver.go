@@ -70,7 +70,7 @@ func (g tokenServerGuard) choose(registry *url.URL, all []challenge) (*challenge
 func (g tokenServerGuard) check(registry *url.URL, realm string) error {
 	server, err := url.Parse(realm)
 	if err != nil || server.Host == "" {
-		return refused("registry %s wants a token, and %q, where it says that tokens are to be had, is no URL", registry.Host, realm)
+		return refused("registry %s requires a token, and the address of its token server, %q, is not a URL", registry.Host, realm)
 	}
 	own := strings.EqualFold(server.Hostname(), registry.Hostname())
 	switch {

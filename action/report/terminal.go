@@ -69,7 +69,7 @@ func (a *Artifact) fate() string {
 	case Verified:
 		words = append(words, "verified")
 	case Skipped:
-		words = append(words, "not verified, as the policy wants")
+		words = append(words, "not verified, as the policy requires")
 	}
 	if a.Inspection != nil {
 		words = append(words, count(len(a.Inspection.Signatures), "signature"))
@@ -207,7 +207,7 @@ func (r *Report) Conclusion() string {
 		verb string
 	}{
 		{n.Copied, "copied"}, {n.Signed, "signed"}, {n.AlreadySigned, "signed before"},
-		{n.Verified, "verified"}, {n.Skipped, "not verified, as the policy wants"}, {n.Tagged, "tagged"}, {n.Failed, "failed"},
+		{n.Verified, "verified"}, {n.Skipped, "not verified, as the policy requires"}, {n.Tagged, "tagged"}, {n.Failed, "failed"},
 	} {
 		if part.n > 0 {
 			words = append(words, fmt.Sprintf("%d %s", part.n, part.verb))

@@ -126,7 +126,7 @@ func (t *Trust) selectStatement(repository string) (*statement, error) {
 	}
 	s := &statement{policy: policy, level: level, scope: repository, reason: "its registry scopes name the repository"}
 	if slices.Contains(policy.RegistryScopes, "*") {
-		s.scope, s.reason = "*", `no statement names the repository, and this one's scope "*" stands for all others`
+		s.scope, s.reason = "*", `no statement names the repository, and this one's scope "*" covers all others`
 	}
 	if repository == withoutScope {
 		s.reason = `the artifact is in a layout and no scope is set for it, so the statement with the scope "*" applies`
@@ -163,7 +163,7 @@ func whyUnmatched(scope, repository string) string {
 	sameHost, samePath := scopeHost == host, scopePath == path
 	switch {
 	case scope == "*":
-		return "stands for all well-formed names of repositories, and this is none"
+		return "covers all well-formed names of repositories, and this is not one"
 	case strings.EqualFold(scope, repository):
 		return "differs in upper and lower case"
 	case samePath && hostname(scopeHost) == hostname(host):
@@ -171,7 +171,7 @@ func whyUnmatched(scope, repository string) string {
 	case samePath:
 		return "is on another registry"
 	case sameHost && strings.HasPrefix(path, scopePath+"/"):
-		return "names a repository above it; a scope stands for one repository, not for those below"
+		return "names a repository above it; a scope covers one repository, not the repositories below it"
 	case sameHost && strings.HasPrefix(scopePath, path+"/"):
 		return "names a repository below it"
 	case sameHost:

@@ -226,7 +226,7 @@ func TestStatementSaysWhyItApplies(t *testing.T) {
 	}
 	for repository, want := range map[string][2]string{
 		"acme/app":  {"app", "name the repository"},
-		"acme/tool": {"others", "stands for all others"},
+		"acme/tool": {"others", "covers all others"},
 	} {
 		s, err := trust.statementFor(registry.Reference{Registry: "registry.example", Repository: repository})
 		if err != nil {

@@ -56,25 +56,25 @@ func agentCommand() *cobra.Command {
 	cmd := newAgentCommand((*invocation).agent)
 	cmd.Use = agentName + " KEY-URI... [-- COMMAND ARGUMENT...]"
 	cmd.Short = "Keep keys open: one login for many signatures"
-	cmd.Long = `Log in to tokens once and keep keys open for plugin processes, which use the agent
-where the variable NOTATION_PKCS11_AGENT names its socket.
+	cmd.Long = `Log in to tokens once and keep keys open for plugin processes. The plugin uses the
+agent if the variable NOTATION_PKCS11_AGENT names the agent's socket.
 
-With a command, the agent opens the keys and then becomes the command, with
-NOTATION_PKCS11_AGENT set and without the variables that hold the PIN. The agent
-works beside the command and ends when the command does. This is the form for CI:
-no agent outlives its job.
+With a command, the agent opens the keys and then runs the command in its own
+process, with NOTATION_PKCS11_AGENT set and without the variables that hold the PIN.
+The agent serves in a process beside the command and ends with it. Use this form in
+CI: no agent outlives its job.
 
-Without a command, the agent prints the line that sets the variable for a shell,
-and serves until it is interrupted. It ends by itself after --lifetime (8h), or
-when no signature was asked for during --idle (30m). At SIGHUP it logs out and lets
-go of the tokens until the next signature.
+Without a command, the agent prints the line that sets the variable in a shell, and
+serves until you interrupt it. The agent ends after --lifetime (8h), or after --idle
+without a request (30m). At SIGHUP, the agent logs out and unloads the module until
+the next signature.
 
-The agent signs Notary payloads and nothing else, for processes of the same user
-alone. A PIN that a token refused is never sent again. The agent reads no
-certificates from files: the plugin does, from its own cert_chain.`
+The agent signs only Notary Project payloads, and only for processes of the same
+user. A PIN that a token refused is never sent again. The agent reads no certificate
+files: the plugin reads its own cert_chain.`
 	cmd.Example = `  notation-pkcs11 agent 'pkcs11:token=Release;object=signing' --module /usr/lib/softhsm/libsofthsm2.so -- ./release.sh
-  notation-pkcs11 agent 'pkcs11:token=Release;object=signing' --audit-log /var/log/signing.jsonl --lifetime 2h
-  notation-pkcs11 agent 'pkcs11:token=Release;object=signing' 'pkcs11:token=Release;object=test' -- make release`
+  notation-pkcs11 agent 'pkcs11:token=Release;object=signing' --audit-log /var/log/signing/audit.log --lifetime 2h
+  notation-pkcs11 agent 'pkcs11:token=Release;object=signing' 'pkcs11:token=Release;object=nightly' -- make release`
 	return cmd
 }
 
@@ -90,13 +90,13 @@ func newAgentCommand(run func(*invocation, context.Context, *agentFlags, []strin
 	cmd := tokenCommand(&cobra.Command{Args: cobra.ArbitraryArgs}, func(i *invocation, ctx context.Context, args []string) error {
 		return run(i, ctx, &f, args)
 	}, "cert_chain")
-	cmd.Flags().Lookup("timeout").Usage = "how `long` the module may take for one signature (NOTATION_PKCS11_TIMEOUT; 60s if it isn't set)"
-	cmd.Flags().StringVar(&f.socket, "socket", "", "`path` of the socket, in a directory of your own (a new one in $XDG_RUNTIME_DIR, or for temporary files)")
-	cmd.Flags().DurationVar(&f.lifetime, "lifetime", 0, "end after this `time`, suspend included; 0 for never (8h without a command, never with one)")
-	cmd.Flags().DurationVar(&f.idle, "idle", 0, "end after this `time` without a request; 0 for never (30m without a command, never with one)")
-	cmd.Flags().StringVar(&f.auditLog, "audit-log", "", "append a line to this `file` for each signature before it is given out")
-	cmd.Flags().IntVar(&f.sessions, "sessions", maxSessions, "how `many` sessions with a token are opened at most, each for one signature at a time")
-	cmd.Flags().BoolVar(&f.confirm, "confirm", false, "ask before each signature, by the program that SSH_ASKPASS names, or without a command on the terminal")
+	cmd.Flags().Lookup("timeout").Usage = "`DURATION` that the module may take for one signature (default: $NOTATION_PKCS11_TIMEOUT, then 60s)"
+	cmd.Flags().StringVar(&f.socket, "socket", "", "`PATH` of the socket, in a directory of mode 0700 that you own (default: a new one below $XDG_RUNTIME_DIR or the temporary directory)")
+	cmd.Flags().DurationVar(&f.lifetime, "lifetime", 0, "end after this `DURATION`, time in suspend included; 0 is never (default: 8h, with a command never)")
+	cmd.Flags().DurationVar(&f.idle, "idle", 0, "end after this `DURATION` without a request; 0 is never (default: 30m, with a command never)")
+	cmd.Flags().StringVar(&f.auditLog, "audit-log", "", "append a line to `FILE` for each signature, before the signature is given out")
+	cmd.Flags().IntVar(&f.sessions, "sessions", maxSessions, "open at most `N` sessions with a token, each for one signature at a time")
+	cmd.Flags().BoolVar(&f.confirm, "confirm", false, "ask before each signature, with the program that SSH_ASKPASS names; without a command, the agent can ask on the terminal")
 	return cmd
 }
 
@@ -107,9 +107,9 @@ func (i *invocation) order(f *agentFlags, uris, command []string) (agentOrder, e
 	case len(uris) == 0:
 		return o, fmt.Errorf("%s takes one or more PKCS#11 URIs, in quotes, such as 'pkcs11:token=LABEL;object=LABEL'", i.cmd.CommandPath())
 	case f.lifetime < 0 || f.idle < 0:
-		return o, errors.New("--lifetime and --idle are not negative")
+		return o, errors.New("--lifetime and --idle must not be negative")
 	case f.sessions < 1 || f.sessions > maxSessions:
-		return o, fmt.Errorf("--sessions %d is out of range; 1 to %d are possible", f.sessions, maxSessions)
+		return o, fmt.Errorf("--sessions %d is out of range; use 1 to %d", f.sessions, maxSessions)
 	}
 	for _, uri := range uris {
 		s, err := i.settings(uri)

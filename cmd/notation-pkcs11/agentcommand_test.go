@@ -63,8 +63,8 @@ func TestCommandOfAnAgent(t *testing.T) {
 		{"no command", nil, fromEnvironment, []string{}, 2, "a command must follow --"},
 		{"no such key", nil, fromEnvironment, []string{"echo", "run"}, 1, "no private key"},
 		{"confirmation by nobody", []string{"--confirm"}, fromEnvironment, []string{"echo", "run"}, 1, "nobody to ask"},
-		{"path that is too long", []string{"--socket", w.dir + "/" + strings.Repeat("s", 100)}, fromEnvironment, []string{"echo", "run"}, 1, "at most 107 are possible"},
-		{"log that is none", []string{"--audit-log", "/etc/passwd"}, fromEnvironment, []string{"echo", "run"}, 1, "no audit log"},
+		{"path that is too long", []string{"--socket", w.dir + "/" + strings.Repeat("s", 100)}, fromEnvironment, []string{"echo", "run"}, 1, "allows at most 107; name"},
+		{"log that is none", []string{"--audit-log", "/etc/passwd"}, fromEnvironment, []string{"echo", "run"}, 1, "not an audit log"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			before := w.module.Calls("C_Initialize")

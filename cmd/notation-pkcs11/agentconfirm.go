@@ -31,7 +31,7 @@ func confirmer(terminal bool) (func(context.Context, agent.Question) error, erro
 		}
 		ask = func(ctx context.Context, text string) error { return askByProgram(ctx, path, text) }
 	} else if !terminal || !hosted.CanAsk() {
-		return nil, &failure{error: errors.New("--confirm has nobody to ask: with a command it needs a program that asks (SSH_ASKPASS), without one that or a terminal"),
+		return nil, &failure{error: errors.New("--confirm has nobody to ask: SSH_ASKPASS names no program, and the agent runs a command or has no terminal"),
 			hint: "Set SSH_ASKPASS to a program such as ssh-askpass"}
 	}
 	return func(ctx context.Context, q agent.Question) error {

@@ -54,7 +54,7 @@ func TestKilledAgent(t *testing.T) {
 	for _, pid := range hosts {
 		ends(t, pid)
 	}
-	if failed := a.fails(t); !strings.Contains(failed.Message, "nobody listens on it") {
+	if failed := a.fails(t); !strings.Contains(failed.Message, "no process listens on it") {
 		t.Errorf("error %s", failed.Message)
 	}
 	next := w.startAgent(t)

@@ -349,7 +349,7 @@ func TestNothingElseIsSigned(t *testing.T) {
 		"another algorithm": notaryMessage("PS384"),
 	} {
 		failed := failsWith(t, a.client("generate-signature", generateRequest(message)))
-		if failed.ErrCode != contract.ErrorCodeValidation || !strings.Contains(failed.Message, "signs Notary payloads alone") || !strings.Contains(failed.Message, "version is "+version) {
+		if failed.ErrCode != contract.ErrorCodeValidation || !strings.Contains(failed.Message, "signs only Notary Project payloads") || !strings.Contains(failed.Message, "version is "+version) {
 			t.Errorf("%s: %s: %s", name, failed.ErrCode, failed.Message)
 		}
 	}

@@ -21,7 +21,7 @@ func auditCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "audit",
 		Short:   "Check an audit log",
-		Long:    `Check the audit log that the plugin writes where audit_log is set.`,
+		Long:    `Check an audit log, which the plugin writes if audit_log is set.`,
 		Example: `  notation-pkcs11 audit verify /var/log/signing/audit.log`,
 		Args:    knownCommand,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -34,18 +34,18 @@ func auditVerifyCommand() *cobra.Command {
 	v := &auditVerification{}
 	cmd := &cobra.Command{
 		Use:   "verify FILE",
-		Short: "Check that no line of an audit log was changed, removed or put in",
-		Long: `Check the chain of an audit log: each line holds the SHA-256 of the line before.
-Where the chain breaks, the line is named, and why. What was read is counted, and
-in the end stands the hash of the last line.
+		Short: "Check that no line of an audit log was changed, removed or inserted",
+		Long: `Check the chain of an audit log: each line contains the SHA-256 of the line before.
+If the chain is broken, the error names the line and the reason. The output counts
+the lines and ends with the hash of the last line.
 
-Lines that were cut off at the end leave a chain that is whole, and so does a log
-that was written anew from its beginning. Keep the hash of the last line on
-another machine, and give it with --expect the next time: the exit status is 0
-only if one of the lines still has it.
+The chain alone doesn't show that the last line was changed, that lines were cut off
+at the end, or that the whole log was written again. Keep the last hash on another
+machine and pass it with --expect the next time. If a line has this hash, that line
+and all lines before it are unchanged.
 
-The log is read, and not locked or changed. The exit status is 1 if the chain is
-broken, if no line has the expected hash, or if the file can't be read.`,
+The command only reads the log and doesn't lock it. The exit status is 1 if the chain
+is broken, if no line has the expected hash, or if the file can't be read.`,
 		Example: `  notation-pkcs11 audit verify /var/log/signing/audit.log
   notation-pkcs11 audit verify /var/log/signing/audit.log --expect 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
   notation-pkcs11 audit verify /var/log/signing/audit.log --output json`,
@@ -57,8 +57,8 @@ broken, if no line has the expected hash, or if the file can't be read.`,
 		},
 		RunE: v.run,
 	}
-	cmd.Flags().StringVar(&v.expect, "expect", "", "`hash` that a line must have, as this command printed it before")
-	cmd.Flags().StringVar(&v.format, "output", formatText, "form of the output: text or json")
+	cmd.Flags().StringVar(&v.expect, "expect", "", "`HASH` that a line must have: the last hash that an earlier run printed")
+	cmd.Flags().StringVar(&v.format, "output", formatText, "form of the output, `text|json`")
 	completeWith(cmd, "output", formatText, formatJSON)
 	return cmd
 }
@@ -79,7 +79,7 @@ type auditResult struct {
 
 func (v *auditVerification) run(cmd *cobra.Command, args []string) error {
 	if v.format != formatText && v.format != formatJSON {
-		return fmt.Errorf("--output %q is neither text nor json", v.format)
+		return fmt.Errorf("unknown --output %q; use one of text, json", v.format)
 	}
 	if v.expect != "" && !auditlog.IsHash(v.expect) {
 		return fmt.Errorf("--expect %q is not a hash of 64 hexadecimal digits in lower case", v.expect)
@@ -100,7 +100,7 @@ func (v *auditVerification) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if v.expect == "" && v.format == formatText {
-		newScreen(cmd.ErrOrStderr()).note("lines cut off at the end don't show without --expect; keep the hash of the last line on another machine")
+		newScreen(cmd.ErrOrStderr()).note("without --expect, a changed last line or lines cut off at the end don't show; keep the last hash on another machine")
 	}
 	return nil
 }
@@ -126,10 +126,10 @@ func verifyAudit(path, expect string) (auditResult, error) {
 		return result, nil
 	case errors.As(err, &broken):
 		result.Problem, result.Line = broken.Reason, broken.Line
-		hint = "Compare the log with a copy on another machine; the lines before that one are whole"
+		hint = fmt.Sprintf("Compare the log with a copy on another machine, from line %d on", max(1, broken.Line-1))
 	case errors.Is(err, auditlog.ErrNotInLog):
 		result.Problem = err.Error()
-		hint = "Compare the log with a copy on another machine; whoever can write to the log can cut it"
+		hint = "Compare the log with a copy on another machine; lines may have been cut off"
 	default:
 		return auditResult{}, fmt.Errorf("%s can't be read: %w", shellQuote(path), err)
 	}

@@ -272,7 +272,7 @@ var badCommands = []struct {
 	{[]string{"--unknown"}, "unknown flag", false},
 	{[]string{"describe-key", badKey}, "unknown command", false},
 	{[]string{"tokens", "extra"}, "extra|argument", false},
-	{[]string{"tokens", "--output", "xml"}, `"xml" is neither text nor json`, false},
+	{[]string{"tokens", "--output", "xml"}, `unknown --output "xml"; use one of text, json`, false},
 	{[]string{"tokens", "--pin", "471147"}, "unknown flag", false},
 	{[]string{"tokens", "--timeout"}, "needs an argument", false},
 	{[]string{"keys", badKey, badKey}, "argument", false},

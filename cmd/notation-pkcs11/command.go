@@ -213,6 +213,9 @@ func explain(s screen, cmd *cobra.Command, err error) int {
 	if f.hint != "" {
 		todo = f.hint
 	}
+	if !strings.Contains(cmd.Use, "URI") { // no such argument could name the module
+		todo = strings.Replace(todo, "with module-path in the key URI, ", "", 1)
+	}
 	s.error(asFlags(what), asFlags(todo))
 	return cmp.Or(f.code, exitFailed)
 }

@@ -57,8 +57,8 @@ func tokenCommand(cmd *cobra.Command, run func(*invocation, context.Context, []s
 	cmd.Flags().StringVar(&i.format, "output", formatText, "form of the output, `text|json`")
 	completeWith(cmd, "output", formatText, formatJSON)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if i.format != formatText && i.format != formatJSON {
-			return fmt.Errorf("--output %q is neither text nor json", i.format)
+		if err := oneOf("output", i.format, []string{formatText, formatJSON}); err != nil {
+			return err
 		}
 		return run(i, cmd.Context(), args)
 	}
@@ -144,8 +144,8 @@ func fail(err error, s plugin.Settings) error {
 	return &failure{error: err, settings: s}
 }
 
-// asFlags turns what the plugin says of its config into words for somebody who
-// types flags.
+// asFlags turns what the plugin says of its config into words for people who
+// type flags.
 func asFlags(text string) string {
 	var odd []string // keys that are no words of a sentence
 	for _, f := range settingFlags {

@@ -146,7 +146,7 @@ func (e Entry) encode(previous, torn string) ([]byte, error) {
 	}
 	encoded := append(escape(document), '\n')
 	if len(encoded) > maxLine {
-		return nil, fmt.Errorf("its line would have %d bytes; the most is %d", len(encoded), maxLine)
+		return nil, fmt.Errorf("its line would have %d bytes; the limit is %d", len(encoded), maxLine)
 	}
 	return encoded, nil
 }

@@ -171,8 +171,8 @@ func TestFilesThatAreNoSafeLogAreRefused(t *testing.T) {
 		{"writable by the group", "touch log; chmod 620 log", "log", "chmod g-w"},
 		{"in an open directory", "mkdir open; chmod 777 open", "open/log", "can be changed by every user"},
 		{"of another user", "touch log; ${AS_ROOT} chown 54321 log; ${AS_ROOT} chmod 606 log", "log", ""},
-		{"another file", "echo hello > log; chmod 600 log", "log", "no audit log"},
-		{"another JSON file", `echo '{"version":1}' > log; chmod 600 log`, "log", "no audit log"},
+		{"another file", "echo hello > log; chmod 600 log", "log", "is not an audit log"},
+		{"another JSON file", `echo '{"version":1}' > log; chmod 600 log`, "log", "is not an audit log"},
 	} {
 		dir := t.TempDir()
 		shell := exec.Command("sh", "-ec", row.change)

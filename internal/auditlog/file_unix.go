@@ -5,7 +5,7 @@
 package auditlog
 
 import (
-	"errors"
+	"fmt"
 	"os"
 	"syscall"
 )
@@ -22,7 +22,7 @@ func checkGroup(f *os.File) error {
 	}
 	const writableByGroup = 0o020
 	if info.Mode()&writableByGroup != 0 {
-		return errors.New("its group can write to it; type: chmod g-w FILE")
+		return fmt.Errorf("its group can write to it; run: chmod g-w %q", f.Name())
 	}
 	return nil
 }

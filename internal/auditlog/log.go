@@ -87,7 +87,7 @@ func (l *Log) inspect() error {
 		return err
 	}
 	if !isBeginning(first[:n]) {
-		return errors.New("it is there and is no audit log; name a new file")
+		return errors.New("the file exists and is not an audit log; name a new file")
 	}
 	return nil
 }
@@ -162,7 +162,7 @@ func (l *Log) lock() error {
 	case err := <-done:
 		return err
 	case <-timer.C:
-		l.broken = fmt.Errorf("another process has had it locked for %v; end that one", l.patience)
+		l.broken = fmt.Errorf("another process has had it locked for %v; end that process", l.patience)
 		go func() {
 			<-done
 			file.Close()
@@ -187,7 +187,7 @@ func (l *Log) checkFile() (int64, error) {
 	case !os.SameFile(open, there):
 		return 0, errors.New("the file was replaced while it was open")
 	case open.Size() < l.end:
-		return 0, fmt.Errorf("the file was cut to %d bytes, and had %d", open.Size(), l.end)
+		return 0, fmt.Errorf("the file was cut from %d bytes to %d", l.end, open.Size())
 	}
 	return open.Size(), nil
 }
@@ -246,7 +246,7 @@ func readTail(r io.ReaderAt, size int64) (tail, error) {
 		end := start
 		start = bytes.LastIndexByte(window[:end-1], '\n') + 1
 		if end-start > maxLine {
-			return tail{}, fmt.Errorf("its end has a line of more than %d bytes, which is none of an audit log; name a new file", maxLine)
+			return tail{}, fmt.Errorf("its last line has more than %d bytes, so the file is not an audit log; name a new file", maxLine)
 		}
 		if _, whole := parse(window[start:end]); whole {
 			last.hash = hashOf(window[start:end])
@@ -257,7 +257,7 @@ func readTail(r io.ReaderAt, size int64) (tail, error) {
 		}
 	}
 	if size > tailWindow {
-		return tail{}, fmt.Errorf("none of its last %d bytes are a line of an audit log; name a new file", tailWindow)
+		return tail{}, fmt.Errorf("its last %d bytes contain no line of an audit log; name a new file", tailWindow)
 	}
 	if len(window) > 0 {
 		last.torn = hashOf(window)

@@ -118,7 +118,7 @@ func TestLinesAreBounded(t *testing.T) {
 	if size := len(read(t, l.Path())); size > maxLine {
 		t.Errorf("a line of %d bytes", size)
 	}
-	if _, err := l.Append(Entry{Event: Signature, Key: long}); err == nil || !strings.Contains(err.Error(), "the most is 16384") {
+	if _, err := l.Append(Entry{Event: Signature, Key: long}); err == nil || !strings.Contains(err.Error(), "the limit is 16384") {
 		t.Errorf("a key of %d bytes: error %v", len(long), err)
 	}
 	checkChain(t, l.Path(), hash, 1)
@@ -246,8 +246,8 @@ func TestFileThatIsGoneIsNoticed(t *testing.T) {
 		"moved":        {move, "deleted or moved"},
 		"replaced":     {func(path string) error { return errors.Join(move(path), os.WriteFile(path, nil, 0o600)) }, "replaced"},
 		"a link there": {func(path string) error { return errors.Join(move(path), os.Symlink(path+".1", path)) }, "replaced"},
-		"cut":          {func(path string) error { return os.Truncate(path, 100) }, "cut to 100 bytes"},
-		"emptied":      {func(path string) error { return os.Truncate(path, 0) }, "cut to 0 bytes"},
+		"cut":          {func(path string) error { return os.Truncate(path, 100) }, "cut from 152 bytes to 100"},
+		"emptied":      {func(path string) error { return os.Truncate(path, 0) }, "cut from 152 bytes to 0"},
 	} {
 		l := newLog(t)
 		mustAppend(t, l, Entry{Event: Signature})

@@ -45,7 +45,7 @@ type BrokenError struct {
 func (e *BrokenError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Reason) }
 
 // ErrNotInLog is that of a hash that no line has.
-var ErrNotInLog = errors.New("no line has the expected hash: lines that were there when the hash was noted are missing, or it is of another log")
+var ErrNotInLog = errors.New("no line has the expected hash: lines are missing that were there when the hash was noted, or the hash is of another log")
 
 // Verify reads a log and checks its chain. A hash that is expected, such as
 // Log.Append returned it, must be that of one of its lines; empty: none is
@@ -62,7 +62,7 @@ func Verify(r io.Reader, expect string) (Summary, error) {
 		text, err := lines.ReadSlice('\n')
 		switch {
 		case err == bufio.ErrBufferFull:
-			return v.summary, &BrokenError{number, fmt.Sprintf("it is longer than %d bytes, which no line is", maxLine)}
+			return v.summary, &BrokenError{number, fmt.Sprintf("it is longer than %d bytes, the limit of a line", maxLine)}
 		case err != nil && err != io.EOF:
 			return v.summary, err
 		case len(text) == 0:
@@ -86,7 +86,7 @@ func (v *verifier) take(number int, text []byte) error {
 	text = append(bytes.TrimSuffix(text[:len(text):len(text)], []byte("\n")), '\n') // the next writer ends the last one
 	l, whole := parse(text)
 	if number == 1 && !whole && !isBeginning(bytes.TrimSuffix(text, []byte("\n"))) {
-		return &BrokenError{number, "it is no line of an audit log"}
+		return &BrokenError{number, "it is not a line of an audit log"}
 	}
 	if !whole {
 		v.summary.Torn = append(v.summary.Torn, number)
@@ -122,15 +122,15 @@ func (v *verifier) checkLinks(number int, l line) error {
 	}
 	switch {
 	case l.Previous != v.summary.Hash && v.summary.Lines == 0:
-		return &BrokenError{number, "it is the first one, and says that another was before it: the beginning is missing"}
+		return &BrokenError{number, "it is the first line of the file and refers to a line before it: the beginning is missing"}
 	case l.Previous != v.summary.Hash:
-		return &BrokenError{number, "the line before it is not the one that it was written after: a line was changed, removed or put in"}
+		return &BrokenError{number, "it was not written after the line that is before it now: a line was changed, removed or inserted"}
 	case l.Torn == torn:
 		return nil
 	case torn == "":
-		return &BrokenError{number, "it says that a torn line was before it, which is missing"}
+		return &BrokenError{number, "it refers to a torn line before it, which is missing"}
 	}
-	return &BrokenError{number, "what is before it is no line of an audit log, and not what was there when it was written"}
+	return &BrokenError{number, "the text before it is not a line of an audit log, and was not there when it was written"}
 }
 
 func (v *verifier) finish() (Summary, error) {

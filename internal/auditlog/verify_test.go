@@ -26,15 +26,15 @@ func TestBrokenChainIsFoundWhereItBreaks(t *testing.T) {
 		line   int
 		says   string
 	}{
-		"a line changed":          {func(l []string) []string { l[1] = strings.Replace(l[1], "signature", "refusal", 1); return l }, 3, "changed, removed or put in"},
-		"a line removed":          {func(l []string) []string { return append(l[:2:2], l[3:]...) }, 3, "changed, removed or put in"},
-		"another file":            {func(l []string) []string { return append([]string{"x\n"}, l...) }, 1, "no line of an audit log"},
-		"a line put in":           {func(l []string) []string { return append(l[:2:2], l[1:]...) }, 3, "changed, removed or put in"},
-		"two exchanged":           {func(l []string) []string { l[1], l[2] = l[2], l[1]; return l }, 2, "changed, removed or put in"},
+		"a line changed":          {func(l []string) []string { l[1] = strings.Replace(l[1], "signature", "refusal", 1); return l }, 3, "changed, removed or inserted"},
+		"a line removed":          {func(l []string) []string { return append(l[:2:2], l[3:]...) }, 3, "changed, removed or inserted"},
+		"another file":            {func(l []string) []string { return append([]string{"x\n"}, l...) }, 1, "not a line of an audit log"},
+		"a line put in":           {func(l []string) []string { return append(l[:2:2], l[1:]...) }, 3, "changed, removed or inserted"},
+		"two exchanged":           {func(l []string) []string { l[1], l[2] = l[2], l[1]; return l }, 2, "changed, removed or inserted"},
 		"the beginning removed":   {func(l []string) []string { return l[2:] }, 1, "beginning is missing"},
-		"no line put in":          {func(l []string) []string { return append(l[:2:2], append([]string{"x\n"}, l[2:]...)...) }, 4, "no line of an audit log"},
-		"a space":                 {func(l []string) []string { l[3] = " " + l[3]; return l }, 5, "changed, removed or put in"},
-		"another version":         {func(l []string) []string { l[1] = strings.Replace(l[1], `:1`, `:2`, 1); return l }, 3, "changed, removed or put in"},
+		"no line put in":          {func(l []string) []string { return append(l[:2:2], append([]string{"x\n"}, l[2:]...)...) }, 4, "not a line of an audit log"},
+		"a space":                 {func(l []string) []string { l[3] = " " + l[3]; return l }, 5, "changed, removed or inserted"},
+		"another version":         {func(l []string) []string { l[1] = strings.Replace(l[1], `:1`, `:2`, 1); return l }, 3, "changed, removed or inserted"},
 		"a line that is too long": {func(l []string) []string { l[1] = strings.Repeat(" ", maxLine) + l[1]; return l }, 2, "longer than 16384 bytes"},
 	} {
 		changed := strings.Join(row.change(append([]string(nil), lines...)), "")

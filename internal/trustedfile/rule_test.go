@@ -59,11 +59,11 @@ func TestFilesThatOthersCanChangeAreRefused(t *testing.T) {
 	}{
 		{"as packages install it", "", "a/b/file", "", "", ""},
 		{"the group can write", "chmod 775 a a/b; chmod g+w a/b/file", "a/b/file", "", "", ""},
-		{"the file", "chmod o+w a/b/file", "a/b/file", every + "; type: chmod o-w '", every, every},
+		{"the file", "chmod o+w a/b/file", "a/b/file", every + "; run: chmod o-w '", every, every},
 		{"a PIN file of mode 0622", "chmod 622 a/b/file", "a/b/file", every, every, every},
 		{"its directory", "chmod o+w a/b", "a/b/file", "/a/b'", "/a/b'", "/a/b'"},
 		{"the directory above", "chmod o+w a", "a/b/file", "/a'", "/a'", "/a'"},
-		{"all of them", "chmod o+w a a/b; ln -s a/b way", "way/../b/file", "type: chmod o-w '$DIR/a' '$DIR/a/b'", every, every},
+		{"all of them", "chmod o+w a a/b; ln -s a/b way", "way/../b/file", "run: chmod o-w '$DIR/a' '$DIR/a/b'", every, every},
 		{"a quote in a name", "mkdir \"it's\"; cp a/b/file \"it's\"; chmod o+w \"it's\"", "it's/file", `/it'\''s'`, every, every},
 		{"a directory that the path leaves again", "", "open/../a/b/file", every, every, every},
 		{"a link to a good place", "ln -s a/b/file link", "link", "", "", ""},
@@ -80,7 +80,7 @@ func TestFilesThatOthersCanChangeAreRefused(t *testing.T) {
 		{"below a stranger's in a sticky directory", "stranger sticky/mine", "sticky/mine/file", stranger, stranger, ""},
 		{"a stranger's link in a sticky directory", "ln -s ../a/b/file sticky/link; stranger sticky/link", "sticky/link", stranger, stranger, ""},
 		{"a stranger's sticky directory", "stranger sticky", "sticky/file", stranger, stranger, ""},
-		{"every user can read it", "chmod 644 a/b/file", "a/b/file", "type: chmod 600 '$DIR/a/b/file'", "", ""},
+		{"every user can read it", "chmod 644 a/b/file", "a/b/file", "run: chmod 600 '$DIR/a/b/file'", "", ""},
 		{"behind a door", "chmod 644 a/b/file; chmod 700 a", "a/b/file", "", "", ""},
 		{"behind another's door", "chmod 644 a/b/file; chmod 750 a; stranger a", "a/b/file", "chmod 600", stranger, ""},
 		{"a link behind a door", "chmod 644 a/b/file; mkdir -m 700 c; ln -s ../a/b/file c/link", "c/link", "chmod 600", "", ""},
@@ -115,7 +115,7 @@ func TestFilesThatOthersCanChangeAreRefused(t *testing.T) {
 // The directory in which a path starts is on it, too.
 func TestOpenRootIsRefused(t *testing.T) {
 	for mode, says := range map[fs.FileMode]string{
-		0o777:                 "type: chmod o-w '$ROOT'",
+		0o777:                 "run: chmod o-w '$ROOT'",
 		0o777 | fs.ModeSticky: "",
 		0o755:                 "",
 	} {
@@ -150,7 +150,7 @@ func TestRefusalOfAnothersFileNamesSudo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.checkModes(4711); err == nil || !strings.Contains(err.Error(), "type: sudo chmod o-w '"+dir+"/a'") {
+	if err := w.checkModes(4711); err == nil || !strings.Contains(err.Error(), "run: sudo chmod o-w '"+dir+"/a'") {
 		t.Errorf("error %v", err)
 	}
 }

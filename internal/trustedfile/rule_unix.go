@@ -46,10 +46,10 @@ func (w way) check(kind Kind, user int) error {
 		}
 	}
 	if file := w.file(); !isTrusted(file.owner(), user) {
-		return refuse("belongs to user %d of this machine, who can change it; type: %s", file.owner(), command(user, "chown "+strconv.Itoa(user), file))
+		return refuse("belongs to user %d of this machine, who can change it; run: %s", file.owner(), command(user, "chown "+strconv.Itoa(user), file))
 	}
 	if kind == Secret && w.file().mode()&readableByOthers != 0 && !slices.ContainsFunc(w.directories(), func(e *entry) bool { return e.isDoor(user) }) {
-		return refuse("can be read by every user of this machine; type: %s", command(user, "chmod 600", w.file()))
+		return refuse("can be read by every user of this machine; run: %s", command(user, "chmod 600", w.file()))
 	}
 	return nil
 }
@@ -57,7 +57,7 @@ func (w way) check(kind Kind, user int) error {
 // checkModes refuses what every user can change.
 func (w way) checkModes(user int) error {
 	if found := w.writable(writableByOthers); len(found) > 0 {
-		return refuse("can be changed by every user of this machine; type: %s", command(user, "chmod o-w", found...))
+		return refuse("can be changed by every user of this machine; run: %s", command(user, "chmod o-w", found...))
 	}
 	return nil
 }

@@ -88,7 +88,7 @@ func (k *clientKey) connect(ctx context.Context) error {
 	peer, err := peerOf(conn)
 	switch {
 	case err != nil:
-		err = contract.NewGenericError(fmt.Sprintf("it can't be told whose process listens at %s, to which %s points: %v. Nothing was sent. %s.", quoted(k.path), Variable, err, startAgain))
+		err = contract.NewGenericError(fmt.Sprintf("the plugin can't find out which user's process listens at %s, to which %s points: %v. Nothing was sent. %s.", quoted(k.path), Variable, err, startAgain))
 	case peer.UID != ownUID():
 		err = contract.NewError(contract.ErrorCodeAccessDenied, fmt.Sprintf("the process that listens at %s, to which %s points, belongs to user %d, and an agent must be your own. Nothing was sent. %s.", quoted(k.path), Variable, peer.UID, startAgain))
 	}
@@ -105,11 +105,11 @@ func (k *clientKey) unreachable(err error) error {
 	why := err.Error()
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		why = "it takes no connection"
+		why = "it accepts no connection"
 	case errors.Is(err, fs.ErrNotExist):
 		why = "there is no socket"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		why = "nobody listens on it"
+		why = "no process listens on it"
 	case errors.Is(err, fs.ErrPermission):
 		why = "this user may not connect to it"
 	}
@@ -189,9 +189,9 @@ func (k *clientKey) lost(ctx context.Context, err error, turn bool) error {
 	case errors.As(err, &v):
 		return k.strange()
 	case isDeadline(err) && turn:
-		return contract.NewError(contract.ErrorCodeTimeout, fmt.Sprintf("the agent at %s had no answer of the token within %v, from the turn on. Check that the HSM can be reached; the plugin config timeout or NOTATION_PKCS11_TIMEOUT gives it longer.", quoted(k.path), k.timeout))
+		return contract.NewError(contract.ErrorCodeTimeout, fmt.Sprintf("the agent at %s got no answer from the token within %v. Check that the HSM can be reached, or raise the timeout with the plugin config timeout or NOTATION_PKCS11_TIMEOUT.", quoted(k.path), k.timeout))
 	case isDeadline(err):
-		return contract.NewError(contract.ErrorCodeTimeout, fmt.Sprintf("the agent at %s, to which %s points, doesn't answer. End it, then start it again.", quoted(k.path), Variable))
+		return contract.NewError(contract.ErrorCodeTimeout, fmt.Sprintf("the agent at %s, to which %s points, doesn't answer. End the agent, then start it again.", quoted(k.path), Variable))
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return contract.NewGenericError(fmt.Sprintf("the agent at %s, to which %s points, ended the connection without an answer. %s.", quoted(k.path), Variable, startAgain))
 	}
@@ -200,7 +200,7 @@ func (k *clientKey) lost(ctx context.Context, err error, turn bool) error {
 
 // strange says that what answers doesn't speak the protocol.
 func (k *clientKey) strange() error {
-	return contract.NewGenericError(fmt.Sprintf("what answers at %s, to which %s points, is no agent, or one of another version of notation-pkcs11. Use the same release for the plugin and the agent, then start the agent again.", quoted(k.path), Variable))
+	return contract.NewGenericError(fmt.Sprintf("the program that answers at %s, to which %s points, is no agent, or one of another version of notation-pkcs11. Use the same release for the plugin and the agent, then start the agent again.", quoted(k.path), Variable))
 }
 
 // codes are those of the contract.
@@ -235,7 +235,7 @@ func (k *clientKey) SignMessage(ctx context.Context, message []byte, opts crypto
 		return nil, err
 	}
 	if own, err := plugin.SignerOpts(k.public, hash); err != nil || own.HashFunc() != opts.HashFunc() {
-		return nil, contract.NewValidationErrorf("the agent signs with %s alone for this key.", hash)
+		return nil, contract.NewValidationErrorf("for this key, the agent signs only with %s.", hash)
 	}
 	r := k.request
 	r.Operation, r.Hash = opSign, hash

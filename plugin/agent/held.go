@@ -26,7 +26,7 @@ type held struct {
 
 // uri names a key in logs and errors: by its token and its own names.
 func (h *held) uri() string {
-	return h.shown.Without(pkcs11.AttrSlotID, pkcs11.AttrSlotDescription, pkcs11.AttrSlotManufacturer,
+	return h.shown.Without(pkcs11.AttrManufacturer, pkcs11.AttrModel, pkcs11.AttrSlotID, pkcs11.AttrSlotDescription, pkcs11.AttrSlotManufacturer,
 		pkcs11.AttrLibraryManufacturer, pkcs11.AttrLibraryDescription, pkcs11.AttrLibraryVersion, pkcs11.AttrType).String()
 }
 

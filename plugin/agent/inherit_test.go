@@ -79,8 +79,8 @@ func TestSocketOfAServiceManager(t *testing.T) {
 		{"another process's", socket, 0o600, "1", "1", "none"},
 		{"none", socket, 0o600, "", "self", "none"},
 		{"two", socket, 0o600, "2", "self", "takes one"},
-		{"of TCP", tcpSocket, 0o600, "1", "self", "no UNIX socket"},
-		{"a file", file, 0o600, "1", "self", "no socket that listens"},
+		{"of TCP", tcpSocket, 0o600, "1", "self", "not a UNIX socket"},
+		{"a file", file, 0o600, "1", "self", "not a listening socket"},
 	} {
 		if err := os.Chmod(path, row.mode); err != nil {
 			t.Fatal(err)

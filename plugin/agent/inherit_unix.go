@@ -32,21 +32,21 @@ func Inherit() (*Socket, error) {
 		return nil, nil
 	}
 	if count != "1" {
-		return nil, fmt.Errorf("the service manager hands on %s sockets, and the agent takes one", strconv.Quote(count))
+		return nil, fmt.Errorf("the service manager passes %s sockets, and the agent takes one", strconv.Quote(count))
 	}
 	f := os.NewFile(firstInherited, "inherited socket")
 	defer f.Close() // the listener has its own
 	if listening, err := unix.GetsockoptInt(firstInherited, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || listening == 0 {
-		return nil, errors.New("the file that the service manager hands on is no socket that listens (ListenStream= of a systemd socket unit)")
+		return nil, errors.New("the file that the service manager passes is not a listening socket (ListenStream= of a systemd socket unit)")
 	}
 	listener, err := net.FileListener(f)
 	if err != nil {
-		return nil, fmt.Errorf("the socket that the service manager hands on can't be used: %w", err)
+		return nil, fmt.Errorf("the socket that the service manager passes can't be used: %w", err)
 	}
 	l, ok := listener.(*net.UnixListener)
 	if !ok {
 		listener.Close()
-		return nil, errors.New("the socket that the service manager hands on is no UNIX socket (ListenStream= with a path)")
+		return nil, errors.New("the socket that the service manager passes is not a UNIX socket (ListenStream= with a path)")
 	}
 	l.SetUnlinkOnClose(false)
 	path := l.Addr().String()
@@ -59,14 +59,14 @@ func Inherit() (*Socket, error) {
 
 func checkInherited(path string) error {
 	if !filepath.IsAbs(path) {
-		return errors.New("the socket that the service manager hands on has no absolute path")
+		return errors.New("the socket that the service manager passes has no absolute path")
 	}
 	info, err := os.Lstat(path)
 	if err != nil {
-		return fmt.Errorf("the socket that the service manager hands on: %w", err)
+		return fmt.Errorf("the socket that the service manager passes: %w", err)
 	}
 	if info.Mode()&fs.ModeSocket == 0 {
-		return fmt.Errorf("the service manager hands on a socket whose path is %q, and no socket is there", path)
+		return fmt.Errorf("the service manager passes a socket with the path %q, and there is no socket at this path", path)
 	}
 	if owner := int(info.Sys().(*syscall.Stat_t).Uid); owner != os.Geteuid() {
 		return fmt.Errorf("the socket %q belongs to user %d, and the agent is user %d's (SocketUser= of the unit)", path, owner, os.Geteuid())

@@ -96,10 +96,10 @@ func parseRequest(document []byte) (request, error) {
 		Version int `json:"version"`
 	}
 	if err := json.Unmarshal(document, &version); err != nil {
-		return request{}, violation("the request is no JSON object of the protocol")
+		return request{}, violation("the request is not a JSON object of the protocol")
 	}
 	if version.Version != protocolVersion {
-		return request{}, violation(fmt.Sprintf("the plugin speaks version %d of the agent's protocol, and the agent version %d", version.Version, protocolVersion))
+		return request{}, violation(fmt.Sprintf("the plugin uses version %d of the agent's protocol, and the agent version %d", version.Version, protocolVersion))
 	}
 	decoder := json.NewDecoder(bytes.NewReader(document))
 	decoder.DisallowUnknownFields()
@@ -109,17 +109,17 @@ func parseRequest(document []byte) (request, error) {
 		if errors.As(err, &uri) {
 			return request{}, err
 		}
-		return request{}, violation("the request has what is not of the protocol")
+		return request{}, violation("the request has members that the protocol doesn't have")
 	}
 	for _, attribute := range []string{pkcs11.AttrModulePath, pkcs11.AttrModuleName, pkcs11.AttrPINSource} {
 		if _, present := r.Key.Value(attribute); present {
-			return request{}, violation("the request names a " + attribute + ", which is the agent's own")
+			return request{}, violation("the request names a " + attribute + ", which only the agent's command line can set")
 		}
 	}
 	switch r.Operation {
 	case opDescribe, opOwn, opAll:
 		if r.Hash != "" {
-			return request{}, violation("the request has a hash and asks for no signature")
+			return request{}, violation("the request has a hash, and doesn't ask for a signature")
 		}
 	case opSign:
 	default:
@@ -143,13 +143,13 @@ func readFrame(from io.Reader, types ...frameType) (frameType, []byte, error) {
 			continue
 		}
 		if length < 1 || length-1 > maxFrame[t] {
-			return 0, nil, violation(fmt.Sprintf("a frame of %d bytes, and at most %d are possible", length, maxFrame[t]))
+			return 0, nil, violation(fmt.Sprintf("a frame has %d bytes; the limit is %d", length, maxFrame[t]))
 		}
 		var body bytes.Buffer
 		_, err := io.CopyN(&body, from, int64(length)-1)
 		return t, body.Bytes(), whole(err)
 	}
-	return 0, nil, violation(fmt.Sprintf("a frame of the type 0x%02x, which doesn't belong there", byte(t)))
+	return 0, nil, violation(fmt.Sprintf("a frame has the unexpected type 0x%02x", byte(t)))
 }
 
 // whole makes an error of an end in the middle.
@@ -162,7 +162,7 @@ func whole(err error) error {
 
 func writeFrame(to io.Writer, t frameType, body []byte) error {
 	if uint64(len(body)) > uint64(maxFrame[t]) {
-		return violation(fmt.Sprintf("it has %d bytes, and at most %d are possible", len(body), maxFrame[t]))
+		return violation(fmt.Sprintf("it has %d bytes; the limit is %d", len(body), maxFrame[t]))
 	}
 	frame := make([]byte, 5, 5+len(body))
 	binary.BigEndian.PutUint32(frame, uint32(1+len(body)))

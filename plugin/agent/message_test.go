@@ -22,18 +22,18 @@ func TestRequests(t *testing.T) {
 		`{"version":2,"operation":"another","more":[]}`:                                       "version 2",
 		`{"operation":"describe","key":"pkcs11:token=T"}`:                                     "version 0",
 		`{"version":1,"operation":"digest","key":"pkcs11:token=T"}`:                           "unknown operation",
-		`{"version":1,"operation":"describe","key":"pkcs11:token=T","hash":"SHA-256"}`:        "asks for no signature",
+		`{"version":1,"operation":"describe","key":"pkcs11:token=T","hash":"SHA-256"}`:        "doesn't ask for a signature",
 		`{"version":1,"operation":"describe","key":"pkcs11:token=T?module-path=/evil.so"}`:    "names a module-path",
 		`{"version":1,"operation":"describe","key":"pkcs11:token=T?module-name=evil"}`:        "names a module-name",
 		`{"version":1,"operation":"describe","key":"pkcs11:token=T?pin-source=file:/secret"}`: "names a pin-source",
 		`{"version":1,"operation":"describe","key":"pkcs11:token=T?pin-value=1"}`:             "pin-value",
 		`{"version":1,"operation":"describe","key":"/evil.so"}`:                               "doesn't begin with",
-		`{"version":1,"operation":"sign","key":"pkcs11:token=T","module":"/evil.so"}`:         "not of the protocol",
-		`{"version":1,"operation":"sign","key":"pkcs11:token=T","timeout":"1h"}`:              "not of the protocol",
-		`{"version":1,"operation":7}`:                                                         "not of the protocol",
-		`[]`:                                                                                  "no JSON object",
-		``:                                                                                    "no JSON object",
-		`{"version":1,"operation":"describe","key":"pkcs11:token=T"} more`:                    "no JSON object",
+		`{"version":1,"operation":"sign","key":"pkcs11:token=T","module":"/evil.so"}`:         "members that the protocol doesn't have",
+		`{"version":1,"operation":"sign","key":"pkcs11:token=T","timeout":"1h"}`:              "members that the protocol doesn't have",
+		`{"version":1,"operation":7}`:                                                         "members that the protocol doesn't have",
+		`[]`:                                                                                  "not a JSON object of the protocol",
+		``:                                                                                    "not a JSON object of the protocol",
+		`{"version":1,"operation":"describe","key":"pkcs11:token=T"} more`:                    "not a JSON object of the protocol",
 	} {
 		_, err := parseRequest([]byte(document))
 		if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
@@ -55,12 +55,12 @@ func TestFrames(t *testing.T) {
 		"nothing":                {nil, "EOF"},
 		"half a head":            {frame(frameRequest, 3, "{}")[:3], "unexpected EOF"},
 		"half a body":            {frame(frameRequest, 3, "{"), "unexpected EOF"},
-		"no length":              {frame(frameRequest, 0, ""), "a frame of 0 bytes"},
+		"no length":              {frame(frameRequest, 0, ""), "a frame has 0 bytes"},
 		"a length without bytes": {frame(frameRequest, 32<<10+1, ""), "unexpected EOF"},
-		"one byte too many":      {frame(frameRequest, 32<<10+2, ""), "at most"},
-		"the greatest length":    {frame(frameRequest, 1<<32-1, ""), "at most"},
-		"another type":           {frame(frameMessage, 3, "{}"), "doesn't belong there"},
-		"an unknown type":        {frame('?', 3, "{}"), "doesn't belong there"},
+		"one byte too many":      {frame(frameRequest, 32<<10+2, ""), "the limit is 32768"},
+		"the greatest length":    {frame(frameRequest, 1<<32-1, ""), "the limit is 32768"},
+		"another type":           {frame(frameMessage, 3, "{}"), "unexpected type"},
+		"an unknown type":        {frame('?', 3, "{}"), "unexpected type"},
 	} {
 		_, body, err := readFrame(bytes.NewReader(row.bytes), frameRequest)
 		if row.says == "" && (err != nil || string(body) != "{}") || row.says != "" && (err == nil || !strings.Contains(err.Error(), row.says)) {

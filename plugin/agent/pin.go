@@ -64,7 +64,7 @@ func (k *keeper) check(token pkcs11.TokenInfo) error {
 	}
 	counted := token.Has(pkcs11.FlagPINCountLow) || token.Has(pkcs11.FlagPINFinalTry) || token.Has(pkcs11.FlagPINLocked)
 	if k.unanswered > 1 || k.unanswered > 0 && counted {
-		k.refused = &pkcs11.Error{Kind: pkcs11.KindPINLocked, Message: fmt.Sprintf("a login to the token %s was never answered, so that the PIN may be wrong, and the agent doesn't send it again; start it anew", k.token.URI())}
+		k.refused = &pkcs11.Error{Kind: pkcs11.KindPINLocked, Message: fmt.Sprintf("a login to the token %s was never answered, so the PIN may be wrong, and the agent doesn't send it again; check the PIN, then start the agent again", k.token.URI())}
 		return k.refused
 	}
 	return nil
@@ -108,7 +108,7 @@ func (k *keeper) learn(err error) bool {
 	}
 	if k.refused == nil {
 		again := *e
-		again.Message = "the agent doesn't log in again, since the token refused it before; start the agent anew with the right PIN: " + e.Message
+		again.Message = "the agent doesn't log in again, because the token refused the PIN before; start the agent again with the right PIN: " + e.Message
 		k.refused = &again
 		k.pin.Wipe()
 	}

@@ -178,7 +178,7 @@ func (s *Server) serve(work context.Context, conn *net.UnixConn) {
 	defer conn.Close()
 	peer, err := peerOf(conn)
 	if err != nil || peer.UID != ownUID() {
-		s.note(auditlog.Entry{Event: auditlog.Refusal, Peer: peer.logged(), Reason: "a process of another user asked"})
+		s.note(auditlog.Entry{Event: auditlog.Refusal, Peer: peer.logged(), Reason: "a process of another user connected"})
 		return
 	}
 	peer.lookUp()
@@ -270,7 +270,7 @@ func (s *Server) sign(work context.Context, c *client, h *held, hash contract.Ha
 		err = p.CheckAlgorithm(h.public)
 	}
 	if err != nil {
-		err = contract.NewValidationErrorf("the agent signs Notary payloads alone: %v. The agent's version is %s; if this is what a newer notation signs, use a newer release of notation-pkcs11", err, s.Version)
+		err = contract.NewValidationErrorf("the agent signs only Notary Project payloads: %v. The agent's version is %s; if a newer notation signs this payload, use a newer release of notation-pkcs11", err, s.Version)
 		return s.refuse(c, entry, err)
 	}
 	entry.SigningTime = p.SigningTime
@@ -294,7 +294,7 @@ func (s *Server) sign(work context.Context, c *client, h *held, hash contract.Ha
 	}
 	entry.Event, entry.Mechanism = auditlog.Signature, h.lastMechanism()
 	if err := s.note(entry); err != nil {
-		return s.fail(c, contract.NewGenericError(fmt.Sprintf("a signature was made and not given out, since it must be in the log before: %v. Make room for the log, or put it back where it was; then start the agent again if it was moved.", err)))
+		return s.fail(c, contract.NewGenericError(fmt.Sprintf("a signature was made and not given out, because the audit log has no line for it: %v. Make room for the log, or move the log back and start the agent again.", err)))
 	}
 	return c.send(frameSignature, signature)
 }
@@ -352,7 +352,7 @@ func (s *Server) find(uri pkcs11.URI) (*held, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return nil, contract.NewValidationErrorf("the agent does not hold the key %s; it holds %s. Start it with this key, too, or unset %s to log in without it.",
+		return nil, contract.NewValidationErrorf("the agent does not hold the key %s; it holds %s. Start the agent with this key, too, or unset %s to log in without an agent.",
 			uri, strings.Join(s.URIs(), ", "), Variable)
 	}
 	var uris []string

@@ -48,7 +48,7 @@ func TestWhereASocketIsMade(t *testing.T) {
 			}
 			t.Cleanup(func() { l.Close() })
 		}, "a process listens on the socket"},
-		{"a file", func(t *testing.T, path string) { os.WriteFile(path, []byte("kept"), 0o600) }, "is no socket"},
+		{"a file", func(t *testing.T, path string) { os.WriteFile(path, []byte("kept"), 0o600) }, "is not a socket"},
 		{"a link to a dead socket", func(t *testing.T, path string) {
 			l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path + "2", Net: "unix"})
 			if err != nil {
@@ -57,8 +57,8 @@ func TestWhereASocketIsMade(t *testing.T) {
 			l.SetUnlinkOnClose(false)
 			l.Close()
 			os.Symlink(path+"2", path)
-		}, "is no socket"},
-		{"an open directory", func(t *testing.T, path string) { os.Chmod(filepath.Dir(path), 0o755) }, "is open to other users; type: chmod 700"},
+		}, "is not a socket"},
+		{"an open directory", func(t *testing.T, path string) { os.Chmod(filepath.Dir(path), 0o755) }, "is open to other users; run: chmod 700"},
 		{"a directory that isn't there", func(t *testing.T, path string) { os.Remove(filepath.Dir(path)) }, "can't be opened"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -64,7 +64,8 @@ func listenAnywhere() (*Socket, error) {
 		if err == nil {
 			s.ownDirectory = true
 		}
-		if try == 3 || !errors.Is(err, fs.ErrNotExist) {
+		const tries = 100 // as often as the directory can be expected to go
+		if try == tries || !errors.Is(err, fs.ErrNotExist) {
 			return s, err
 		}
 	}
@@ -72,7 +73,7 @@ func listenAnywhere() (*Socket, error) {
 
 func listenAt(path string) (*Socket, error) {
 	if len(path) > maxPath {
-		return nil, fmt.Errorf("the socket's path %q has %d bytes, and on this system at most %d are possible; name a shorter one with --socket", path, len(path), maxPath)
+		return nil, fmt.Errorf("the socket's path %q has %d bytes, and this system allows at most %d; name a shorter one with --socket", path, len(path), maxPath)
 	}
 	var s *Socket
 	err := locked(filepath.Dir(path), func() (err error) {
@@ -93,7 +94,7 @@ func defaultPath() (string, error) {
 		directory = filepath.Join(runtime, "notation-pkcs11")
 	}
 	if err := os.Mkdir(directory, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", fmt.Errorf("the directory of the socket can't be made: %w; name another place with --socket", err)
+		return "", fmt.Errorf("the directory of the socket can't be created: %w; name another path with --socket", err)
 	}
 	err := locked(directory, func() error {
 		entries, err := os.ReadDir(directory)
@@ -126,7 +127,7 @@ func locked(directory string, do func() error) error {
 		return fmt.Errorf("the directory of the socket, %q, belongs to user %d; name one of your own with --socket", directory, owner)
 	}
 	if info.Mode()&ofOthers != 0 {
-		return fmt.Errorf("the directory of the socket, %q, is open to other users; type: chmod 700 %q, or name another one with --socket", directory, directory)
+		return fmt.Errorf("the directory of the socket, %q, is open to other users; run: chmod 700 %q, or name another one with --socket", directory, directory)
 	}
 	for {
 		err := unix.Flock(int(d.Fd()), unix.LOCK_EX)
@@ -150,7 +151,7 @@ func removeDead(path string) error {
 		return err
 	}
 	if info.Mode()&fs.ModeSocket == 0 {
-		return fmt.Errorf("%q is there and is no socket; name another path with --socket", path)
+		return fmt.Errorf("%q exists and is not a socket; name another path with --socket", path)
 	}
 	if owner := int(info.Sys().(*syscall.Stat_t).Uid); owner != os.Geteuid() {
 		return fmt.Errorf("the socket %q belongs to user %d; name another path with --socket", path, owner)
@@ -158,10 +159,10 @@ func removeDead(path string) error {
 	conn, err := net.Dial("unix", path)
 	if err == nil {
 		conn.Close()
-		return fmt.Errorf("a process listens on the socket %q already, perhaps another agent; end that one, or name another path with --socket", path)
+		return fmt.Errorf("a process listens on the socket %q already, perhaps another agent; end that process, or name another path with --socket", path)
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("it can't be told whether a process listens on the socket %q: %w; name another path with --socket", path, err)
+		return fmt.Errorf("the agent can't find out whether a process listens on the socket %q: %w; name another path with --socket", path, err)
 	}
 	return os.Remove(path)
 }
@@ -171,7 +172,7 @@ func removeDead(path string) error {
 func listen(path string) (*Socket, error) {
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
-		return nil, fmt.Errorf("the socket can't be made: %w", err)
+		return nil, fmt.Errorf("the socket can't be created: %w", err)
 	}
 	l.SetUnlinkOnClose(false) // Close looks first at what it removes
 	s := &Socket{UnixListener: l, Path: path}
@@ -203,6 +204,9 @@ func (s *Socket) Close() error {
 	})
 	if errors.Is(err, net.ErrClosed) {
 		err = nil
+	}
+	if errors.Is(gone, fs.ErrNotExist) { // an agent that started meanwhile has removed it, or with it the directory
+		gone = nil
 	}
 	return errors.Join(err, gone)
 }

@@ -114,7 +114,7 @@ func (t *Token) noteProbes(keys []Key) error {
 			continue
 		}
 		h := held{shown: key.Shown()}
-		err := t.note(auditlog.Entry{Event: auditlog.Probe, Key: h.uri(), TokenSerial: h.serial(), Reason: "one of several public keys had to be the key's"})
+		err := t.note(auditlog.Entry{Event: auditlog.Probe, Key: h.uri(), TokenSerial: h.serial(), Reason: "the agent had to find out which of several public keys is the key's"})
 		if err != nil {
 			return err
 		}

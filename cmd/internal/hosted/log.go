@@ -56,7 +56,7 @@ func entitle(f *os.File) error {
 	}
 	const ofOthers = 0o077
 	if runtime.GOOS != "windows" && info.Mode().Perm()&ofOthers != 0 {
-		return fmt.Errorf("%s is open to other users; name a new file, or type: chmod 600 FILE", f.Name())
+		return fmt.Errorf("%[1]s is open to other users; name a new file, or run: chmod 600 %[1]q", f.Name())
 	}
 	if info.Size() == 0 {
 		_, err := f.WriteString(moduleLogTitle)
