@@ -581,6 +581,8 @@ func TestConfirmationOnTheTerminal(t *testing.T) {
 	person.say(w.token.PIN + "\n")
 	person.hear(t, "export NOTATION_PKCS11_AGENT="+socket)
 	for answer, signs := range map[string]bool{"y": true, "n": false, "": false} {
+		person.say("yes\n") // to nothing
+		person.hear(t, "yes")
 		message := notaryMessage("PS256")
 		result := make(chan error)
 		go func() {
