@@ -42,15 +42,15 @@ func (o agentOrder) confirmer() (func(context.Context, agent.Question) error, er
 	}, nil
 }
 
-// questionText says what would be signed. Its texts are escaped: a requester chose
-// them.
+// questionText says what would be signed. Its texts are quoted: a requester chose
+// them, and could else go on with the question. The digest was checked.
 func questionText(q agent.Question) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Sign %s (%s, %d bytes) with the key %s?", visible(q.Payload.Target.Digest), visible(q.Payload.Target.MediaType), q.Payload.Target.Size, q.Key)
+	fmt.Fprintf(&b, "Sign %s (%+q, %d bytes) with the key %s?", q.Payload.Target.Digest, q.Payload.Target.MediaType, q.Payload.Target.Size, q.Key)
 	if q.Peer.PID != 0 {
 		fmt.Fprintf(&b, " Process %d asks", q.Peer.PID)
 		if q.Peer.Executable != "" {
-			fmt.Fprintf(&b, ", of %s", visible(q.Peer.Executable))
+			fmt.Fprintf(&b, ", of %+q", q.Peer.Executable)
 		}
 		b.WriteString(".")
 	}
