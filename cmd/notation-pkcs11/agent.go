@@ -144,6 +144,9 @@ func (i *invocation) agent(ctx context.Context, f *agentFlags, args []string) er
 			return errors.New("a command must follow --")
 		}
 	}
+	if command == nil && becomesCommand(os.Args) { // such as --socket --, of a process that isn't closed to others
+		return errors.New("-- is no value of a flag here: it comes before a command")
+	}
 	order, err := i.order(f, uris, command)
 	if err != nil {
 		return err
