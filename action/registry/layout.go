@@ -183,6 +183,9 @@ func (l *Layout) enter(ctx context.Context, listed ocispec.Descriptor) {
 	}
 	isTag := slices.ContainsFunc(entry.names, referrersTagPattern.MatchString)
 	members, err := l.members(ctx, entry.desc)
+	if err == nil && listed.MediaType != "" && listed.MediaType != members.MediaType { // which would be signed
+		err = l.name(entry.desc, fmt.Errorf("index.json calls it a %q, but it is a %q", listed.MediaType, members.MediaType))
+	}
 	entry.unread = err
 	entry.isImage = members.Subject == nil && !isTag
 	entry.desc.MediaType = cmp.Or(entry.desc.MediaType, members.MediaType)

@@ -422,3 +422,28 @@ func TestErrorsNameTheInputsOfTheSource(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What index.json calls a manifest would be signed, so it must be what the manifest is.
+func TestLayoutThatCallsAManifestSomethingElse(t *testing.T) {
+	store, folder := testenv.NewLayout(t)
+	image, err := testenv.PutImage(t.Context(), store, "an image", "v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(folder, "index.json")
+	index, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testenv.PutFile(t, path, strings.ReplaceAll(string(index), image.MediaType, ocispec.MediaTypeImageIndex))
+	l, err := OpenLayout(t.Context(), folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, ref := range []LayoutReference{{Name: "v1"}, {Digest: image.Digest}} {
+		if _, err := l.Find(t.Context(), ref); err == nil || !strings.Contains(err.Error(), "but it is a") {
+			t.Errorf("%+v: error %v", ref, err)
+		}
+	}
+}

@@ -250,6 +250,13 @@ func writeLayoutFile(root *os.Root) error {
 // process, too.
 func lockIndex(ctx context.Context, root *os.Root) (unlock func() error, err error) {
 	for {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		// A link is no lock: who opens it has another file than who looks at it.
+		if info, err := root.Lstat(layoutLock); err == nil && !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("lock index.json: %s is no file; remove it", layoutLock)
+		}
 		file, err := root.OpenFile(layoutLock, os.O_RDWR|os.O_CREATE, 0o666)
 		if err != nil {
 			return nil, fmt.Errorf("lock index.json: %w", err)

@@ -403,3 +403,32 @@ func TestLayoutIsReadAgainWhenItChanges(t *testing.T) {
 		t.Errorf("%v, %v", found, err)
 	}
 }
+
+// A lock that can't be one is an error, and nothing is waited for.
+func TestLayoutLockThatIsNoFile(t *testing.T) {
+	for name, put := range map[string]func(path string) error{
+		"a link":      func(path string) error { return os.Symlink("elsewhere", path) },
+		"a directory": func(path string) error { return os.Mkdir(path, 0o700) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, folder := testenv.NewLayout(t)
+			if err := put(filepath.Join(folder, layoutLock)); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan error, 1)
+			s := openStore(t, folder)
+			go func() { done <- s.Keep(t.Context(), largeBlobDesc) }()
+			select {
+			case err := <-done:
+				if err == nil || !strings.Contains(err.Error(), layoutLock+" is no file; remove it") {
+					t.Errorf("error %v", err)
+				}
+			case <-time.After(30 * time.Second):
+				t.Fatal("it tries for ever")
+			}
+			if _, err := os.Lstat(filepath.Join(folder, "elsewhere")); err == nil {
+				t.Error("what the link names was made")
+			}
+		})
+	}
+}

@@ -49,6 +49,7 @@ type agentFlags struct {
 type agentOrder struct {
 	agentFlags
 	settings []plugin.Settings // of the keys
+	secrets  []string          // variables of the environment that hold their PINs
 	command  []string          // nil: none
 }
 
@@ -118,6 +119,14 @@ func (i *invocation) order(f *agentFlags, uris, command []string) (agentOrder, e
 		}
 		o.settings = append(o.settings, s)
 	}
+	// No module and no program that asks sees the PIN of any key.
+	o.secrets = []string{"NOTATION_PKCS11_PIN"}
+	for _, s := range o.settings {
+		o.secrets = append(o.secrets, s.SecretEnv...)
+	}
+	for n := range o.settings {
+		o.settings[n].SecretEnv = o.secrets
+	}
 	return o, nil
 }
 
@@ -129,6 +138,9 @@ func (i *invocation) agent(ctx context.Context, f *agentFlags, args []string) er
 		if len(command) == 0 {
 			return errors.New("a command must follow --")
 		}
+	}
+	if command == nil && becomesCommand(os.Args) { // such as --socket --, of a process that isn't closed to others
+		return errors.New("-- is no value of a flag here: it comes before a command")
 	}
 	order, err := i.order(f, uris, command)
 	if err != nil {
@@ -171,16 +183,6 @@ func lookUpCommand(name string) (string, error) {
 	}
 	return "", &failure{error: fmt.Errorf("the command %s can't be run: %w", strconv.QuoteToGraphic(name), err), code: code,
 		hint: "No token was touched; correct the command after --"}
-}
-
-// secretVariables names the variables of the environment that hold a PIN for the
-// keys.
-func (o agentOrder) secretVariables() []string {
-	names := []string{"NOTATION_PKCS11_PIN"}
-	for _, s := range o.settings {
-		names = append(names, s.SecretEnv...)
-	}
-	return names
 }
 
 // without returns an environment without variables.

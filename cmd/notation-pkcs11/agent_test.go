@@ -5,9 +5,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -87,5 +89,25 @@ func TestParallelLoopsHaveOneLogin(t *testing.T) {
 	}
 	if lines := w.lines(t); lines["signature"] != 100 {
 		t.Errorf("the log has %v", lines)
+	}
+}
+
+// The PIN of one key is in no environment that the module of another sees.
+func TestVariablesOfAllPINsAreSecret(t *testing.T) {
+	var o agentOrder
+	cmd := newAgentCommand(func(i *invocation, _ context.Context, f *agentFlags, uris []string) (err error) {
+		o, err = i.order(f, uris, nil)
+		return err
+	})
+	cmd.SetArgs([]string{"pkcs11:token=a?pin-source=env:OF_A", "pkcs11:token=b?pin-source=env:OF_B"})
+	if err := cmd.Execute(); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range o.settings {
+		for _, name := range []string{"OF_A", "OF_B"} {
+			if !slices.Contains(s.SecretEnv, name) {
+				t.Errorf("the module of %s sees %s", s.URI, name)
+			}
+		}
 	}
 }

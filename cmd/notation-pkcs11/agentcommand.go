@@ -71,17 +71,15 @@ func (i *invocation) becomeCommand(ctx context.Context, o agentOrder) error {
 		return err
 	}
 	if o.confirm { // before a PIN is asked for
-		if _, err := confirmer(false); err != nil {
+		if _, err := o.confirmer(); err != nil {
 			return err
 		}
 	}
 	mayDumpCore := host.HoldCores()
-	secrets := o.secretVariables()
-	host.EraseEnv(secrets...)
-	isSecret := func(name string) bool { return slices.Contains(secrets, name) }
+	host.EraseEnv(o.secrets...)
 	socket, err := companion.Start(ctx, companion.Config{
 		Args:   i.serverArguments(o),
-		Env:    without(os.Environ(), func(name string) bool { return host.IsSecret(name) || isSecret(name) }),
+		Env:    without(os.Environ(), func(name string) bool { return host.IsSecret(name) || slices.Contains(o.secrets, name) }),
 		Answer: func(question []byte) (answer, refusal []byte) { return o.answerPIN(ctx, question) },
 	})
 	var failed *companion.FailedError
@@ -99,7 +97,7 @@ func (i *invocation) becomeCommand(ctx context.Context, o agentOrder) error {
 	}
 	restoreSignals()
 	mayDumpCore()
-	environ := append(without(os.Environ(), func(name string) bool { return name == agent.Variable || isSecret(name) }), agent.Variable+"="+string(socket))
+	environ := append(without(os.Environ(), func(name string) bool { return name == agent.Variable || slices.Contains(o.secrets, name) }), agent.Variable+"="+string(socket))
 	err = companion.Become(path, o.command, environ)
 	return &failure{error: fmt.Errorf("the command %q can't be run: %w", path, err), code: exitNotExecutable}
 }

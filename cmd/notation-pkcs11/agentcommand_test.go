@@ -299,7 +299,7 @@ func TestConfirmationByAProgram(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd := w.command("agent", signingKey, "--audit-log", w.log, "--confirm", "--output", "json")
-		cmd.Env = append(cmd.Env, "SSH_ASKPASS="+program)
+		cmd.Env = append(slices.Clone(w.env), "SSH_ASKPASS="+program, "NOTATION_PKCS11_PIN_SOURCE=env:OF_RELEASES", "OF_RELEASES="+w.token.PIN)
 		a := w.serve(t, cmd)
 		err := a.sign(t.Context())
 		if signs != (err == nil) || !signs && !strings.Contains(err.Error(), "ACCESS_DENIED") {
@@ -322,6 +322,8 @@ func TestConfirmationOnTheTerminal(t *testing.T) {
 	person.say(w.token.PIN + "\n")
 	person.hear(t, "export NOTATION_PKCS11_AGENT="+socket)
 	for answer, signs := range map[string]bool{"y": true, "n": false, "": false} {
+		person.say("yes\n") // to nothing
+		person.hear(t, "yes")
 		message := notaryMessage("PS256")
 		result := make(chan error)
 		go func() {

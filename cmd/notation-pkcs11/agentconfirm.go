@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,15 +23,15 @@ const confirmPatience = 2 * time.Minute
 // confirmer returns what asks a person before a signature: the program that
 // SSH_ASKPASS names, as ssh-agent has it, or the terminal, where that isn't a
 // command's.
-func confirmer(terminal bool) (func(context.Context, agent.Question) error, error) {
+func (o agentOrder) confirmer() (func(context.Context, agent.Question) error, error) {
 	ask := hosted.AskYes
 	if program := os.Getenv("SSH_ASKPASS"); program != "" && os.Getenv("SSH_ASKPASS_REQUIRE") != "never" {
 		path, err := exec.LookPath(program)
 		if err != nil {
 			return nil, &failure{error: fmt.Errorf("the program that SSH_ASKPASS names can't be run: %w", err)}
 		}
-		ask = func(ctx context.Context, text string) error { return askByProgram(ctx, path, text) }
-	} else if !terminal || !hosted.CanAsk() {
+		ask = func(ctx context.Context, text string) error { return o.askByProgram(ctx, path, text) }
+	} else if o.command != nil || !hosted.CanAsk() {
 		return nil, &failure{error: errors.New("--confirm has nobody to ask: SSH_ASKPASS names no program, and the agent runs a command or has no terminal"),
 			hint: "Set SSH_ASKPASS to a program such as ssh-askpass"}
 	}
@@ -41,15 +42,15 @@ func confirmer(terminal bool) (func(context.Context, agent.Question) error, erro
 	}, nil
 }
 
-// questionText says what would be signed. Its texts are escaped: a requester chose
-// them.
+// questionText says what would be signed. Its texts are quoted: a requester chose
+// them, and could else go on with the question. The digest was checked.
 func questionText(q agent.Question) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Sign %s (%s, %d bytes) with the key %s?", visible(q.Payload.Target.Digest), visible(q.Payload.Target.MediaType), q.Payload.Target.Size, q.Key)
+	fmt.Fprintf(&b, "Sign %s (%+q, %d bytes) with the key %s?", q.Payload.Target.Digest, q.Payload.Target.MediaType, q.Payload.Target.Size, q.Key)
 	if q.Peer.PID != 0 {
 		fmt.Fprintf(&b, " Process %d asks", q.Peer.PID)
 		if q.Peer.Executable != "" {
-			fmt.Fprintf(&b, ", of %s", visible(q.Peer.Executable))
+			fmt.Fprintf(&b, ", of %+q", q.Peer.Executable)
 		}
 		b.WriteString(".")
 	}
@@ -57,9 +58,9 @@ func questionText(q agent.Question) string {
 }
 
 // askByProgram returns an error unless the program ends with the exit status 0.
-func askByProgram(ctx context.Context, path, text string) error {
+func (o agentOrder) askByProgram(ctx context.Context, path, text string) error {
 	cmd := exec.CommandContext(ctx, path, text)
-	cmd.Env = append(without(os.Environ(), host.IsSecret), "SSH_ASKPASS_PROMPT=confirm")
+	cmd.Env = append(without(os.Environ(), func(name string) bool { return host.IsSecret(name) || slices.Contains(o.secrets, name) }), "SSH_ASKPASS_PROMPT=confirm")
 	cmd.WaitDelay = time.Second
 	err := cmd.Run()
 	var exit *exec.ExitError

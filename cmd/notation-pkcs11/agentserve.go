@@ -43,7 +43,7 @@ func (o agentOrder) start(ctx context.Context, socket *agent.Socket) (_ *running
 		}
 	}()
 	if o.confirm {
-		if r.server.Confirm, err = confirmer(o.command == nil); err != nil {
+		if r.server.Confirm, err = o.confirmer(); err != nil {
 			return nil, err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -108,7 +109,7 @@ func (v *auditVerification) run(cmd *cobra.Command, args []string) error {
 // verifyAudit reads a log. An error of it that is found in what was read has the
 // result's Problem set.
 func verifyAudit(path, expect string) (auditResult, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would be waited for
 	if err != nil {
 		return auditResult{}, err
 	}

@@ -50,7 +50,7 @@ type Entry struct {
 	SigningTime time.Time
 	// Artifact is what the payload is about.
 	Artifact *Artifact
-	// Key is the URI of the key.
+	// Key is the URI of the key, cut after some two thousand bytes if it signed nothing.
 	Key string
 	// TokenSerial is the token's serial number.
 	TokenSerial string
@@ -114,6 +114,8 @@ func isBeginning(text []byte) bool {
 const (
 	// maxLine is of a line with its end.
 	maxLine = 16 << 10
+	// maxKey is of a URI for which nothing was signed: whoever asked may have made it up.
+	maxKey = 2 << 10
 	// maxReason and maxExecutable are of texts that say no less when they are cut.
 	// With the escapes of encode a line has room for both.
 	maxReason     = 2 << 10
@@ -127,6 +129,9 @@ func (e Entry) encode(previous, torn string) ([]byte, error) {
 		Version: version, Previous: previous, Torn: torn,
 		Time: e.Time.UTC(), Event: e.Event, Artifact: e.Artifact, Key: e.Key, TokenSerial: e.TokenSerial,
 		Certificate: e.Certificate, Mechanism: e.Mechanism, Reason: cut(e.Reason, maxReason),
+	}
+	if e.Event != Signature {
+		l.Key = cut(e.Key, maxKey)
 	}
 	if e.Time.IsZero() {
 		l.Time = time.Now().UTC()

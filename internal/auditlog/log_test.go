@@ -114,7 +114,7 @@ func TestForeignTextIsHarmless(t *testing.T) {
 func TestLinesAreBounded(t *testing.T) {
 	l := newLog(t)
 	long := strings.Repeat("é", maxLine)
-	hash := mustAppend(t, l, Entry{Event: Refusal, Reason: long, Peer: &Peer{Executable: long}})
+	hash := mustAppend(t, l, Entry{Event: Refusal, Reason: long, Key: long, Peer: &Peer{Executable: long}})
 	if size := len(read(t, l.Path())); size > maxLine {
 		t.Errorf("a line of %d bytes", size)
 	}

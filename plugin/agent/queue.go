@@ -63,6 +63,9 @@ func (s *Server) queued(work context.Context, c *client, h *held, p *payload.Pay
 		}
 	}
 	return do(job{left: left, work: work, timeout: s.Timeout, turn: func() error {
+		if err := s.over(); err != nil { // it only waited until now
+			return err
+		}
 		if c.send(frameTurn, nil) != nil {
 			return errLeft
 		}
@@ -95,6 +98,9 @@ func (s *Server) confirm(left context.Context, c *client, h *held, p *payload.Pa
 	defer s.confirming.Unlock()
 	if left.Err() != nil {
 		return errLeft
+	}
+	if err := s.over(); err != nil {
+		return err
 	}
 	if err := s.Confirm(left, Question{Key: h.uri(), Payload: p, Peer: c.peer}); err != nil {
 		return contract.NewError(contract.ErrorCodeAccessDenied, fmt.Sprintf("the signature was not confirmed: %v.", err))

@@ -76,12 +76,21 @@ type Server struct {
 }
 
 // Expire has every request from now on answered with an error that begins with the
-// reason, such as "the agent's lifetime of 8h is over". Signatures that are being
-// made are finished; then the tokens are let go of, and their PINs forgotten.
+// reason, such as "the agent's lifetime of 8h is over", and so those that still wait
+// for their turn or for a person. Signatures that are being made are finished; then the
+// tokens are let go of, and their PINs forgotten.
 func (s *Server) Expire(reason string) {
 	s.expired.Store(&reason)
 	s.wait()
 	s.CloseTokens()
+}
+
+// over returns the error of requests once the server has expired; nil: it hasn't.
+func (s *Server) over() error {
+	if reason := s.expired.Load(); reason != nil {
+		return contract.NewGenericError(*reason + ". " + startAgain + ".")
+	}
+	return nil
 }
 
 // wait waits for the requests that are being answered.
@@ -117,37 +126,55 @@ const lastMoments = 500 * time.Millisecond
 func (s *Server) Serve(ctx context.Context, listener *net.UnixListener) error {
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
+	// Clients that don't read their answers hold nothing up once all others have theirs.
+	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
+	defer disconnect()
 	stop := context.AfterFunc(ctx, func() { listener.Close() })
 	defer stop()
-	clients := make(chan struct{}, maxClients)
-	var err error
-	for {
-		clients <- struct{}{}
-		var conn *net.UnixConn
-		if conn, err = listener.AcceptUnix(); err != nil {
-			if isPassing(err) && ctx.Err() == nil {
-				<-clients
-				time.Sleep(100 * time.Millisecond) // as when no file is left
-				continue
-			}
-			break
-		}
-		go func() {
-			defer func() { <-clients }()
-			s.serve(work, conn)
-		}()
-	}
+	err := s.accept(ctx, listener, func(conn *net.UnixConn) {
+		stop := context.AfterFunc(connected, func() { conn.Close() })
+		defer stop()
+		s.serve(work, conn)
+	})
 	if ctx.Err() != nil {
 		err = nil
 	}
 	listener.Close()
 	over := "the agent ends"
 	s.expired.Store(&over)
-	limit := time.AfterFunc(lastMoments, stopWork)
+	patience := time.AfterFunc(lastMoments, stopWork)
+	defer patience.Stop()
+	unread := time.AfterFunc(lastMoments+lastMoments/2, disconnect)
+	defer unread.Stop()
 	s.wait()
-	limit.Stop()
 	s.CloseTokens()
 	return err
+}
+
+// accept has connections served until ctx ends or there are no more to come. Those that
+// it has meanwhile may stay.
+func (s *Server) accept(ctx context.Context, listener *net.UnixListener, serve func(*net.UnixConn)) error {
+	clients := make(chan struct{}, maxClients)
+	for {
+		select {
+		case clients <- struct{}{}:
+		case <-ctx.Done():
+			return nil
+		}
+		conn, err := listener.AcceptUnix()
+		switch {
+		case err == nil:
+			go func() {
+				defer func() { <-clients }()
+				serve(conn)
+			}()
+		case isPassing(err) && ctx.Err() == nil:
+			<-clients
+			time.Sleep(100 * time.Millisecond) // as when no file is left
+		default:
+			return err
+		}
+	}
 }
 
 // client is one connection.
@@ -211,11 +238,14 @@ func (s *Server) serveOne(work context.Context, c *client) error {
 }
 
 func (s *Server) answer(work context.Context, c *client, r request, message []byte) error {
-	if reason := s.expired.Load(); reason != nil { // before it waits for those that are still answered
-		return s.fail(c, contract.NewGenericError(*reason+". "+startAgain+"."))
+	if err := s.over(); err != nil { // before it waits for those that are still answered
+		return s.fail(c, err)
 	}
 	s.active.RLock()
 	defer s.active.RUnlock()
+	if err := s.over(); err != nil { // from here on Expire waits
+		return s.fail(c, err)
+	}
 	s.busy.Add(1)
 	defer s.busy.Add(-1)
 	s.used.Add(1)

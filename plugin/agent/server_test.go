@@ -5,6 +5,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -243,5 +244,161 @@ func TestConfirmation(t *testing.T) {
 	}
 	if len(asked) != 2 || asked[0].Payload.Target.Size != 1 || asked[0].Peer.UID != os.Getuid() {
 		t.Errorf("asked %v", asked)
+	}
+}
+
+// What waits when the server expires is not signed any more; what is being signed is.
+func TestWhatWaitsWhenTheServerExpires(t *testing.T) {
+	v := newSoftVault(t)
+	signing, go_on := make(chan struct{}), make(chan struct{})
+	v.during = func(context.Context) error {
+		signing <- struct{}{}
+		<-go_on
+		return nil
+	}
+	var server *Server
+	socket := serve(t, v, func(s *Server) { server = s })
+	first, second := make(chan error, 1), make(chan error, 1)
+	go func() { first <- sign(t.Context(), t, socket) }()
+	<-signing
+	go func() { second <- sign(t.Context(), t, socket) }()
+	for server.waiting.Load() < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	expired := make(chan struct{})
+	go func() {
+		server.Expire("the agent's lifetime is over")
+		close(expired)
+	}()
+	for server.over() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	go_on <- struct{}{}
+	if err := <-first; err != nil {
+		t.Errorf("what was being signed: %v", err)
+	}
+	select {
+	case err := <-second:
+		if err == nil || !strings.Contains(err.Error(), "lifetime is over") {
+			t.Errorf("what waited: %v", err)
+		}
+	case <-signing:
+		t.Error("what waited is signed")
+		go_on <- struct{}{}
+	}
+	<-expired
+}
+
+// Nobody is asked about a signature once the server has expired.
+func TestNobodyIsAskedAfterTheServerExpired(t *testing.T) {
+	asked, answer := make(chan struct{}), make(chan struct{})
+	var server *Server
+	socket := serve(t, newSoftVault(t), func(s *Server) {
+		server = s
+		s.Confirm = func(context.Context, Question) error {
+			asked <- struct{}{}
+			<-answer
+			return nil
+		}
+	})
+	results := make(chan error, 2)
+	for range 2 {
+		go func() { results <- sign(t.Context(), t, socket) }()
+	}
+	<-asked
+	for server.waiting.Load() < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	go server.Expire("the agent's lifetime is over")
+	for server.over() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	answer <- struct{}{}
+	for range 2 {
+		select {
+		case err := <-results:
+			if err == nil || !strings.Contains(err.Error(), "lifetime is over") {
+				t.Errorf("error %v", err)
+			}
+		case <-asked:
+			t.Error("somebody is asked")
+			answer <- struct{}{}
+			<-results
+		}
+	}
+}
+
+// A server ends whatever its clients do: as many as there can be, who go on asking, or
+// some that don't read what they are told.
+func TestClientsDoNotKeepTheServerFromEnding(t *testing.T) {
+	var frame bytes.Buffer
+	if err := writeFrame(&frame, frameRequest, []byte(`{"version":1,"operation":"describe","key":"pkcs11:token=T;object=a"}`)); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(conn *net.UnixConn) error {
+		_, err := conn.Write(frame.Bytes())
+		if err == nil {
+			_, _, err = readFrame(conn, frameDescribed)
+		}
+		return err
+	}
+	fill := func(conn *net.UnixConn) {
+		for err := error(nil); err == nil; _, err = conn.Write(frame.Bytes()) {
+			conn.SetWriteDeadline(time.Now().Add(time.Second / 4))
+		}
+	}
+	for name, row := range map[string]struct {
+		clients       int
+		before, after func(*net.UnixConn) // the end begins
+	}{
+		"that go on asking": {maxClients, func(*net.UnixConn) {}, func(conn *net.UnixConn) {
+			for ask(conn) == nil {
+			}
+		}},
+		"that don't read": {4, fill, func(*net.UnixConn) {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			token, err := OpenToken(t.Context(), newSoftVault(t), settingsFor(t, "pkcs11:token=T;object=a", ""), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &Server{Tokens: []*Token{token}, Timeout: time.Minute}
+			socket, err := Listen(filepath.Join(closedDir(t), "socket"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer socket.Close()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			ended := make(chan error, 1)
+			go func() { ended <- s.Serve(ctx, socket.UnixListener) }()
+			var before, after sync.WaitGroup
+			var conns []*net.UnixConn
+			for range row.clients {
+				conn := hello(t, socket.Path)
+				conns = append(conns, conn)
+				if err := ask(conn); err != nil {
+					t.Fatal(err)
+				}
+				before.Go(func() { row.before(conn) })
+			}
+			before.Wait()
+			for _, conn := range conns {
+				after.Go(func() { row.after(conn) })
+			}
+			cancel()
+			select {
+			case err := <-ended:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(writing - 5*time.Second): // after which it would let go by itself
+				t.Error("the server doesn't end")
+			}
+			for _, conn := range conns {
+				conn.Close()
+			}
+			after.Wait()
+		})
 	}
 }

@@ -89,6 +89,21 @@ func TestWhereASocketIsMade(t *testing.T) {
 	}
 }
 
+// A link in the place of the directory that this program would make is not followed.
+func TestLinkInThePlaceOfTheDirectory(t *testing.T) {
+	runtime, elsewhere := closedDir(t), closedDir(t)
+	t.Setenv("XDG_RUNTIME_DIR", runtime)
+	if err := os.Symlink(elsewhere, filepath.Join(runtime, "notation-pkcs11")); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Listen(""); err == nil || !strings.Contains(err.Error(), "is no directory") {
+		t.Errorf("error %v", err)
+		if err == nil {
+			s.Close()
+		}
+	}
+}
+
 // A socket that another one has taken the place of is not removed.
 func TestAnotherSocketIsNotRemoved(t *testing.T) {
 	path := filepath.Join(closedDir(t), "socket")

@@ -96,6 +96,10 @@ func defaultPath() (string, error) {
 	if err := os.Mkdir(directory, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", fmt.Errorf("the directory of the socket can't be created: %w; name another path with --socket", err)
 	}
+	// In a directory for temporary files anybody can have made a link, and turn it later.
+	if info, err := os.Lstat(directory); err == nil && !info.IsDir() {
+		return "", fmt.Errorf("%q is there and is no directory, where the socket was to be; remove it, or name another place with --socket", directory)
+	}
 	err := locked(directory, func() error {
 		entries, err := os.ReadDir(directory)
 		for _, e := range entries {

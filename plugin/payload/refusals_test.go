@@ -145,6 +145,7 @@ func TestPayloadsThatNotationDoesNotWriteAreRefused(t *testing.T) {
 		"digest of the wrong size":  {replace("sha256:", "sha512:"), `"sha512:`},
 		"digest that is empty":      {replace(goodDigest, ""), `no "digest"`},
 		"digest null":               {replace(`"`+goodDigest+`"`, "null"), "a JSON null"},
+		"a long media type":         {replace("text/plain", "text/"+strings.Repeat("p", 251)), "has 256 bytes"},
 		"no media type":             {replace(`"mediaType":"text/plain",`, ""), `no "mediaType"`},
 		"no size":                   {replace(`"size":7,`, ""), `no "size"`},
 		"size below zero":           {replace(":7", ":-7"), `"-7"`},

@@ -59,11 +59,17 @@ func parseDescriptor(document []byte) (d Descriptor, err error) {
 	return d, d.check()
 }
 
+// maxMediaType bounds a media type in bytes: each of its two names has at most 127 (RFC
+// 6838, section 4.2). It is shown and logged whole.
+const maxMediaType = 255
+
 // check wants the members that must be there.
 func (d Descriptor) check() error {
 	switch {
 	case d.MediaType == "":
 		return errors.New(`there is no "mediaType"`)
+	case len(d.MediaType) > maxMediaType:
+		return fmt.Errorf("the media type %s has %d bytes; the most is %d", quote(d.MediaType), len(d.MediaType), maxMediaType)
 	case d.Digest == "":
 		return errors.New(`there is no "digest"`)
 	case d.Size < 0:

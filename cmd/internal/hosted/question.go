@@ -20,14 +20,17 @@ func CanAsk() bool {
 }
 
 // AskYes asks a question on the controlling terminal, and returns an error unless
-// the answer is y or yes. When ctx ends it returns, and what is typed later answers
-// the next question.
+// the answer is y or yes. What was typed before the question is no answer. When ctx ends
+// it returns, and the next line that is typed is thrown away.
 func AskYes(ctx context.Context, question string) error {
 	tty, err := openTerminal()
 	if err != nil {
 		return errors.New("there is no terminal to ask on")
 	}
 	defer tty.Close()
+	if err := tty.discardInput(); err != nil { // an answer to what nobody has read yet is none
+		return fmt.Errorf("what was typed before can't be told from an answer: %w", err)
+	}
 	fmt.Fprintf(tty, "%s [y/N] ", question)
 	answers := make(chan string, 1)
 	go func() { // can't be interrupted

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 
+	"golang.org/x/sys/windows"
 	"golang.org/x/term"
 )
 
@@ -32,6 +33,11 @@ func (t terminal) inputFd() int { return int(t.input.Fd()) }
 func (t terminal) Write(p []byte) (int, error) { return t.output.Write(p) }
 
 func (t terminal) Close() error { return errors.Join(t.input.Close(), t.output.Close()) }
+
+// discardInput throws away what was typed and not read.
+func (t terminal) discardInput() error {
+	return windows.FlushConsoleInputBuffer(windows.Handle(t.inputFd()))
+}
 
 // readSecret reads a line without echo.
 func (t terminal) readSecret() ([]byte, error) { return term.ReadPassword(t.inputFd()) }

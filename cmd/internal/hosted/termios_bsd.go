@@ -11,3 +11,9 @@ const (
 	readTermios  = unix.TIOCGETA
 	writeTermios = unix.TIOCSETA
 )
+
+// discardInput throws away what was typed and not read.
+func (t terminal) discardInput() error {
+	const input = 1 // FREAD of sys/fcntl.h
+	return unix.IoctlSetPointerInt(t.inputFd(), unix.TIOCFLUSH, input)
+}

@@ -9,3 +9,8 @@ const (
 	readTermios  = unix.TCGETS
 	writeTermios = unix.TCSETS
 )
+
+// discardInput throws away what was typed and not read.
+func (t terminal) discardInput() error {
+	return unix.IoctlSetInt(t.inputFd(), unix.TCFLSH, unix.TCIFLUSH)
+}
