@@ -4,7 +4,6 @@ package pkcs11_test
 
 import (
 	"crypto"
-	"strings"
 	"sync"
 	"testing"
 
@@ -49,8 +48,10 @@ func TestWhatAURISelects(t *testing.T) {
 
 // Keys of one token sign with one login, also after its sessions were lost.
 func TestSiblingsShareOneLogin(t *testing.T) {
-	for _, rules := range [][]string{nil, {"sessions-die 2"}, {"max-sessions 1"}, {"always-authenticate " + testenv.UserPIN}} {
-		t.Run(strings.Join(rules, ""), func(t *testing.T) {
+	for name, rules := range map[string][]string{
+		"plain": nil, "sessions die": {"sessions-die 2"}, "one session": {"max-sessions 1"}, "always authenticate": {"always-authenticate " + testenv.UserPIN},
+	} {
+		t.Run(name, func(t *testing.T) {
 			sessions := 2
 			if len(rules) > 0 { // one alone, so that none is dead at the end
 				sessions = 1

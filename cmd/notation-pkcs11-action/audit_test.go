@@ -48,7 +48,7 @@ func TestAuditLogThatCannotBeKeptIsAWrongInput(t *testing.T) {
 	}
 	before := len(w.registry.Requests())
 	for path, says := range map[string]string{
-		"/dev/full": "not a regular file", w.path("no/audit.log"): "no such file", w.path("other.log"): "no audit log",
+		"/dev/full": "not a regular file", w.path("no/audit.log"): "no such file", w.path("other.log"): "not an audit log",
 	} {
 		o := w.run(t, image, map[string]string{"audit_log": path})
 		if o.code != 2 || !strings.Contains(o.stdout+o.stderr, says) || !strings.Contains(o.stdout+o.stderr, path) {
