@@ -242,13 +242,14 @@ func (w *agentWorld) converse(t *testing.T, args ...string) (*exec.Cmd, *convers
 func TestInterruptFromATerminal(t *testing.T) {
 	w := newAgentWorld(t)
 	cmd, person := w.converse(t, w.executable, "agent", signingKey, "--", "sh", "-c",
-		`trap 'echo interrupted; n=1' INT; echo ready; sleep 600 & wait; kill $!; [ "$n" = 1 ] && exit 5`)
+		`n=0; trap 'n=$((n + 1)); echo interrupted' INT; echo ready; until read line; do :; done; exit $((n + 4))`)
 	person.hear(t, "PIN of the token")
 	person.say(w.token.PIN + "\n")
 	person.hear(t, "ready")
 	agent := besides(t, cmd.Process.Pid)
 	person.say("\x03")
 	person.hear(t, "interrupted")
+	person.say("go on\n")
 	cmd.Wait()
 	if cmd.ProcessState.ExitCode() != 5 {
 		t.Errorf("the command ended with %v", cmd.ProcessState)
