@@ -21,6 +21,9 @@ type KeyOptions struct {
 	UserType uint
 	// PIN is asked if the token wants a login. Nil: there is no PIN.
 	PIN PINFunc
+	// AskEachTime has PIN asked for each login, with none kept in between. A key that wants
+	// a login for every signature has it asked for each.
+	AskEachTime bool
 	// Sessions bounds how many signatures are made at once. Zero: one. A session is opened
 	// when a signature waits for one, and fewer are used where the token has no more.
 	Sessions int
@@ -126,7 +129,7 @@ func (t *Token) newKey(u URI, o KeyOptions) (*Key, error) {
 		uri:          u,
 		certificates: o.Certificates,
 		sessions:     &sessions{},
-		login:        &login{token: t, user: o.UserType, ask: o.PIN},
+		login:        &login{token: t, user: o.UserType, ask: o.PIN, each: o.AskEachTime},
 	}
 	most := max(o.Sessions, 1)
 	if t.maxSessions > 0 {
@@ -237,8 +240,10 @@ func (k *Key) settleOn(ctx context.Context, v *inventory, o object, prove bool) 
 	}
 	if k.alwaysAuthenticate {
 		k.sessions.limit(1)
-		if err := k.login.obtain(ctx); err != nil {
-			return err
+		if !k.login.each {
+			if err := k.login.obtain(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	if id.public != nil {

@@ -12,10 +12,10 @@ import (
 // have more, such as Luna's crypto user 0x80000001.
 const UserTypeUser uint = pkcs11.CKU_USER
 
-// PINFunc returns the PIN of a token. It is asked at most once for a key, and
-// only when the token wants a login. An error of KindNoPIN means that there is
+// PINFunc returns the PIN of a token. It is asked at most once for a key, but with
+// KeyOptions.AskEachTime, and only when the token wants a login. An error of KindNoPIN means that there is
 // none: the token's pin pad is used then, if it has one. Any other error ends
-// the login. The PIN is wiped when the key is closed.
+// the login. The PIN is wiped when the key is closed, at the latest.
 type PINFunc func(ctx context.Context, token TokenInfo) (PIN, error)
 
 // login is the one login of a key. It knows the PIN for as long as the key is
@@ -25,6 +25,7 @@ type login struct {
 	token *Token
 	user  uint
 	ask   PINFunc
+	each  bool // ask for each login, and keep the PIN no longer than that
 
 	asked  bool
 	noPIN  error // of asking
@@ -69,13 +70,33 @@ func (l *login) checkToken() error {
 	return l.token.checkTries(now)
 }
 
-// obtain asks for the PIN, once.
+// obtain asks for the PIN, unless it is there.
 func (l *login) obtain(ctx context.Context) error {
 	if !l.asked {
 		l.asked = true
 		l.pin, l.noPIN = l.askPIN(ctx)
 	}
 	return l.noPIN
+}
+
+// spend forgets a PIN that is asked for again.
+func (l *login) spend() {
+	if l.each {
+		l.pin.Wipe()
+		l.pin, l.noPIN, l.asked = PIN{}, nil, false
+	}
+}
+
+// prepareSignature asks for the PIN of the next logInForSignature, where it wasn't kept. A
+// person may take their time, and mistype: the token is looked at before.
+func (l *login) prepareSignature(ctx context.Context) error {
+	if !l.each || l.asked || l.failed != nil {
+		return l.failed
+	}
+	if err := l.checkToken(); err != nil {
+		return err
+	}
+	return l.obtain(ctx)
 }
 
 func (l *login) askPIN(ctx context.Context) (PIN, error) {
@@ -125,6 +146,7 @@ func (l *login) logInForSignature(ctx context.Context, s pkcs11.SessionHandle) e
 }
 
 func (l *login) loginAs(ctx context.Context, s pkcs11.SessionHandle, user uint) error {
+	defer l.spend()
 	if l.failed != nil {
 		return l.failed
 	}

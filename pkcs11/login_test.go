@@ -111,6 +111,67 @@ func TestAlwaysAuthenticateLogsInBetween(t *testing.T) {
 	}
 }
 
+// Where each login asks, a question goes before each, and what it gave is wiped after it;
+// none goes before a mechanism that was refused without one.
+func TestPINIsAskedForAtEachLoginAndWiped(t *testing.T) {
+	for name, rules := range map[string][]string{
+		"for each signature":  {"always-authenticate " + testenv.UserPIN},
+		"a refused mechanism": {"always-authenticate " + testenv.UserPIN, "deny-mechanism " + ecdsaDigest, "message-ecdsa"},
+		"refused by C_Sign":   {"always-authenticate " + testenv.UserPIN, "deny-at-sign " + ecdsaDigest + " 0x70", "message-ecdsa"},
+		"after lost sessions": {"sessions-die 1"},
+		"nothing else":        nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := newQuirky(t, rules...)
+			var given []pkcs11.PIN
+			ask := func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+				given = append(given, pkcs11.NewPIN([]byte(q.token.PIN)))
+				return given[len(given)-1], nil
+			}
+			k := mustOpenKey(t, q.module, "pkcs11:token=testenv;object=EC-256", pkcs11.KeyOptions{PIN: ask, AskEachTime: true})
+			for range 3 {
+				if _, err := k.SignMessage(nil, []byte("message"), crypto.SHA256); err != nil {
+					t.Error(err)
+				}
+			}
+			want := map[string]int{"for each signature": 4, "a refused mechanism": 4, "refused by C_Sign": 5, "nothing else": 1}[name]
+			if n := q.Calls("C_Login"); n != len(given) || want > 0 && n != want || n == 0 || want == 0 && n < 2 {
+				t.Errorf("%d logins and %d questions, want %d", n, len(given), want)
+			}
+			for _, pin := range given {
+				if strings.Trim(string(pin.Reveal()), "\x00") != "" {
+					t.Error("a PIN is kept")
+				}
+			}
+			k.Close()
+		})
+	}
+}
+
+// Without an answer nothing is begun on the token, and the next signature asks again; one
+// that was refused is followed by no question.
+func TestAnswersOfAPersonWhoIsAskedEachTime(t *testing.T) {
+	q := newQuirky(t, "always-authenticate "+testenv.UserPIN)
+	answers, asked := []string{q.token.PIN, "", q.token.PIN, "wrong-pin"}, 0
+	ask := func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+		answer := answers[asked]
+		if asked++; answer == "" {
+			return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindPINSource, Message: "no PIN was given"}
+		}
+		return pkcs11.NewPIN([]byte(answer)), nil
+	}
+	k := mustOpenKey(t, q.module, "pkcs11:token=testenv;object=EC-256", pkcs11.KeyOptions{PIN: ask, AskEachTime: true})
+	defer k.Close()
+	for _, want := range []string{"no PIN was given", "", "CKR_PIN_INCORRECT", "CKR_PIN_INCORRECT", "CKR_PIN_INCORRECT"} {
+		if _, err := k.SignMessage(nil, []byte("message"), crypto.SHA256); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+	if n := q.Calls("C_Login"); n != 3 || asked != 4 {
+		t.Errorf("%d logins and %d questions", n, asked)
+	}
+}
+
 func TestNoLoginWhereTheTokenWantsNone(t *testing.T) {
 	q := newQuirky(t, "token-flags -"+flagLogin)
 	err := q.signWith(t, "EC-256", pkcs11.KeyOptions{PIN: noPIN(t)})

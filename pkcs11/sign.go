@@ -46,7 +46,15 @@ func (k *Key) make(public crypto.PublicKey, message, digest []byte, opts crypto.
 		return nil, used, asError(err, "no session with the token %s can be opened", k.token.ShortURI())
 	}
 	// A failed C_Sign may leave its operation active: such a session ends.
-	defer func() { k.sessions.release(s, err == nil) }()
+	untouched := false
+	defer func() { k.sessions.release(s, err == nil || untouched) }()
+	if k.alwaysAuthenticate {
+		defer k.login.spend() // where no mechanism came as far as the login
+		if err := k.login.prepareSignature(context.Background()); err != nil {
+			untouched = true
+			return nil, used, asError(err, "the key %s can't sign", k.shortURI())
+		}
+	}
 
 	var refused []string
 	renewed := false
@@ -169,6 +177,11 @@ func (k *Key) attempt(s pkcs11.SessionHandle, m mechanism, public crypto.PublicK
 	defer parameters.Unpin()
 	if m.pss != nil {
 		parameters.Pin(&m.pss[0])
+	}
+	if k.alwaysAuthenticate { // that of the mechanism before is spent
+		if err := k.login.prepareSignature(context.Background()); err != nil {
+			return nil, err
+		}
 	}
 	if err := k.token.calls.signInit(s, m, pkcs11.ObjectHandle(k.handle.Load())); err != nil {
 		return nil, err

@@ -35,6 +35,8 @@ type Settings struct {
 	// PIN reads or asks for the PIN when it is called, not before. It is never
 	// nil; where there is no PIN its error is of pkcs11.KindNoPIN.
 	PIN pkcs11.PINFunc
+	// AskEachTime has PIN called for each login to a token that stays open.
+	AskEachTime bool
 	// Certificates are those of cert_chain, in the file's order.
 	Certificates []*x509.Certificate
 	// Timeout limits the whole command. The context of Opener.Open has it

@@ -42,7 +42,7 @@ type agentFlags struct {
 	socket, auditLog string
 	lifetime, idle   time.Duration // 0: for ever
 	sessions         int
-	confirm          bool
+	confirm, askPIN  bool
 }
 
 // agentOrder is what an agent is to be.
@@ -98,6 +98,7 @@ func newAgentCommand(run func(*invocation, context.Context, *agentFlags, []strin
 	cmd.Flags().StringVar(&f.auditLog, "audit-log", "", "append a line to `FILE` for each signature, before the signature is given out")
 	cmd.Flags().IntVar(&f.sessions, "sessions", maxSessions, "open at most `N` sessions with a token, each for one signature at a time")
 	cmd.Flags().BoolVar(&f.confirm, "confirm", false, "ask before each signature, with the program that SSH_ASKPASS names; without a command, the agent can ask on the terminal")
+	cmd.Flags().BoolVar(&f.askPIN, "ask-pin", false, "keep no PIN: ask at each login, as --confirm asks; a key with CKA_ALWAYS_AUTHENTICATE logs in for each signature (default: ask once and keep the PIN)")
 	return cmd
 }
 
@@ -127,7 +128,7 @@ func (i *invocation) order(f *agentFlags, uris, command []string) (agentOrder, e
 	for n := range o.settings {
 		o.settings[n].SecretEnv = o.secrets
 	}
-	return o, nil
+	return o, i.askEachTime(&o)
 }
 
 // agent starts an agent, and becomes the command if there is one.

@@ -185,6 +185,9 @@ func (i *invocation) serveFor(ctx context.Context, c *companion.Companion, f *ag
 		return err
 	}
 	for n := range o.settings {
+		if o.askPIN { // which the parent, a command by then, can't
+			break
+		}
 		ask := func(_ context.Context, token pkcs11.TokenInfo) (pkcs11.PIN, error) { return askParent(c, n, token) }
 		o.settings[n] = o.settings[n].WithPIN(ask, pinOfAgent)
 	}

@@ -24,22 +24,46 @@ const confirmPatience = 2 * time.Minute
 // SSH_ASKPASS names, as ssh-agent has it, or the terminal, where that isn't a
 // command's.
 func (o agentOrder) confirmer() (func(context.Context, agent.Question) error, error) {
+	path, err := o.asker("--confirm")
+	if err != nil {
+		return nil, err
+	}
 	ask := hosted.AskYes
-	if program := os.Getenv("SSH_ASKPASS"); program != "" && os.Getenv("SSH_ASKPASS_REQUIRE") != "never" {
-		path, err := exec.LookPath(program)
-		if err != nil {
-			return nil, &failure{error: fmt.Errorf("the program that SSH_ASKPASS names can't be run: %w", err)}
-		}
+	if path != "" {
 		ask = func(ctx context.Context, text string) error { return o.askByProgram(ctx, path, text) }
-	} else if o.command != nil || !hosted.CanAsk() {
-		return nil, &failure{error: errors.New("--confirm has nobody to ask: SSH_ASKPASS names no program, and the agent runs a command or has no terminal"),
-			hint: "Set SSH_ASKPASS to a program such as ssh-askpass"}
 	}
 	return func(ctx context.Context, q agent.Question) error {
 		ctx, cancel := context.WithTimeout(ctx, confirmPatience)
 		defer cancel()
 		return ask(ctx, questionText(q))
 	}, nil
+}
+
+// asker finds the program that asks for what a flag wants asked; empty: the terminal.
+func (o agentOrder) asker(flag string) (path string, err error) {
+	program := os.Getenv("SSH_ASKPASS")
+	switch {
+	case program != "" && os.Getenv("SSH_ASKPASS_REQUIRE") != "never":
+		if path, err = exec.LookPath(program); err != nil {
+			return "", &failure{error: fmt.Errorf("the program that SSH_ASKPASS names can't be run: %w", err)}
+		}
+	case o.command != nil || !hosted.CanAsk():
+		return "", &failure{error: fmt.Errorf("%s has nobody to ask: SSH_ASKPASS names no program, and the agent runs a command or has no terminal", flag),
+			hint: "Set SSH_ASKPASS to a program such as ssh-askpass"}
+	}
+	return path, nil
+}
+
+// programEnv is the environment of a program that asks: without PINs, and with what kind of
+// answer is wanted (empty: a secret).
+func (o agentOrder) programEnv(prompt string) []string {
+	environ := without(os.Environ(), func(name string) bool {
+		return host.IsSecret(name) || slices.Contains(o.secrets, name) || name == "SSH_ASKPASS_PROMPT"
+	})
+	if prompt != "" {
+		environ = append(environ, "SSH_ASKPASS_PROMPT="+prompt)
+	}
+	return environ
 }
 
 // questionText says what would be signed. Its texts are quoted: a requester chose
@@ -60,7 +84,7 @@ func questionText(q agent.Question) string {
 // askByProgram returns an error unless the program ends with the exit status 0.
 func (o agentOrder) askByProgram(ctx context.Context, path, text string) error {
 	cmd := exec.CommandContext(ctx, path, text)
-	cmd.Env = append(without(os.Environ(), func(name string) bool { return host.IsSecret(name) || slices.Contains(o.secrets, name) }), "SSH_ASKPASS_PROMPT=confirm")
+	cmd.Env = o.programEnv("confirm")
 	cmd.WaitDelay = time.Second
 	err := cmd.Run()
 	var exit *exec.ExitError

@@ -181,7 +181,7 @@ func (c *child) share(p shareParameters) (any, error) {
 // prepare loads the module.
 func (c *child) prepare(p loadParameters) error {
 	c.uri = p.URI
-	c.options = pkcs11.KeyOptions{UserType: p.UserType, PIN: c.askPIN, Sessions: p.Sessions, Certificates: parseCertificates(p.Certificates)}
+	c.options = pkcs11.KeyOptions{UserType: p.UserType, PIN: c.askPIN, AskEachTime: p.AskEachTime, Sessions: p.Sessions, Certificates: parseCertificates(p.Certificates)}
 	if p.Sessions <= 1 {
 		runtime.GOMAXPROCS(1) // as in a parent that makes one signature
 	}

@@ -260,6 +260,50 @@ func TestPINIsToldOnce(t *testing.T) {
 	}
 }
 
+// Where each login asks, a child asks one at a time, for what it is to do, and no more
+// often than that takes logins.
+func TestQuestionsForThePINAreBounded(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		requests bool
+		waits    bool // each for its answer
+		told     int
+		says     string
+	}{
+		{"of no request", false, true, 0, "of no request"},
+		{"at once", true, false, 0, "while it was asked for"},
+		{"without end", true, true, maxLogins, "more than 16 times"},
+	} {
+		sent := &frames{count: map[frameType]int{}}
+		p := newHostileChild(nil, sent)
+		p.askEachTime = true
+		person := make(chan struct{})
+		p.pin = func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+			if !test.waits {
+				<-person
+			}
+			return pkcs11.NewPIN([]byte(testPIN)), nil
+		}
+		if test.requests {
+			p.waiting[1] = make(chan reply, 1)
+		}
+		var err error
+		for n := 0; n <= 2*maxLogins && err == nil; n++ {
+			if err = p.handle(frameAsk, []byte(`{}`)); test.waits {
+				p.asked.Wait()
+			}
+		}
+		if !errors.As(err, new(refusal)) || !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%s: error %v", test.name, err)
+		}
+		if told := sent.count[framePIN]; told != test.told && test.waits {
+			t.Errorf("%s: the PIN was told %d times, want %d", test.name, told, test.told)
+		}
+		close(person)
+		p.asked.Wait()
+	}
+}
+
 // What a child sends is bounded before it is taken apart: by its length, and by how
 // many values are in it, of which each takes more memory than it has bytes.
 func TestFramesAreBounded(t *testing.T) {

@@ -23,6 +23,8 @@ type Config struct {
 	URI      pkcs11.URI
 	UserType uint           // as in pkcs11.KeyOptions
 	PIN      pkcs11.PINFunc // likewise; it is called in this process, once, and what it returns is wiped when it is sent
+	// AskEachTime is as in pkcs11.KeyOptions: PIN is called for each login. It is for Open.
+	AskEachTime bool
 	// Certificates and Sessions are as in pkcs11.KeyOptions.
 	Certificates []*x509.Certificate
 	Sessions     int
@@ -119,7 +121,7 @@ func (c Config) start(ctx context.Context) (*process, error) {
 func (c Config) parameters() loadParameters {
 	return loadParameters{
 		Module: c.Module, InitArgs: c.InitArgs, URI: c.URI, UserType: c.UserType, Sessions: c.Sessions,
-		Certificates: encodeCertificates(c.Certificates), Log: c.Log != nil,
+		AskEachTime: c.AskEachTime, Certificates: encodeCertificates(c.Certificates), Log: c.Log != nil,
 	}
 }
 

@@ -44,6 +44,9 @@ const (
 	// maxCalls is how many calls are logged since the last request: some sixty for
 	// each object of a full token.
 	maxCalls = 1 << 18
+	// maxLogins is how many a child asks the PIN for since the last request, where each
+	// login asks: one after a lost session, and one for each mechanism that is tried.
+	maxLogins = 16
 )
 
 // maxLength is the bound of a type of frame, in bytes.
@@ -97,6 +100,7 @@ type loadParameters struct {
 	URI          pkcs11.URI `json:"uri"`
 	UserType     uint       `json:"userType"`
 	Sessions     int        `json:"sessions"`
+	AskEachTime  bool       `json:"askEachTime,omitempty"`
 	Certificates [][]byte   `json:"certificates,omitempty"` // DER
 	Log          bool       `json:"log,omitempty"`          // each call is to be sent
 }

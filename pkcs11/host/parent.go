@@ -23,6 +23,7 @@ type process struct {
 	pipe
 	module      string // path
 	pin         pkcs11.PINFunc
+	askEachTime bool // as Config.AskEachTime
 	log         *slog.Logger
 	command     *exec.Cmd
 	replies     *os.File
@@ -38,6 +39,7 @@ type process struct {
 	inFlight string        // the calls that it had not returned from, then
 
 	logged atomic.Int64   // calls since the last request
+	logins atomic.Int64   // for which the child asked since then
 	asking atomic.Bool    // for the PIN
 	asked  sync.WaitGroup // until the answer is there
 
@@ -53,7 +55,7 @@ type process struct {
 
 // start starts a module host.
 func start(c Config) (_ *process, err error) {
-	p := &process{module: c.Module, pin: c.PIN, log: c.Log, done: make(chan struct{}), waiting: map[uint64]chan reply{}}
+	p := &process{module: c.Module, pin: c.PIN, askEachTime: c.AskEachTime, log: c.Log, done: make(chan struct{}), waiting: map[uint64]chan reply{}}
 	p.gone, p.setGone = context.WithCancel(context.Background())
 	walls, ruleset, err := c.walls()
 	if err != nil {
@@ -185,9 +187,8 @@ func (p *process) handle(t frameType, body []byte) error {
 		}
 		p.log.Debug("call", attributes...)
 	case frameAsk:
-		// There is one token and one login in a child's life.
-		if p.toldPIN {
-			return refusal("it asked for the PIN a second time")
+		if err := p.checkQuestion(); err != nil {
+			return err
 		}
 		p.toldPIN = true
 		var token pkcs11.TokenInfo
@@ -211,6 +212,27 @@ func (p *process) handle(t frameType, body []byte) error {
 		c <- r
 	default:
 		return refusal(fmt.Sprintf("it sent a frame of the unknown type %q", t))
+	}
+	return nil
+}
+
+// checkQuestion returns why the child may not ask for the PIN now. There is one token in a
+// child's life, and one login: more where each asks, one at a time, for what it is to do.
+func (p *process) checkQuestion() error {
+	switch {
+	case !p.askEachTime && p.toldPIN:
+		return refusal("it asked for the PIN a second time")
+	case !p.askEachTime:
+		return nil
+	case p.asking.Load():
+		return refusal("it asked for the PIN while it was asked for")
+	case p.logins.Add(1) > maxLogins:
+		return refusal(fmt.Sprintf("it asked for the PIN more than %d times", maxLogins))
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.waiting) == 0 {
+		return refusal("it asked for the PIN of no request")
 	}
 	return nil
 }
@@ -253,6 +275,7 @@ func (p *process) call(ctx context.Context, o operation, parameters, result any)
 	p.waiting[id] = answers
 	p.mu.Unlock()
 	p.logged.Store(0)
+	p.logins.Store(0)
 	// A child that is gone is noticed below; one that doesn't read must not
 	// block this goroutine.
 	go p.send(frameRequest, request{id, o, document})

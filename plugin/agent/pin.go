@@ -15,9 +15,11 @@ import (
 
 // keeper keeps the PIN of one token for logins that follow the first one: in a new
 // module host, after one died or the token was away. It hands it out as long as
-// nothing speaks against it, and never again after a token has refused it.
+// nothing speaks against it, and never again after a token has refused it. Where a
+// person is asked each time, it keeps only what speaks against another login.
 type keeper struct {
-	ask pkcs11.PINFunc
+	ask  pkcs11.PINFunc
+	each bool // ask for each login
 
 	mu    sync.Mutex
 	asked bool
@@ -34,6 +36,9 @@ type keeper struct {
 
 // hand is the pkcs11.PINFunc of module hosts. They wipe what they get.
 func (k *keeper) hand(ctx context.Context, token pkcs11.TokenInfo) (pkcs11.PIN, error) {
+	if k.each {
+		return k.handAnew(ctx, token)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.refused != nil {
@@ -57,6 +62,39 @@ func (k *keeper) hand(ctx context.Context, token pkcs11.TokenInfo) (pkcs11.PIN, 
 	return pkcs11.NewPIN(slices.Clone(k.pin.Reveal())), nil
 }
 
+// handAnew hands out what a person says for this login. Nothing else waits meanwhile.
+func (k *keeper) handAnew(ctx context.Context, token pkcs11.TokenInfo) (pkcs11.PIN, error) {
+	if err := k.admit(token, false); err != nil {
+		return pkcs11.PIN{}, err
+	}
+	pin, err := k.ask(ctx, token)
+	if err != nil && !pkcs11.IsKind(err, pkcs11.KindNoPIN) {
+		return pkcs11.PIN{}, err
+	}
+	if err := k.admit(token, true); err != nil { // another login was refused
+		pin.Wipe()
+		return pkcs11.PIN{}, err
+	}
+	return pin, err
+}
+
+// admit returns why a token may not get a PIN, and else notes whether it does.
+func (k *keeper) admit(token pkcs11.TokenInfo, sent bool) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.refused != nil {
+		return k.refused
+	}
+	if !k.asked {
+		k.asked, k.token = true, token
+	}
+	if err := k.check(token); err != nil {
+		return err
+	}
+	k.sent = k.sent || sent
+	return nil
+}
+
 // check looks at the token that asks before it gets a PIN that another login had.
 func (k *keeper) check(token pkcs11.TokenInfo) error {
 	if token.Serial != k.token.Serial || token.Model != k.token.Model || token.Manufacturer != k.token.Manufacturer {
@@ -68,6 +106,13 @@ func (k *keeper) check(token pkcs11.TokenInfo) error {
 		return k.refused
 	}
 	return nil
+}
+
+// opening forgets that a PIN was handed out for a signature, of which signed learns.
+func (k *keeper) opening() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.sent = false
 }
 
 // opened learns from the outcome of an opening.

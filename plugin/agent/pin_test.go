@@ -101,3 +101,66 @@ func TestPINPadOfAToken(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// Where each login asks, a person is asked again for as long as nothing speaks against
+// another login, and never after a refusal. No PIN is kept.
+func TestPersonIsAskedForEachLogin(t *testing.T) {
+	token := pkcs11.TokenInfo{Label: "T", Serial: "1"}
+	other := pkcs11.TokenInfo{Label: "T", Serial: "2"}
+	crash := &pkcs11.Error{Kind: pkcs11.KindCrash, Message: "in C_Login"}
+	cancelled := &pkcs11.Error{Kind: pkcs11.KindPINSource, Message: "no PIN was given"}
+	var answer error
+	asked := 0
+	k := &keeper{each: true, ask: func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+		asked++
+		return pkcs11.NewPIN([]byte("1234")), answer
+	}}
+	for i, s := range []struct {
+		token          pkcs11.TokenInfo
+		answer         error
+		opened, signed error
+		asks, gets     bool
+	}{
+		{token: token, asks: true, gets: true},
+		{token: token, asks: true, gets: true},
+		{token: other},
+		{token: token, answer: cancelled, asks: true},
+		{token: token, opened: crash, asks: true, gets: true}, // no answer of the token's
+		{token: token, answer: cancelled, asks: true},         // which makes that no better
+		{token: token, signed: loginError(pinIncorrect), asks: true, gets: true},
+		{token: token},
+		{token: token},
+	} {
+		before := asked
+		answer = s.answer
+		k.opening()
+		pin, err := k.hand(t.Context(), s.token)
+		if got := err == nil; got != s.gets || got && string(pin.Reveal()) != "1234" || (asked > before) != s.asks {
+			t.Fatalf("step %d: %v, after %d questions", i, err, asked-before)
+		}
+		if err == nil {
+			err = s.opened
+		}
+		k.opened(err)
+		if i == 5 && k.unanswered != 1 {
+			t.Errorf("%d logins without an answer", k.unanswered)
+		}
+		k.signed(s.signed)
+		if k.pin.Reveal() != nil {
+			t.Errorf("step %d: the PIN is kept", i)
+		}
+	}
+}
+
+// A login that is refused while a person is asked for another one ends that, too.
+func TestRefusalWhileAPersonIsAsked(t *testing.T) {
+	given := pkcs11.NewPIN([]byte("1234"))
+	k := &keeper{each: true}
+	k.ask = func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+		k.signed(loginError(pinIncorrect))
+		return given, nil
+	}
+	if _, err := k.hand(t.Context(), pkcs11.TokenInfo{Serial: "1"}); err == nil || string(given.Reveal()) != "\x00\x00\x00\x00" {
+		t.Errorf("handed out %q, error %v", given.Reveal(), err)
+	}
+}

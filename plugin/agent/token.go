@@ -66,7 +66,7 @@ type opening struct {
 // there is no log. Errors are those of a plugin.Opener, and of note.
 func OpenToken(ctx context.Context, vault Vault, s plugin.Settings, note func(auditlog.Entry) error) (*Token, error) {
 	t := &Token{
-		vault: vault, settings: s, keeper: keeper{ask: s.PIN},
+		vault: vault, settings: s, keeper: keeper{ask: s.PIN, each: s.AskEachTime},
 		note: note, toOpen: make(chan struct{}, 1),
 	}
 	o, err := t.open(ctx)
@@ -125,6 +125,7 @@ func (t *Token) noteProbes(keys []Key) error {
 // open opens the keys and compares them with those that the agent was started
 // with.
 func (t *Token) open(ctx context.Context) (*opening, error) {
+	t.keeper.opening()
 	keys, err := t.vault.Open(ctx, t.keeper.hand)
 	t.keeper.opened(err)
 	if err != nil {

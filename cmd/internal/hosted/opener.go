@@ -64,6 +64,7 @@ func Config(s plugin.Settings) (host.Config, error) {
 		URI:               s.URI,
 		UserType:          s.UserType,
 		PIN:               s.PIN,
+		AskEachTime:       s.AskEachTime,
 		Certificates:      s.Certificates,
 		PublicOnly:        s.PublicOnly,
 		Describe:          s.AuditLog != "", // which holds the token's serial number

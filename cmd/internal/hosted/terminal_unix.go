@@ -6,6 +6,7 @@ package hosted
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 
@@ -39,8 +40,9 @@ func (t terminal) inputFd() int { return int(t.Fd()) }
 
 // readSecret reads a line without echo, and returns it without its end. It is in
 // one buffer, whose other bytes are wiped: x/term's ReadPassword leaves copies behind
-// in memory. Where the input ends (Ctrl-D) the line does.
-func (t terminal) readSecret() ([]byte, error) {
+// in memory. Where the input ends (Ctrl-D) the line does. When ctx ends nothing reads on:
+// the next line may be the answer to another question.
+func (t terminal) readSecret(ctx context.Context) ([]byte, error) {
 	fd := t.inputFd()
 	modes, err := unix.IoctlGetTermios(fd, readTermios)
 	if err != nil {
@@ -54,7 +56,29 @@ func (t terminal) readSecret() ([]byte, error) {
 		return nil, err
 	}
 	defer unix.IoctlSetTermios(fd, writeTermios, modes)
-	return readLine(func(rest []byte) (int, error) { return unix.Read(fd, rest) })
+	return readLine(func(rest []byte) (int, error) {
+		if err := awaitInput(ctx, fd); err != nil {
+			return 0, err
+		}
+		return unix.Read(fd, rest)
+	})
+}
+
+// awaitInput waits until there is something to read, by select(2): macOS has no poll(2)
+// of terminals.
+func awaitInput(ctx context.Context, fd int) error {
+	if fd >= unix.FD_SETSIZE {
+		return unix.EMFILE
+	}
+	for ctx.Err() == nil {
+		var files unix.FdSet
+		files.Set(fd)
+		n, err := unix.Select(fd+1, &files, nil, nil, &unix.Timeval{Usec: 50_000})
+		if n > 0 || err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
 }
 
 // readLine reads up to the end of a line, or of the input.

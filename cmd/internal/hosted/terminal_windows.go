@@ -3,6 +3,7 @@
 package hosted
 
 import (
+	"context"
 	"errors"
 	"os"
 
@@ -39,5 +40,26 @@ func (t terminal) discardInput() error {
 	return windows.FlushConsoleInputBuffer(windows.Handle(t.inputFd()))
 }
 
-// readSecret reads a line without echo.
-func (t terminal) readSecret() ([]byte, error) { return term.ReadPassword(t.inputFd()) }
+// readSecret reads a line without echo. When ctx ends it returns, and what reads ends with
+// the process.
+func (t terminal) readSecret(ctx context.Context) ([]byte, error) {
+	state, err := term.GetState(t.inputFd())
+	if err != nil {
+		return nil, err
+	}
+	type typed struct {
+		secret []byte
+		err    error
+	}
+	done := make(chan typed, 1)
+	go func() {
+		secret, err := term.ReadPassword(t.inputFd())
+		done <- typed{secret, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, errors.Join(ctx.Err(), term.Restore(t.inputFd(), state))
+	case answer := <-done:
+		return answer.secret, answer.err
+	}
+}
