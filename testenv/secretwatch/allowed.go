@@ -21,7 +21,7 @@ const (
 	pinOrSOPIN   = thePIN + "|" + theSOPIN
 	eachOfThem   = pinOrSOPIN + "|" + thePassword
 	testsProgram = `[a-z0-9-]+\.test`
-	scripts      = `sh|bash|env|cat|chmod|dd|grep|gzip|head|sleep|stat|tar` // and what they run, which inherits all they have
+	scripts      = `sh|bash|env|cat|chmod|crane|dd|grep|gzip|head|sleep|stat|tar` // and what they run, which inherits all they have
 )
 
 // allowed are all the places where tests put their secrets on purpose. Of a module
@@ -30,7 +30,7 @@ const (
 var allowed = []rule{
 	{inArguments, pinOrSOPIN, `pkcs11-tool|softhsm2-util|tpm2_.*|tpm2_ptool.*|python3?`, "", "they make tokens, and take PINs in no other way"},
 	{inArguments, pinOrSOPIN, `sh|bash`, "", "scripts of tests and of the documentation, which run those"},
-	{inEnvironment, thePIN, `.*`, `PIN|MY_PIN|SELFTEST_PIN`, "variables of scripts and of a workflow, whose names mean nothing to the product, and which all that they run inherits"},
+	{inEnvironment, thePIN, `.*`, `PIN|MY_PIN|OF_RELEASES|SELFTEST_PIN`, "variables of scripts and of a workflow, whose names mean nothing to the product, and which all that they run inherits"},
 	{inOutput, thePIN, `.*\.json`, `.*"Test":"TestScripts/[^"]*","Output":" *PIN=[^ ]*\\n"\}\n?`, "testscript prints the environment of a script"},
 	{inEnvironment, thePIN, `notation|notation-pkcs11|notation-pkcs11-action|openssl|` + testsProgram + `|` + scripts, `NOTATION_PKCS11_PIN`, "who starts a plugin may set it, for what else a script runs, too; notation hands it on"},
 	{inEnvironment, thePIN, `notation-pkcs11-action|` + testsProgram + `|` + scripts, `INPUT_PIN`, "an input of the action, with which a runner starts it"},
