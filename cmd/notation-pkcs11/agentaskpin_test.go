@@ -58,7 +58,7 @@ func (p *askpass) asked(t *testing.T) int {
 func (w *agentWorld) askingAgent(t *testing.T, p *askpass, args ...string) *agentProcess {
 	t.Helper()
 	cmd := exec.Command(w.executable, append([]string{"agent", signingKey, "--audit-log", w.log, "--output", "json", "--ask-pin"}, args...)...)
-	cmd.Env = append(slices.Clone(w.env), "SSH_ASKPASS="+p.path)
+	cmd.Env = append(slices.Clone(w.env), "SSH_ASKPASS="+p.path, "SSH_ASKPASS_PROMPT=confirm")
 	return w.serve(t, cmd)
 }
 
