@@ -253,10 +253,10 @@ func TestPINsInVariablesAreTakenOutOfTheEnvironment(t *testing.T) {
 		inputs map[string]string
 		taken  string
 	}{
-		"the plugin's own":  {map[string]string{variablePIN: "4711"}, variablePIN},
-		"of the key":        {map[string]string{"INPUT_KEY_ID": "env:MY_PIN", "MY_PIN": "4711"}, "MY_PIN"},
-		"of its config":     {map[string]string{"INPUT_PLUGIN_CONFIG": "pin=env:MY_PIN", "MY_PIN": "4711"}, "MY_PIN"},
-		"the input instead": {map[string]string{variablePIN: "0815", "INPUT_PIN": "4711"}, variablePIN},
+		"the plugin's own":  {map[string]string{variablePIN: "hush-4711"}, variablePIN},
+		"of the key":        {map[string]string{"INPUT_KEY_ID": "env:MY_PIN", "MY_PIN": "hush-4711"}, "MY_PIN"},
+		"of its config":     {map[string]string{"INPUT_PLUGIN_CONFIG": "pin=env:MY_PIN", "MY_PIN": "hush-4711"}, "MY_PIN"},
+		"the input instead": {map[string]string{variablePIN: "0815", "INPUT_PIN": "hush-4711"}, variablePIN},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newRunWorld(t)
@@ -269,10 +269,10 @@ func TestPINsInVariablesAreTakenOutOfTheEnvironment(t *testing.T) {
 			if !slices.Contains(r.unset, test.taken) {
 				t.Errorf("taken out: %v", r.unset)
 			}
-			if got := w.getenv(test.taken); got != "4711" {
+			if got := w.getenv(test.taken); got != "hush-4711" {
 				t.Errorf("the plugin gets %q", got)
 			}
-			if strings.Contains(strings.ReplaceAll(r.log, "::add-mask::4711", ""), "4711") || !strings.Contains(r.log, "::add-mask::4711") {
+			if strings.Contains(strings.ReplaceAll(r.log, "::add-mask::hush-4711", ""), "hush-4711") || !strings.Contains(r.log, "::add-mask::hush-4711") {
 				t.Errorf("log %q", r.log)
 			}
 		})
