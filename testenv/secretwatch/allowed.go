@@ -21,7 +21,8 @@ const (
 	pinOrSOPIN   = thePIN + "|" + theSOPIN
 	eachOfThem   = pinOrSOPIN + "|" + thePassword
 	testsProgram = `[a-z0-9-]+\.test`
-	scripts      = `sh|bash|env|cat|chmod|crane|dd|grep|gzip|head|sleep|stat|tar` // and what they run, which inherits all they have
+	// What scripts of tests run beside the product's programs inherits all they have.
+	scripts = `awk|basename|bash|cat|chmod|cp|crane|cut|date|dd|dirname|env|find|grep|gzip|head|jq|ln|ls|mkdir|mktemp|mv|od|oras|rm|sed|sh|sleep|sort|stat|tail|tar|tee|touch|tr|uniq|wc|xargs`
 )
 
 // allowed are all the places where tests put their secrets on purpose. Of a module
@@ -35,7 +36,7 @@ var allowed = []rule{
 	{inEnvironment, thePIN, `notation|notation-pkcs11|notation-pkcs11-action|openssl|` + testsProgram + `|` + scripts, `NOTATION_PKCS11_PIN`, "who starts a plugin may set it, for what else a script runs, too; notation hands it on"},
 	{inEnvironment, thePIN, `notation-pkcs11-action|` + testsProgram + `|` + scripts, `INPUT_PIN`, "an input of the action, with which a runner starts it"},
 	{inEnvironment, thePassword, `notation-pkcs11-action|` + testsProgram + `|` + scripts, `INPUT_REGISTRY_PASSWORD`, "likewise"},
-	{inFile, thePIN, `.+/(?:pin|pin\.txt|typed)`, "", "PIN files"},
+	{inFile, thePIN, `.+/(?:given-pin|pin|pin\.txt|typed)`, "", "PIN files"},
 	{inFile, thePIN, `.+/faults-\d+/rules`, "", "rules of the module that misbehaves: its own PIN pad has a PIN"},
 	{inFile, thePIN, `(?:.*/)?[a-z-]+\.txtar|.*/script-[^/]+/.*`, "", "the scripts, which have PINs to be typed and to be refused"},
 	{inFile, eachOfThem, `Test(?:WorkflowRunsGreen|ReusableWorkflow).*/testenv/token\.go`, "", "a copy of the sources"},
