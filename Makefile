@@ -35,7 +35,7 @@ test: setup ## run all tests, with the race detector and the real parts
 	@go build -o .cache/secretwatch ./testenv/secretwatch
 	@testenv/progress.sh .cache/test.json \
 		.cache/secretwatch -output .cache/test.json -- $(gotestsum) --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .cache/test.json -- \
-		-race -shuffle=on -timeout 20m ./...
+		-race -shuffle=on -timeout 45m ./...
 	@! grep '"Action":"skip".*"Test":' .cache/test.json
 
 .PHONY: test-quick
