@@ -18,7 +18,7 @@ var outputTable = []output{
 	{outputSignatureDigests, "Digests of the signature manifests that were added, one per line."},
 	{outputVerified, "`true` if all artifacts verified; `skipped` if all verified except those whose policy level is `skip`; otherwise `false`. Empty in modes that don't verify."},
 	{outputVerifyCommands, "One `notation verify` command per line, for each artifact that was signed or verified without a failure. The command uses the trust policy of the machine on which you run it."},
-	{outputArtifacts, "Path of a JSON file that lists the artifacts, with their digests, tags, signatures and verdicts, and the dates until which they verify. docs/report.md describes it."},
+	{outputArtifacts, "Path of a JSON file that lists the artifacts with their digests, tags, signatures, verdicts, and the dates until which they verify. docs/report.md describes it."},
 	{outputReport, "Path of the JSON report, which docs/report.md describes."},
 }
 
