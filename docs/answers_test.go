@@ -50,7 +50,7 @@ var questions = []struct{ question, page, heading, words string }{
 	{"how do I rotate the key or its certificate?", "certificates.md", "rotate-the-key", "generate-key"},
 	{"is olareg supported?", "compatibility.md", "registries", "olareg 0.1 with the Referrers API"},
 	{"401 on push", "troubleshooting.md", "by-symptom", "fails with 401 or 403"},
-	{"how do I sign a multi-arch image?", "multi-platform.md", "with-the-notation-cli", "notation sign"},
+	{"how do I sign a multi-arch image?", "multi-platform.md", "sign-with-the-notation-cli", "notation sign"},
 	{"how do I use the YubiKey's slot 9c?", "tokens/yubikey.md", "create-the-key-and-its-certificate", "9c"},
 	{"authenticTimestamp failed", "troubleshooting.md", "by-symptom", "`authenticTimestamp`"},
 	{"how do I verify in Kubernetes?", "kubernetes.md", "ratify", "kind: Verifier"},
