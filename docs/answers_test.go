@@ -53,7 +53,7 @@ var questions = []struct{ question, page, heading, words string }{
 	{"how do I sign a multi-arch image?", "multi-platform.md", "sign-with-the-notation-cli", "notation sign"},
 	{"how do I use the YubiKey's slot 9c?", "tokens/yubikey.md", "create-the-key-and-its-certificate", "9c"},
 	{"authenticTimestamp failed", "troubleshooting.md", "by-symptom", "`authenticTimestamp`"},
-	{"how do I verify in Kubernetes?", "kubernetes.md", "ratify", "kind: Verifier"},
+	{"how do I verify in Kubernetes?", "kubernetes.md", "set-up-ratify", "kind: Verifier"},
 	{"several private keys match", "troubleshooting.md", "by-symptom", "`several private keys match`"},
 	{"how do I upgrade the plugin?", "install.md", "upgrade", "already exists"},
 	{"how do I uninstall it?", "install.md", "uninstall", "notation plugin uninstall"},
