@@ -31,6 +31,7 @@ func addFlags(command *cobra.Command) map[string]*flagValue {
 			const columns = 100
 			fmt.Fprintf(out, "\n%s:\n%s", section.name, section.flags.FlagUsagesWrapped(columns))
 		}
+		fmt.Fprint(out, "\nOther:\n      --help      Show this help.\n      --version   Show the version.\n")
 		return nil
 	})
 	return values

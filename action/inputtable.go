@@ -299,7 +299,7 @@ var inputTable = []input{
 	},
 	{
 		name: "report", section: sectionRun, value: "PATH",
-		text: "Path of the JSON report (default: a new file in the runner's temporary directory). Below the workspace, the path must not contain symbolic links.",
+		text: "Path of the JSON report (default: a new file in the runner's temporary directory, if there is one). Below the workspace, the path must not contain symbolic links.",
 		set:  text(func(in *inputs) *string { return &in.report }),
 	},
 }
