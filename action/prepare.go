@@ -19,6 +19,7 @@ import (
 	"github.com/notaryproject/notation-go/verifier/truststore"
 	orasregistry "oras.land/oras-go/v2/registry"
 
+	"github.com/notation-pkcs11/notation-pkcs11/action/layout"
 	"github.com/notation-pkcs11/notation-pkcs11/action/pluginprogram"
 	"github.com/notation-pkcs11/notation-pkcs11/action/publish"
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
@@ -46,9 +47,9 @@ type preparation struct {
 
 	attachments []*registry.Attachment
 
-	targets map[string]*registry.LayoutStore // layouts that targets are in, by cleaned path
-	layouts map[string]*registry.Layout      // by path
-	sources map[string]plannedSource         // those that are layouts, as the user wrote them
+	targets map[string]*layout.Store  // layouts that targets are in, by cleaned path
+	layouts map[string]*layout.Layout // by path
+	sources map[string]plannedSource  // those that are layouts, as the user wrote them
 }
 
 // prepare checks what can be checked before the first request. Its errors are mistakes in the
@@ -56,7 +57,7 @@ type preparation struct {
 func (a *Action) prepare(ctx context.Context, in inputs, key chosenKey, builtIn BuiltIn) (_ *preparation, err error) {
 	p := &preparation{
 		inputs: in, chosen: key, action: a, builtIn: builtIn,
-		targets: map[string]*registry.LayoutStore{}, layouts: map[string]*registry.Layout{}, sources: map[string]plannedSource{},
+		targets: map[string]*layout.Store{}, layouts: map[string]*layout.Layout{}, sources: map[string]plannedSource{},
 	}
 	defer func() {
 		if err != nil {
@@ -78,11 +79,11 @@ func (a *Action) prepare(ctx context.Context, in inputs, key chosenKey, builtIn 
 // close gives back what the run had.
 func (p *preparation) close() error {
 	err := p.builtIn.Close()
-	for _, layout := range p.layouts {
-		err = errors.Join(err, layout.Close())
+	for _, opened := range p.layouts {
+		err = errors.Join(err, opened.Close())
 	}
-	for _, layout := range p.targets {
-		err = errors.Join(err, layout.Close())
+	for _, opened := range p.targets {
+		err = errors.Join(err, opened.Close())
 	}
 	if p.folder != "" {
 		err = errors.Join(err, os.RemoveAll(p.folder))
@@ -91,6 +92,10 @@ func (p *preparation) close() error {
 }
 
 func (p *preparation) registryOptions() registry.Options {
+	layouts := map[string]registry.Layout{}
+	for path, opened := range p.targets {
+		layouts[path] = opened
+	}
 	return registry.Options{
 		Username:     p.inputs.registryUsername,
 		Password:     p.inputs.registryPassword,
@@ -98,7 +103,7 @@ func (p *preparation) registryOptions() registry.Options {
 		TokenServers: p.inputs.tokenServers,
 		Connections:  p.inputs.concurrency,
 		Signing:      p.inputs.mode.signs(),
-		Layouts:      p.targets,
+		Layouts:      layouts,
 		UserAgent:    Name + "/" + p.action.Version,
 	}
 }
