@@ -41,7 +41,6 @@ type preparation struct {
 	authorities  []*x509.Certificate // roots of timestamping authorities
 	lists        revocation.Lists    // CRLs at hand
 	builtIn      BuiltIn
-	pinSource    string                                      // where the PIN comes from, where this program knows
 	key          func(ctx context.Context) (sign.Key, error) // nil in modes that don't sign
 	warnings     []string
 
@@ -294,7 +293,7 @@ func (p *preparation) verificationPlugins() pluginmanager.Manager {
 func (p *preparation) start(ctx context.Context, progress func(stage string, done, all int)) (*run, error) {
 	in := p.inputs
 	r := &run{
-		inputs: in, registries: registry.New(p.registryOptions()), trust: p.trust, pinSource: p.pinSource, progress: progress,
+		inputs: in, registries: registry.New(p.registryOptions()), trust: p.trust, progress: progress,
 		sources: p.sources, attachments: p.attachments,
 	}
 	r.sourceClient = p.sourceClient(r.registries)
