@@ -31,7 +31,7 @@ func TestTroubleshootingTablesHaveEveryError(t *testing.T) {
 	for _, kind := range slices.Sorted(maps.Keys(ofKind)) {
 		kinds = append(kinds, row(string(kind), ofKind[kind]))
 	}
-	values := []string{"| return value | code | what to do |", "|---|---|---|"}
+	values := []string{"| PKCS#11 says | code | what to do |", "|---|---|---|"}
 	for _, name := range slices.Sorted(maps.Keys(ofReturnValue)) {
 		values = append(values, row(name, ofReturnValue[name]))
 	}
@@ -40,7 +40,7 @@ func TestTroubleshootingTablesHaveEveryError(t *testing.T) {
 			values = append(values, row(function+": "+name, ofFunction[function][name]))
 		}
 	}
-	values = append(values, row("C_Login: any other", ofLogin), row("any other", ofOtherValue), row("none", ofNoValue))
+	values = append(values, row("C_Login: any other", ofLogin), row("any other", ofOtherValue), row("nothing", ofNoValue))
 
 	content, err := os.ReadFile(errorTables)
 	if err != nil {
