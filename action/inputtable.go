@@ -105,7 +105,7 @@ var inputTable = []input{
 	},
 	{
 		name: "pin", section: sectionKey, value: "PIN", secret: true,
-		text:    "PIN of the token, for the plugin `pkcs11` (default: `$NOTATION_PKCS11_PIN`). It is masked in the log and used for one login attempt. To read the PIN from a file, set `pin_source` in `plugin_config` instead.",
+		text:    "PIN of the token, for the plugin `pkcs11` (default: `$NOTATION_PKCS11_PIN_SOURCE`, then `$NOTATION_PKCS11_PIN`). It is masked in the log and used for one login attempt. To read the PIN from a file, set `pin_source` in `plugin_config` instead, not both.",
 		example: "${{ secrets.PIN }}",
 		set:     func(in *inputs, value string) error { in.pin = registry.NewSecret(value); return nil },
 	},
