@@ -215,7 +215,7 @@ var inputTable = []input{
 	},
 	{
 		name: "trust_policy_scope", section: sectionTrust, value: "REPOSITORY",
-		text:    "For artifacts in an OCI image layout: the repository whose trust policy statement applies (default: the statement with the scope `*` applies).",
+		text:    "For artifacts in an OCI image layout: the repository whose trust policy statement applies. If unset, the statement with the scope `*` applies.",
 		example: "registry.example/app",
 		set:     repository(func(in *inputs) *orasregistry.Reference { return &in.trustPolicyScope }),
 	},
