@@ -182,7 +182,7 @@ In an empty cell, the fault can't happen. The outcome is the same on all kinds o
 	b.WriteString(`
 ## Not covered
 
-- A registry, or a cache in front of it, that returns an old referrers index, or denies with a registry's own reason that there is one. Entries of others that it didn't return are lost: see [guarantees](guarantees.md#who-can-take-a-signature-away).
+- A registry, or a cache, that returns an old referrers index, or a 404 with a registry's own reason. Entries of others that it didn't return are lost: see [guarantees](guarantees.md#who-can-take-a-signature-away).
 - A gateway that keeps answering 404 when the referrers index is read, but lets it be written. The run accepts two such answers, because a registry doesn't have to give a reason for a 404.
 - A registry that always lies about a tag. Only the registry knows to which manifest a tag points, so use the digest.
 

@@ -34,7 +34,7 @@ Each table lists the functions that a command calls, in alphabetical order. Unle
 - *First call* and *second call*: the first call only asks for the length of the answer.
 - *Each call*: the fault happens at each call, if a retry would otherwise help.
 
-The tables don't list %d of the trials: those at later calls (a device error, a crash, impossible answers), and most of those in which a function is never supported.
+The tables don't list %d of the trials: those at later calls (a device error, a crash, impossible answers), and most trials of functions that are never supported.
 `
 
 // titles are the sections of the page, by subject.
