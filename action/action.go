@@ -14,6 +14,7 @@ import (
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
 	"github.com/spf13/cobra"
 
+	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
 
@@ -42,14 +43,22 @@ type BuiltIn interface {
 	Close() error
 }
 
+// BuiltInOptions are what a run gives to its built-in plugin.
+type BuiltInOptions struct {
+	// Getenv is the environment, with the secrets that the run has taken out of it.
+	Getenv func(string) string
+	// PIN is the input pin. Empty: it is not set.
+	PIN registry.Secret
+	// Sessions is how many sessions with a token are opened at most.
+	Sessions int
+}
+
 // Action is the program, and what it has from the outside.
 type Action struct {
 	// Version is a semantic version without a leading v.
 	Version string
-	// BuiltIn makes the built-in plugin, which reads its environment variables
-	// from getenv: the run adds some from its inputs. It opens so many sessions with a
-	// token, at most.
-	BuiltIn func(getenv func(string) string, sessions int) BuiltIn
+	// BuiltIn makes the built-in plugin.
+	BuiltIn func(BuiltInOptions) BuiltIn
 	Stdout  io.Writer
 	Stderr  io.Writer
 	// Colour says whether the log is for a terminal that shows colours.
@@ -146,16 +155,13 @@ func (a *Action) run(ctx context.Context, in inputs) (code int, err error) {
 	console := a.console()
 	key := a.chooseKey(in)
 	builtIn, pins, err := a.holdPINs(in, key)
-	console.Mask(append(pins.reveal(), in.registryPassword.Reveal(), in.sourcePassword.Reveal())...)
+	console.Mask(append(pins.reveal(), in.pin.Reveal(), in.registryPassword.Reveal(), in.sourcePassword.Reveal())...)
 	if err != nil {
 		return 0, errors.Join(err, builtIn.Close())
 	}
 	p, err := a.prepare(ctx, in, key, builtIn)
 	if err != nil {
 		return 0, err
-	}
-	if key.plugin == builtInPlugin && !has(key.config, "pin_source") {
-		p.pinSource = pins.source(in)
 	}
 	file, err := report.OpenFile(in.report, a.Getenv("GITHUB_WORKSPACE"), a.Getenv("RUNNER_TEMP"), Name)
 	if err != nil {

@@ -34,7 +34,7 @@ type runWorld struct {
 	plugin   *softplugin.Plugin
 	dir      string
 	env      map[string]string
-	getenv   func(string) string // the environment of the built-in plugin
+	builtIn  BuiltInOptions // of the last run
 
 	notationDir  string        // empty: none
 	listingLimit time.Duration // zero: the program's own
@@ -100,8 +100,8 @@ func (w *runWorld) run(t *testing.T, inputs map[string]string, args ...string) r
 	var r ran
 	a := Action{
 		Version: "1.2.3",
-		BuiltIn: func(getenv func(string) string, _ int) BuiltIn {
-			w.getenv = getenv
+		BuiltIn: func(o BuiltInOptions) BuiltIn {
+			w.builtIn = o
 			return w.plugin
 		},
 		Stdout:      &log,
@@ -233,12 +233,15 @@ func TestPluginIsDescribedOnce(t *testing.T) {
 	}
 }
 
-// The PIN goes to the built-in plugin's environment, and out of the process's.
+// variablePIN is where the built-in plugin reads a PIN that nothing else gives.
+const variablePIN = "NOTATION_PKCS11_PIN"
+
+// The PIN goes to the built-in plugin, and out of the process's environment.
 func TestSecretsAreTakenOutOfTheEnvironment(t *testing.T) {
 	w := newRunWorld(t)
 	reference, _ := w.image(t, "app", "v1")
 	r := w.run(t, map[string]string{"INPUT_TARGET_ARTIFACT_REFERENCE": reference, "INPUT_PIN": " pin with blanks \n"})
-	if pin := w.getenv(variablePIN); r.code != 0 || pin != " pin with blanks " {
+	if pin := w.builtIn.PIN.Reveal(); r.code != 0 || pin != " pin with blanks " {
 		t.Fatalf("exit code %d, PIN %q", r.code, pin)
 	}
 	if got := strings.Join(r.unset, " "); got != "INPUT_PIN INPUT_REGISTRY_PASSWORD INPUT_SOURCE_REGISTRY_PASSWORD" {
@@ -269,7 +272,7 @@ func TestPINsInVariablesAreTakenOutOfTheEnvironment(t *testing.T) {
 			if !slices.Contains(r.unset, test.taken) {
 				t.Errorf("taken out: %v", r.unset)
 			}
-			if got := w.getenv(test.taken); got != "hush-4711" {
+			if got := w.builtIn.Getenv(test.taken); got != test.inputs[test.taken] {
 				t.Errorf("the plugin gets %q", got)
 			}
 			if strings.Contains(strings.ReplaceAll(r.log, "::add-mask::hush-4711", ""), "hush-4711") || !strings.Contains(r.log, "::add-mask::hush-4711") {

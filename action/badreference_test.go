@@ -5,8 +5,6 @@ package action
 import (
 	"strings"
 	"testing"
-
-	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
 )
 
 func TestPasswordInAReferenceIsNotShown(t *testing.T) {
@@ -29,23 +27,5 @@ func TestValueOfABooleanFlagAfterABlank(t *testing.T) {
 	r := w.run(t, nil, "--recursive", "true")
 	if r.code != exitUsage || !strings.Contains(r.log, "write --name=value") {
 		t.Errorf("exit code %d", r.code)
-	}
-}
-
-// What a key is denied for may be the PIN, so the error says which PIN that was.
-func TestDeniedKeySaysWhereThePINComesFrom(t *testing.T) {
-	w := newRunWorld(t)
-	w.plugin.Err = &contract.Error{ErrCode: contract.ErrorCodeAccessDenied, Message: "the PIN is wrong"}
-	reference, _ := w.image(t, "app", "v1")
-	w.plugin.Secrets = func(string, map[string]string) []string { return []string{variablePIN} }
-	for name, c := range map[string]struct{ variable, value, says string }{
-		"input":    {"INPUT_PIN", "471147", "comes from the input pin"},
-		"variable": {variablePIN, "471147", "comes from the environment variable " + variablePIN},
-		"empty":    {"INPUT_PIN", "", "a secret that the job can't see is empty"},
-	} {
-		r := w.run(t, map[string]string{"INPUT_MODE": "sign", "INPUT_TARGET_ARTIFACT_REFERENCE": reference, c.variable: c.value})
-		if r.code != exitFailure || !strings.Contains(r.artifact.Error, c.says) {
-			t.Errorf("%s: %s", name, r.artifact.Error)
-		}
 	}
 }

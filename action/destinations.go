@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	orasregistry "oras.land/oras-go/v2/registry"
 
+	"github.com/notation-pkcs11/notation-pkcs11/action/layout"
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/action/report"
 )
@@ -145,7 +146,7 @@ func checkTags(list []destination) error {
 	for _, d := range list {
 		for _, tag := range d.tags {
 			if d.at.Layout != "" {
-				if err := registry.CheckLayoutName(tag); err != nil {
+				if err := layout.CheckName(tag); err != nil {
 					return err
 				}
 			}

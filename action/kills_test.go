@@ -48,7 +48,7 @@ func init() {
 	}
 	a := Action{
 		Version:     "1.2.3",
-		BuiltIn:     func(func(string) string, int) BuiltIn { return plugin },
+		BuiltIn:     func(BuiltInOptions) BuiltIn { return plugin },
 		Stdout:      os.Stdout,
 		Stderr:      os.Stderr,
 		Getenv:      func(name string) string { return task.Environment[name] },

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/notation-pkcs11/notation-pkcs11/action/layout"
 	"github.com/notation-pkcs11/notation-pkcs11/action/publish"
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 )
@@ -27,8 +28,8 @@ func (p *preparation) prepareLayouts(ctx context.Context) error {
 		if err == nil {
 			err = p.openTarget(ctx, registry.LayoutLocation(ref.Path), false)
 		}
-		if layout := p.targets[registry.LayoutLocation(ref.Path).Layout]; err == nil {
-			_, err = layout.Find(ctx, ref)
+		if opened := p.targets[registry.LayoutLocation(ref.Path).Layout]; err == nil {
+			_, err = opened.Find(ctx, ref)
 		}
 		faults = append(faults, err)
 	}
@@ -42,9 +43,9 @@ func (p *preparation) openTarget(ctx context.Context, at registry.Location, crea
 	if at.Layout == "" || p.targets[at.Layout] != nil {
 		return nil
 	}
-	layout, err := registry.OpenLayoutStore(ctx, at.Layout, p.inputs.scopeAt(at), create)
+	opened, err := layout.OpenStore(ctx, at.Layout, p.inputs.scopeAt(at), create)
 	if err == nil {
-		p.targets[at.Layout] = layout
+		p.targets[at.Layout] = opened
 	}
 	return err
 }
@@ -54,18 +55,18 @@ func (p *preparation) readLayout(ctx context.Context, text string) (plannedSourc
 	if err != nil {
 		return plannedSource{}, err
 	}
-	layout := p.layouts[ref.Path]
-	if layout == nil {
-		if layout, err = registry.OpenLayout(ctx, ref.Path); err != nil {
+	opened := p.layouts[ref.Path]
+	if opened == nil {
+		if opened, err = layout.Open(ctx, ref.Path); err != nil {
 			return plannedSource{}, err
 		}
-		p.layouts[ref.Path] = layout
+		p.layouts[ref.Path] = opened
 	}
-	root, err := layout.Find(ctx, ref)
+	root, err := opened.Find(ctx, ref)
 	if err != nil {
 		return plannedSource{}, err
 	}
-	source := registry.NewLayoutSource(layout, root)
+	source := layout.NewSource(opened, root)
 	plan, err := publish.MakePlan(ctx, source, p.inputs.copied())
 	return plannedSource{source: source, plan: plan}, err
 }

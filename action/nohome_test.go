@@ -47,7 +47,7 @@ func TestCheckoutIsNoConfigurationDirectory(t *testing.T) {
 		inputs["INPUT_TARGET_ARTIFACT_REFERENCE"] = reference
 		var log bytes.Buffer
 		a := Action{
-			BuiltIn: func(func(string) string, int) BuiltIn { return softplugin.New(w.signer) },
+			BuiltIn: func(BuiltInOptions) BuiltIn { return softplugin.New(w.signer) },
 			Stdout:  &log, Stderr: &log,
 			Getenv:   func(name string) string { return inputs[name] },
 			Unsetenv: func(string) error { return nil },

@@ -8,9 +8,6 @@ import (
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 )
 
-// variablePIN is where the built-in plugin reads the PIN of the input pin.
-const variablePIN = "NOTATION_PKCS11_PIN"
-
 // heldPINs are the PINs of the built-in plugin, by the names of the environment
 // variables that it reads them from.
 type heldPINs map[string]registry.Secret
@@ -20,7 +17,7 @@ type heldPINs map[string]registry.Secret
 // plugins would get them. From then on the built-in plugin alone has them.
 func (a *Action) holdPINs(in inputs, key chosenKey) (BuiltIn, heldPINs, error) {
 	held := heldPINs{}
-	builtIn := a.BuiltIn(held.getenv(a.Getenv), in.sessions)
+	builtIn := a.BuiltIn(BuiltInOptions{held.getenv(a.Getenv), in.pin, in.sessions})
 	var errs []error
 	id, config := key.ofBuiltIn()
 	for _, name := range builtIn.SecretVariables(id, config) {
@@ -29,24 +26,7 @@ func (a *Action) holdPINs(in inputs, key chosenKey) (BuiltIn, heldPINs, error) {
 			errs = append(errs, a.Unsetenv(name))
 		}
 	}
-	if !in.pin.Empty() {
-		held[variablePIN] = in.pin
-	}
 	return builtIn, held, errors.Join(errs...)
-}
-
-// source says where the key's PIN comes from, as errors have it. Of a variable that a
-// key's own pin_source names, the plugin's errors say it.
-func (h heldPINs) source(in inputs) string {
-	switch _, variable := h[variablePIN]; {
-	case !in.pin.Empty():
-		return "the input pin"
-	case variable:
-		return "the environment variable " + variablePIN
-	case len(h) == 0:
-		return "nowhere: the input pin and " + variablePIN + " are empty or not set (a secret that the job can't see is empty)"
-	}
-	return ""
 }
 
 // getenv is the environment as the built-in plugin sees it.

@@ -19,6 +19,7 @@ import (
 	"github.com/notaryproject/notation-go/verifier/truststore"
 	orasregistry "oras.land/oras-go/v2/registry"
 
+	"github.com/notation-pkcs11/notation-pkcs11/action/layout"
 	"github.com/notation-pkcs11/notation-pkcs11/action/pluginprogram"
 	"github.com/notation-pkcs11/notation-pkcs11/action/publish"
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
@@ -40,15 +41,14 @@ type preparation struct {
 	authorities  []*x509.Certificate // roots of timestamping authorities
 	lists        revocation.Lists    // CRLs at hand
 	builtIn      BuiltIn
-	pinSource    string                                      // where the PIN comes from, where this program knows
 	key          func(ctx context.Context) (sign.Key, error) // nil in modes that don't sign
 	warnings     []string
 
 	attachments []*registry.Attachment
 
-	targets map[string]*registry.LayoutStore // layouts that targets are in, by cleaned path
-	layouts map[string]*registry.Layout      // by path
-	sources map[string]plannedSource         // those that are layouts, as the user wrote them
+	targets map[string]*layout.Store  // layouts that targets are in, by cleaned path
+	layouts map[string]*layout.Layout // by path
+	sources map[string]plannedSource  // those that are layouts, as the user wrote them
 }
 
 // prepare checks what can be checked before the first request. Its errors are mistakes in the
@@ -56,7 +56,7 @@ type preparation struct {
 func (a *Action) prepare(ctx context.Context, in inputs, key chosenKey, builtIn BuiltIn) (_ *preparation, err error) {
 	p := &preparation{
 		inputs: in, chosen: key, action: a, builtIn: builtIn,
-		targets: map[string]*registry.LayoutStore{}, layouts: map[string]*registry.Layout{}, sources: map[string]plannedSource{},
+		targets: map[string]*layout.Store{}, layouts: map[string]*layout.Layout{}, sources: map[string]plannedSource{},
 	}
 	defer func() {
 		if err != nil {
@@ -78,11 +78,11 @@ func (a *Action) prepare(ctx context.Context, in inputs, key chosenKey, builtIn 
 // close gives back what the run had.
 func (p *preparation) close() error {
 	err := p.builtIn.Close()
-	for _, layout := range p.layouts {
-		err = errors.Join(err, layout.Close())
+	for _, opened := range p.layouts {
+		err = errors.Join(err, opened.Close())
 	}
-	for _, layout := range p.targets {
-		err = errors.Join(err, layout.Close())
+	for _, opened := range p.targets {
+		err = errors.Join(err, opened.Close())
 	}
 	if p.folder != "" {
 		err = errors.Join(err, os.RemoveAll(p.folder))
@@ -91,6 +91,10 @@ func (p *preparation) close() error {
 }
 
 func (p *preparation) registryOptions() registry.Options {
+	layouts := map[string]registry.Layout{}
+	for path, opened := range p.targets {
+		layouts[path] = opened
+	}
 	return registry.Options{
 		Username:     p.inputs.registryUsername,
 		Password:     p.inputs.registryPassword,
@@ -98,7 +102,7 @@ func (p *preparation) registryOptions() registry.Options {
 		TokenServers: p.inputs.tokenServers,
 		Connections:  p.inputs.concurrency,
 		Signing:      p.inputs.mode.signs(),
-		Layouts:      p.targets,
+		Layouts:      layouts,
 		UserAgent:    Name + "/" + p.action.Version,
 	}
 }
@@ -289,7 +293,7 @@ func (p *preparation) verificationPlugins() pluginmanager.Manager {
 func (p *preparation) start(ctx context.Context, progress func(stage string, done, all int)) (*run, error) {
 	in := p.inputs
 	r := &run{
-		inputs: in, registries: registry.New(p.registryOptions()), trust: p.trust, pinSource: p.pinSource, progress: progress,
+		inputs: in, registries: registry.New(p.registryOptions()), trust: p.trust, progress: progress,
 		sources: p.sources, attachments: p.attachments,
 	}
 	r.sourceClient = p.sourceClient(r.registries)

@@ -28,7 +28,6 @@ type run struct {
 	inputs     inputs
 	registries *registry.Client
 	signer     *sign.Signer // nil in modes that don't sign
-	pinSource  string       // of the signer's key, where it is known
 	pusher     signaturePusher
 	strict     *verify.Strict   // nil likewise
 	trust      *verify.Trust    // nil in modes that don't verify
@@ -268,9 +267,6 @@ func (r *run) sign(ctx context.Context, a *artifact) error {
 	}
 	made, err := r.signer.Sign(ctx, a.target.Desc)
 	if err != nil {
-		if r.signer.Denied() && r.pinSource != "" {
-			err = fmt.Errorf("%w; the PIN comes from %s", err, r.pinSource)
-		}
 		return fmt.Errorf("sign %s: %w", a.target, err)
 	}
 	if r.trust != nil {

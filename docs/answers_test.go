@@ -46,7 +46,7 @@ func TestEachPageIsTwoClicksAway(t *testing.T) {
 // the heading over it or words in it.
 var questions = []struct{ question, page, heading, words string }{
 	{"my PIN is locked", "locked-pin.md", "my-pin-is-locked", "who unlocks it"},
-	{"how do I sign in GitLab?", "action.md", "run-it-outside-github", "GitLab"},
+	{"how do I sign in GitLab?", "pipelines/gitlab.md", "gitlab-ci", "notation-pkcs11-action \\\n"},
 	{"how do I rotate the key or its certificate?", "certificates.md", "rotate-the-key", "generate-key"},
 	{"is olareg supported?", "compatibility.md", "registries", "olareg 0.1 with the Referrers API"},
 	{"401 on push", "troubleshooting.md", "by-symptom", "fails with 401 or 403"},

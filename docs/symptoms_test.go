@@ -13,8 +13,12 @@ import (
 	"testing"
 )
 
-// foreign are symptoms that neither the plugin nor notation's libraries word.
-var foreign = []string{"GLIBC_2.… not found", "Successfully signed", "notation sign", "verify"}
+// foreign are symptoms that neither the plugin nor notation's libraries word, but the
+// loader and the notation CLI.
+var foreign = []string{
+	"GLIBC_2.… not found", "Successfully signed", "notation sign", "verify",
+	"a credentials store is required", "signature verification failed for all the signatures",
+}
 
 var quoted = regexp.MustCompile("`([^`]+)`")
 
@@ -23,7 +27,8 @@ func TestSymptomsAreWordedAsProgramsWordThem(t *testing.T) {
 	sources := sourcesOf(t, "../internal", "../pkcs11", "../plugin", "../action", "../cmd",
 		moduleDir(t, "github.com/notaryproject/notation-go"),
 		moduleDir(t, "github.com/notaryproject/notation-core-go"),
-		moduleDir(t, "github.com/miekg/pkcs11"))
+		moduleDir(t, "github.com/miekg/pkcs11"),
+		moduleDir(t, "oras.land/oras-go/v2"))
 	_, table, _ := strings.Cut(page(t, "troubleshooting.md"), "\n## By symptom\n")
 	table, _, _ = strings.Cut(table, "\n## ")
 	phrases := 0

@@ -5,14 +5,10 @@
 # .cache/arm64, so that released executables for arm64 sign with it in an emulator.
 
 set -euo pipefail
+script=$(realpath "$0")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . packaging/debian.sh
-
-mirrors=(
-  https://deb.debian.org/debian
-  http://deb.debian.org/debian
-  https://snapshot.debian.org/archive/debian/20261115T000000Z
-)
+snapshot=20261115T000000Z
 
 # SHA-256 and path, as in Debian 12's index.
 packages() {
@@ -25,20 +21,11 @@ a113aa55fa0b1f0e0857e820598f5f01b2be872b6e635401e0bb7016d82aa6e4 pool/main/s/sof
 END
 }
 
-# What goes in goes into the name, so that a change makes a new directory.
-key=$(packages | sha256sum)
-dir=.cache/arm64-${key:0:8}
-if [ ! -d "$dir" ]; then
-  mkdir -p .cache
-  part=$(mktemp -d .cache/.part-arm64-XXXXXX)
-  trap 'rm -rf "$part"' EXIT
+fill() {
   while read -r sum path; do
-    download_deb "$sum" "$path" "$part/package.deb" "${mirrors[@]}"
-    dpkg-deb --extract "$part/package.deb" "$part"
+    download_deb "$sum" "$path" "$1/package.deb"
+    dpkg-deb --extract "$1/package.deb" "$1"
   done < <(packages)
-  rm "$part/package.deb"
-  chmod 755 "$part"
-  mv "$part" "$dir"
-  trap - EXIT
-fi
-ln -sfn "${dir##*/}" .cache/arm64
+  rm "$1/package.deb"
+}
+once arm64 fill

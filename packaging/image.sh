@@ -8,14 +8,10 @@
 
 set -euo pipefail
 release=$(realpath "$1") version=$2 time=$3
+script=$(realpath "$0")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . packaging/debian.sh
-
-mirrors=(
-  https://deb.debian.org/debian
-  http://deb.debian.org/debian
-  https://snapshot.debian.org/archive/debian/20261115T000000Z
-)
+snapshot=20261115T000000Z
 
 # SHA-256, architecture of the image and path, as in Debian 12's index.
 packages() {
@@ -35,18 +31,11 @@ b1272fbdc197f7d5bd22c05b741a03840f8bec66ca68c8d797f567ff2c99d42d arm64 pool/main
 END
 }
 
-# What goes in goes into the name, so that a change makes a new directory.
-key=$(packages | sha256sum)
-dir=.cache/image-${key:0:8}
-if [ ! -d "$dir" ]; then
-  mkdir -p .cache
-  part=$(mktemp -d .cache/.part-image-XXXXXX)
-  trap 'rm -rf "$part"' EXIT
+fill() {
   while read -r sum arch path; do
-    mkdir -p "$part/$arch"
-    download_deb "$sum" "$path" "$part/$arch/${path##*/}" "${mirrors[@]}"
+    mkdir -p "$1/$arch"
+    download_deb "$sum" "$path" "$1/$arch/${path##*/}"
   done < <(packages)
-  mv "$part" "$dir"
-  trap - EXIT
-fi
-go run ./packaging/image "$release" "$dir" "$version" "$time" "$release/notation-pkcs11-action-image_$version.tar"
+}
+once image fill
+go run ./packaging/image "$release" "$(realpath .cache/image)" "$version" "$time" "$release/notation-pkcs11-action-image_$version.tar"

@@ -9,15 +9,10 @@
 # into the executables.
 
 set -euo pipefail
+script=$(realpath "$0")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . packaging/debian.sh
-
-# The second keeps what the first has deleted. Whatever answers is checked.
-mirrors=(
-  https://deb.debian.org/debian
-  http://deb.debian.org/debian
-  https://snapshot.debian.org/archive/debian/20241101T000000Z
-)
+snapshot=20241101T000000Z
 
 # SHA-256 and path, as in the index of Debian 11's last point release.
 packages() {
@@ -31,35 +26,21 @@ baaa9aa184e2f21738c5819055e6740cc5b22f198e3f416e33f82b40ff6933d8 arm64 pool/main
 END
 }
 
-# What goes in goes into the name, so that a change makes a new directory. The
-# compilers are given the link.
-key=$(sha256sum packaging/sysroot.sh)
-dir=.cache/sysroot-${key:0:8}
-finish() { ln -sfn "${dir##*/}" .cache/sysroot; }
-if [ -d "$dir" ]; then
-  finish
-  exit 0
-fi
+fill() {
+  while read -r sum arch path; do
+    mkdir -p "$1/$arch"
+    download_deb "$sum" "$path" "$1/package.deb"
+    dpkg-deb --extract "$1/package.deb" "$1/$arch"
+  done < <(packages)
+  rm "$1/package.deb"
 
-mkdir -p .cache
-part=$(mktemp -d .cache/.part-sysroot-XXXXXX)
-trap 'rm -rf "$part"' EXIT
+  # Links such as libdl.so point to /lib on the machine that they are installed on.
+  find "$1" -type l -lname '/*' | while read -r link; do
+    root=${link#"$1"/}
+    root=$1/${root%%/*}
+    ln -sfn "$(realpath --no-symlinks --relative-to "$(dirname "$link")" "$root$(readlink "$link")")" "$link"
+  done
+}
 
-while read -r sum arch path; do
-  mkdir -p "$part/$arch"
-  download_deb "$sum" "$path" "$part/package.deb" "${mirrors[@]}"
-  dpkg-deb --extract "$part/package.deb" "$part/$arch"
-done < <(packages)
-rm "$part/package.deb"
-
-# Links such as libdl.so point to /lib on the machine that they are installed on.
-find "$part" -type l -lname '/*' | while read -r link; do
-  root=${link#"$part"/}
-  root=$part/${root%%/*}
-  ln -sfn "$(realpath --no-symlinks --relative-to "$(dirname "$link")" "$root$(readlink "$link")")" "$link"
-done
-
-mv "$part" "$dir"
-trap - EXIT
-chmod 755 "$dir"
-finish
+# The compilers are given the link.
+once sysroot fill

@@ -67,6 +67,11 @@ type Plugin struct {
 	// Prompt asks a person for a PIN. Nil, or an error of pkcs11.KindNoPIN,
 	// means that there is nobody to ask.
 	Prompt pkcs11.PINFunc
+	// PIN gives a PIN that the program was given itself, and GivenBy names in errors
+	// by what, such as "the input pin". It wins over the environment; a source in the
+	// key URI or the plugin config beside it is an error. Nil: there is none.
+	PIN     pkcs11.PINFunc
+	GivenBy string
 	// Getenv reads the environment. Nil means os.Getenv.
 	Getenv func(string) string
 	// Now is the clock that certificates are checked by. Nil means time.Now.
@@ -96,7 +101,7 @@ func (p *Plugin) DescribeKey(ctx context.Context, req *contract.DescribeKeyReque
 	if err := accept(req.ContractVersion, req); err != nil {
 		return nil, err
 	}
-	s, err := p.settings(req.KeyID, req.PluginConfig)
+	s, err := p.Settings(req.KeyID, req.PluginConfig)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +136,7 @@ func (p *Plugin) GenerateSignature(ctx context.Context, req *contract.GenerateSi
 	if err := spec.checkHash(req.Hash); err != nil {
 		return nil, err
 	}
-	s, err := p.settings(req.KeyID, req.PluginConfig)
+	s, err := p.Settings(req.KeyID, req.PluginConfig)
 	if err != nil {
 		return nil, err
 	}
@@ -216,12 +221,23 @@ func accept(version string, req contract.Request) error {
 	return req.Validate()
 }
 
-func (p *Plugin) settings(keyID string, config map[string]string) (Settings, error) {
+// Settings returns the settings for a key, as [ParseSettings] does.
+func (p *Plugin) Settings(keyID string, config map[string]string) (Settings, error) {
 	getenv := p.Getenv
 	if getenv == nil {
 		getenv = os.Getenv
 	}
-	return ParseSettings(keyID, config, getenv, p.Prompt)
+	s, err := ParseSettings(keyID, config, getenv, p.Prompt)
+	if err != nil || p.PIN == nil {
+		return s, err
+	}
+	if _, inURI := s.URI.Value(pkcs11.AttrPINSource); inURI {
+		return Settings{}, contract.NewValidationErrorf("%s is set, and %s in the key URI too; set only one", p.GivenBy, pkcs11.AttrPINSource)
+	}
+	if _, inConfig := config["pin_source"]; inConfig {
+		return Settings{}, contract.NewValidationErrorf("%s is set, and pin_source in the plugin config too; set only one", p.GivenBy)
+	}
+	return s.WithPIN(p.PIN, p.GivenBy), nil
 }
 
 func (p *Plugin) now() time.Time {

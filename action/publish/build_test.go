@@ -15,6 +15,7 @@ import (
 	"oras.land/oras-go/v2/content/memory"
 	orasregistry "oras.land/oras-go/v2/registry"
 
+	"github.com/notation-pkcs11/notation-pkcs11/action/layout"
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
@@ -65,16 +66,16 @@ func everything(string) bool { return true }
 // layoutSource opens an artifact of a layout.
 func layoutSource(t *testing.T, path string, of digest.Digest) registry.Source {
 	t.Helper()
-	layout, err := registry.OpenLayout(t.Context(), path)
+	opened, err := layout.Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { layout.Close() })
-	root, err := layout.Find(t.Context(), registry.LayoutReference{Digest: of})
+	t.Cleanup(func() { opened.Close() })
+	root, err := opened.Find(t.Context(), registry.LayoutReference{Digest: of})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return registry.NewLayoutSource(layout, root)
+	return layout.NewSource(opened, root)
 }
 
 func makePlan(t *testing.T, source registry.Source, wanted func(string) bool) *Plan {

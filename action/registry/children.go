@@ -19,7 +19,7 @@ import (
 // How far an index is walked.
 const (
 	maxChildren    = 1000 // manifests below one artifact
-	maxDepth       = 8    // indexes within indexes
+	MaxDepth       = 8    // indexes within indexes; of layouts, too
 	childrenAtOnce = 8
 )
 
@@ -31,8 +31,8 @@ func (t Target) Children(ctx context.Context) ([]Target, error) {
 	var found []Target
 	var errs []error
 	for level, depth := []Target{t}, 0; len(level) > 0; depth++ {
-		if depth > maxDepth {
-			errs = append(errs, fmt.Errorf("%s: indexes are nested deeper than %d", t, maxDepth))
+		if depth > MaxDepth {
+			errs = append(errs, fmt.Errorf("%s: indexes are nested deeper than %d", t, MaxDepth))
 			break
 		}
 		next, err := walk.below(ctx, level)
@@ -110,7 +110,7 @@ func (w *walk) list(ctx context.Context, t Target) ([]listing, error) {
 	if !isIndexType(t.Desc.MediaType) && w.said[t.Desc.Digest] == t.Desc.MediaType {
 		return nil, nil
 	}
-	body, err := fetch(ctx, t.Store.Manifests(), t.Desc, maxManifestBytes)
+	body, err := FetchManifest(ctx, t.Store.Manifests(), t.Desc)
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sync/semaphore"
 	"oras.land/oras-go/v2/registry"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
@@ -61,7 +60,7 @@ type Options struct {
 	Signing bool
 
 	// Layouts are those that targets are in, by their cleaned paths.
-	Layouts map[string]*LayoutStore
+	Layouts map[string]Layout
 
 	// UserAgent names this program to registries.
 	UserAgent string
@@ -74,11 +73,11 @@ func (o Options) loginInputs() string {
 // Client speaks to all repositories of a run. They share one transport, one cache of
 // tokens and the credentials. Its methods may be called concurrently.
 type Client struct {
-	options Options
-	client  *auth.Client
-	store   func() (*credentials.DynamicStore, error)
-	open    *semaphore.Weighted // bytes of envelopes and their manifests that are parsed
-	sent    sentSecrets
+	options   Options
+	client    *auth.Client
+	store     func() (*credentials.DynamicStore, error)
+	envelopes *EnvelopeReader
+	sent      sentSecrets
 
 	ended   context.Context // of the run; what credential helpers live in
 	end     context.CancelFunc
@@ -95,7 +94,7 @@ type Client struct {
 func New(options Options) *Client {
 	r := &Client{
 		options:      options,
-		open:         semaphore.NewWeighted(maxOpenEnvelopeBytes),
+		envelopes:    NewEnvelopeReader(),
 		repositories: map[string]*repository{},
 		secure:       map[string]bool{},
 		logins:       map[string]*login{},

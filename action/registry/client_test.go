@@ -310,3 +310,12 @@ func TestRefusalWithoutAQuestionSaysThatCredentialsWereNotSent(t *testing.T) {
 		t.Errorf("resolve: %v", err)
 	}
 }
+
+// The credentials of a source are named where they lack.
+func TestErrorsNameTheInputsOfTheSource(t *testing.T) {
+	options := Options{Username: "robot", Password: NewSecret("x"), LoginInputs: "source_registry_username and source_registry_password"}
+	err := options.Check([]string{"one.example/app:v1", "two.example/app:v1"})
+	if err == nil || !strings.Contains(err.Error(), "source_registry_username") {
+		t.Error(err)
+	}
+}

@@ -53,3 +53,9 @@ func fetch(ctx context.Context, from content.Fetcher, desc ocispec.Descriptor, l
 	}
 	return got, nil
 }
+
+// FetchManifest reads a manifest of at most 4 MiB, and checks that it is what the
+// descriptor says.
+func FetchManifest(ctx context.Context, from content.Fetcher, desc ocispec.Descriptor) ([]byte, error) {
+	return fetch(ctx, from, desc, maxManifestBytes)
+}

@@ -18,12 +18,12 @@ type LayoutReference struct {
 	Digest digest.Digest // empty: none
 }
 
-// layoutPrefix is how references begin that name a layout.
-const layoutPrefix = "oci-layout:"
+// LayoutPrefix is how references begin that name a layout.
+const LayoutPrefix = "oci-layout:"
 
 // layoutPrefixes are how references begin that mean a layout. What oci:// means is
 // in a registry.
-var layoutPrefixes = []string{layoutPrefix, "oci-archive:", "oci:"}
+var layoutPrefixes = []string{LayoutPrefix, "oci-archive:", "oci:"}
 
 // windowsDrive is how a path begins whose first colon comes before no name.
 var windowsDrive = regexp.MustCompile(`^[A-Za-z]:[\\/]`)

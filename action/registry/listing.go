@@ -9,23 +9,23 @@ import (
 	"strings"
 )
 
-// maxListed is how many manifests a page of referrers or a referrers index may
+// MaxListed is how many manifests a page of referrers or a referrers index may
 // list. As many real entries hardly fit into maxManifestBytes, but a million of
 // empty ones do, and each takes more than a hundred bytes once it is decoded:
 // oras-go decodes such a page whole, and bounds its bytes alone.
-const maxListed = 40_000
+const MaxListed = 40_000
 
-// errTooLong says that a list is too long, now and when it is asked for again.
-var errTooLong = fmt.Errorf("it lists more than %d manifests, which is the limit: delete those that are not needed", maxListed)
+// ErrTooLong says that a list is too long, now and when it is asked for again.
+var ErrTooLong = fmt.Errorf("it lists more than %d manifests, which is the limit: delete those that are not needed", MaxListed)
 
 // checkListing is for a text that was read already.
 func checkListing(text []byte) error {
-	b := listingBody{left: maxListed}
+	b := listingBody{left: MaxListed}
 	for _, c := range text {
 		b.take(c)
 	}
 	if b.left < 0 {
-		return errTooLong
+		return ErrTooLong
 	}
 	return nil
 }
@@ -55,7 +55,7 @@ func (b *listingBody) Read(p []byte) (int, error) {
 		b.take(c)
 	}
 	if b.left < 0 {
-		return 0, errTooLong
+		return 0, ErrTooLong
 	}
 	return n, err
 }

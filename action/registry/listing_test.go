@@ -50,7 +50,7 @@ func TestListingOfNothingTakesNoMemory(t *testing.T) {
 func TestIndexOfNothingTakesNoMemory(t *testing.T) {
 	body := []byte(emptyEntries("manifests", "{}"))
 	var err error
-	if took := testenv.AllocatedMiB(func() { _, err = listings(ocispec.MediaTypeImageIndex, body) }); took > 1 || !errors.Is(err, errTooLong) {
+	if took := testenv.AllocatedMiB(func() { _, err = listings(ocispec.MediaTypeImageIndex, body) }); took > 1 || !errors.Is(err, ErrTooLong) {
 		t.Errorf("it took %d MiB: %v", took, err)
 	}
 }

@@ -5,9 +5,7 @@ package registry
 import (
 	"fmt"
 	"path/filepath"
-	"regexp"
 
-	"github.com/opencontainers/go-digest"
 	"oras.land/oras-go/v2/registry"
 )
 
@@ -24,7 +22,7 @@ func LayoutLocation(path string) Location { return Location{Layout: filepath.Cle
 // String returns registry/repository or oci-layout:PATH.
 func (l Location) String() string {
 	if l.Layout != "" {
-		return layoutPrefix + l.Layout
+		return LayoutPrefix + l.Layout
 	}
 	return l.Repository.String()
 }
@@ -38,20 +36,4 @@ func (r *Client) storeAt(at Location) (Store, error) {
 		return layout, nil
 	}
 	return nil, fmt.Errorf("layout %s is not open", at.Layout)
-}
-
-// layoutNamePattern is that of org.opencontainers.image.ref.name (OCI image-spec,
-// "Pre-Defined Annotation Keys"), or that of a tag, which not all of is in the former.
-var layoutNamePattern = regexp.MustCompile(`^[A-Za-z0-9]+(([-._:@+/]|--)[A-Za-z0-9]+)*$|^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
-
-// CheckLayoutName returns an error if a manifest in a layout can't get a name.
-func CheckLayoutName(name string) error {
-	const longest = 4096
-	if len(name) > longest || !layoutNamePattern.MatchString(name) {
-		return fmt.Errorf("%q is no name for an artifact in a layout: it consists of letters and digits, and of - . _ : @ + / between them", name)
-	}
-	if referrersTagPattern.MatchString(name) || digest.Digest(name).Validate() == nil {
-		return fmt.Errorf("%q is no name for an artifact in a layout: it means a digest, or what refers to it", name)
-	}
-	return nil
 }

@@ -57,7 +57,7 @@ var ErrChanged = errors.New("another writer changed the referrers index in the m
 // AnyManifest is asked for, so that something else under the tag is seen: a
 // registry answers 404 where it has no manifest of an accepted type.
 var AnyManifest = strings.Join([]string{
-	ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest, mediaTypeDockerList, mediaTypeDockerManifest, mediaTypeArtifactManifest,
+	ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest, mediaTypeDockerList, mediaTypeDockerManifest, MediaTypeArtifactManifest,
 }, ", ")
 
 // ReferrersTag is the tag of a subject's referrers index on a registry that has no
@@ -114,7 +114,7 @@ func GetManifest(ctx context.Context, repo *remote.Repository, reference, accept
 		return ManifestAnswer{}, fmt.Errorf("GET %s: Content-Type: %w", req.URL, err)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxManifestBytes+1))
-	if errors.Is(err, errTooLong) {
+	if errors.Is(err, ErrTooLong) {
 		return ManifestAnswer{}, fmt.Errorf("GET %s: %w", req.URL, err)
 	}
 	if err != nil {

@@ -81,7 +81,7 @@ func (m Members) Entry(desc ocispec.Descriptor) ocispec.Descriptor {
 // and not as a blob.
 func IsManifestType(mediaType string) bool {
 	switch mediaType {
-	case ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex, mediaTypeDockerManifest, mediaTypeDockerList, mediaTypeArtifactManifest:
+	case ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex, mediaTypeDockerManifest, mediaTypeDockerList, MediaTypeArtifactManifest:
 		return true
 	}
 	return false

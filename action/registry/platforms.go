@@ -5,6 +5,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -26,7 +27,7 @@ func (t Target) Platforms(ctx context.Context) (Platforms, error) {
 	if !isIndexType(t.Desc.MediaType) {
 		return found, nil
 	}
-	content, err := fetch(ctx, t.Store.Manifests(), t.Desc, maxManifestBytes)
+	content, err := FetchManifest(ctx, t.Store.Manifests(), t.Desc)
 	if err != nil {
 		return found, fmt.Errorf("read the index %s: %w", t, t.Store.Explain(ctx, false, err))
 	}
@@ -55,7 +56,7 @@ func (t Target) ReferrersOf(ctx context.Context, of ocispec.Descriptor, artifact
 			if len(found) == max {
 				return nil
 			}
-			content, err := fetch(ctx, t.Store.Manifests(), listed, maxManifestBytes)
+			content, err := FetchManifest(ctx, t.Store.Manifests(), listed)
 			if err != nil {
 				return err
 			}
@@ -73,4 +74,17 @@ func (t Target) ReferrersOf(ctx context.Context, of ocispec.Descriptor, artifact
 		return nil, fmt.Errorf("list what refers to %s in %s: %w", of.Digest, t.Store, t.Store.Explain(ctx, false, err))
 	}
 	return found, nil
+}
+
+// PlatformOf is a platform as docker names it, such as linux/arm64/v8; empty if there is
+// none.
+func PlatformOf(p *ocispec.Platform) string {
+	if p == nil {
+		return ""
+	}
+	parts := []string{p.OS, p.Architecture}
+	if p.Variant != "" {
+		parts = append(parts, p.Variant)
+	}
+	return strings.Join(parts, "/")
 }

@@ -30,17 +30,17 @@ func TestEnvelopesInUseShareABudget(t *testing.T) {
 	}
 	r := New(Options{CredentialsFile: os.DevNull})
 	err := r.Envelope(t.Context(), app, push(maxOpenEnvelope), func([]byte, string) {
-		if r.open.TryAcquire(maxOpenEnvelopeBytes - maxOpenEnvelope + 1) {
+		if r.envelopes.open.TryAcquire(maxOpenEnvelopeBytes - maxOpenEnvelope + 1) {
 			t.Error("the envelope in use counts for nothing")
 		}
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !r.open.TryAcquire(maxOpenEnvelopeBytes) {
+	if !r.envelopes.open.TryAcquire(maxOpenEnvelopeBytes) {
 		t.Error("the envelope that was used still counts")
 	}
-	r.open.Release(maxOpenEnvelopeBytes)
+	r.envelopes.open.Release(maxOpenEnvelopeBytes)
 }
 
 // An envelope that is too large to be opened is not one that can't be read: it is

@@ -42,9 +42,9 @@ func SignatureManifest(subject, envelope ocispec.Descriptor, annotations map[str
 // artifact's referrers, and the media type of their config.
 const ArtifactTypeSignature = "application/vnd.cncf.notary.signature"
 
-// mediaTypeArtifactManifest was in a release candidate of the OCI image spec, and
+// MediaTypeArtifactManifest was in a release candidate of the OCI image spec, and
 // early versions of notation signed with it.
-const mediaTypeArtifactManifest = "application/vnd.oci.artifact.manifest.v1+json"
+const MediaTypeArtifactManifest = "application/vnd.oci.artifact.manifest.v1+json"
 
 // firstTwo are the first elements of a JSON array. Others are not decoded: a
 // megabyte of them would be a hundred as descriptors.
@@ -62,7 +62,7 @@ func envelopeOf(mediaType string, body []byte) (ocispec.Descriptor, error) {
 		return envelope, err
 	}
 	envelopes := manifest.Layers
-	if mediaType == mediaTypeArtifactManifest {
+	if mediaType == MediaTypeArtifactManifest {
 		envelopes = manifest.Blobs
 	}
 	switch {

@@ -17,11 +17,11 @@ import (
 
 // TooManySignaturesError says that an artifact has more signatures than are
 // looked at.
-type TooManySignaturesError struct{ max int }
+type TooManySignaturesError struct{ Max int }
 
 // Error implements error.
 func (e *TooManySignaturesError) Error() string {
-	return fmt.Sprintf("there are more than %d signatures", e.max)
+	return fmt.Sprintf("there are more than %d signatures", e.Max)
 }
 
 // SignatureSource is where signatures come from.
@@ -89,7 +89,7 @@ func (e *OversizedError) Error() string {
 // run's uses share a budget, and one that is too large for it is an *OversizedError.
 // After an error, use was not called.
 func (r *Client) Envelope(ctx context.Context, t Target, manifest ocispec.Descriptor, use func(blob []byte, mediaType string)) error {
-	err := useEnvelope(ctx, r.open, t.Store.Manifests(), t.Store.Blobs(), manifest, use)
+	err := r.envelopes.Read(ctx, t.Store.Manifests(), t.Store.Blobs(), manifest, use)
 	var oversized *OversizedError
 	if errors.As(err, &oversized) {
 		return oversized
@@ -100,36 +100,44 @@ func (r *Client) Envelope(ctx context.Context, t Target, manifest ocispec.Descri
 	return nil
 }
 
-// useEnvelope does what Envelope says, with a budget in bytes of what is parsed at
-// one time.
-func useEnvelope(ctx context.Context, budget *semaphore.Weighted, manifests, blobs content.Fetcher, manifest ocispec.Descriptor, use func(blob []byte, mediaType string)) error {
-	blob, mediaType, err := fetchEnvelope(ctx, budget, manifests, blobs, manifest)
+// EnvelopeReader reads envelopes of signatures. All that are parsed at one time share
+// a budget in bytes. Its methods may be called concurrently.
+type EnvelopeReader struct{ open *semaphore.Weighted }
+
+// NewEnvelopeReader returns one whose budget is all there.
+func NewEnvelopeReader() *EnvelopeReader {
+	return &EnvelopeReader{semaphore.NewWeighted(maxOpenEnvelopeBytes)}
+}
+
+// Read does what [Client.Envelope] says.
+func (r *EnvelopeReader) Read(ctx context.Context, manifests, blobs content.Fetcher, manifest ocispec.Descriptor, use func(blob []byte, mediaType string)) error {
+	blob, mediaType, err := r.fetch(ctx, manifests, blobs, manifest)
 	if err != nil {
 		return err
 	}
 	size := int64(len(blob))
-	if err := budget.Acquire(ctx, size); err != nil {
+	if err := r.open.Acquire(ctx, size); err != nil {
 		return err
 	}
-	defer budget.Release(size)
+	defer r.open.Release(size)
 	use(blob, mediaType)
 	return nil
 }
 
-func fetchEnvelope(ctx context.Context, budget *semaphore.Weighted, manifests, blobs content.Fetcher, desc ocispec.Descriptor) ([]byte, string, error) {
-	if desc.MediaType != ocispec.MediaTypeImageManifest && desc.MediaType != mediaTypeArtifactManifest {
+func (r *EnvelopeReader) fetch(ctx context.Context, manifests, blobs content.Fetcher, desc ocispec.Descriptor) ([]byte, string, error) {
+	if desc.MediaType != ocispec.MediaTypeImageManifest && desc.MediaType != MediaTypeArtifactManifest {
 		return nil, "", fmt.Errorf("it is a %q, and a signature manifest is a %q", desc.MediaType, ocispec.MediaTypeImageManifest)
 	}
-	body, err := fetch(ctx, manifests, desc, maxManifestBytes)
+	body, err := FetchManifest(ctx, manifests, desc)
 	if err != nil {
 		return nil, "", err
 	}
 	size := min(int64(len(body)), maxOpenEnvelopeBytes)
-	if err := budget.Acquire(ctx, size); err != nil {
+	if err := r.open.Acquire(ctx, size); err != nil {
 		return nil, "", err
 	}
 	envelope, err := envelopeOf(desc.MediaType, body)
-	budget.Release(size)
+	r.open.Release(size)
 	if err != nil {
 		return nil, "", fmt.Errorf("its manifest: %w", err)
 	}

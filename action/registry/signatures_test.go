@@ -22,8 +22,8 @@ func TestSignatureManifestHasOneLayer(t *testing.T) {
 	}{
 		{ocispec.MediaTypeImageManifest, `{"layers":[` + one + `]}`, ""},
 		{ocispec.MediaTypeImageManifest, `{"layers":[` + one + `],"blobs":[{},{}]}`, ""},
-		{mediaTypeArtifactManifest, `{"blobs":[` + one + `]}`, ""},
-		{mediaTypeArtifactManifest, `{"layers":[` + one + `]}`, "no layer"},
+		{MediaTypeArtifactManifest, `{"blobs":[` + one + `]}`, ""},
+		{MediaTypeArtifactManifest, `{"layers":[` + one + `]}`, "no layer"},
 		{ocispec.MediaTypeImageManifest, `{}`, "no layer"},
 		{ocispec.MediaTypeImageManifest, `{"layers":null}`, "no layer"},
 		{ocispec.MediaTypeImageManifest, `{"layers":[]}`, "no layer"},
@@ -82,7 +82,7 @@ func FuzzSignatureManifest(f *testing.F) {
 		f.Add([]byte(body), true)
 	}
 	f.Fuzz(func(t *testing.T, body []byte, artifact bool) {
-		mediaType := map[bool]string{false: ocispec.MediaTypeImageManifest, true: mediaTypeArtifactManifest}[artifact]
+		mediaType := map[bool]string{false: ocispec.MediaTypeImageManifest, true: MediaTypeArtifactManifest}[artifact]
 		got, err := envelopeOf(mediaType, body)
 		var manifest struct {
 			ocispec.Manifest

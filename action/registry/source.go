@@ -5,9 +5,7 @@ package registry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -52,8 +50,11 @@ type Source interface {
 	Explain(ctx context.Context, err error) error
 }
 
-// cosignSuffixes are those of the tags that cosign derives from a digest.
-var cosignSuffixes = []string{".sig", ".att", ".sbom"}
+// CosignTags are the tags that cosign derives from a digest.
+func CosignTags(of digest.Digest) []string {
+	tag := ReferrersTag(of)
+	return []string{tag + ".sig", tag + ".att", tag + ".sbom"}
+}
 
 // StoredSource is an artifact in a store.
 type StoredSource struct {
@@ -74,7 +75,7 @@ func (s StoredSource) Root() ocispec.Descriptor { return s.target.Desc }
 
 // Manifest implements [Source].
 func (s StoredSource) Manifest(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
-	return fetch(ctx, s.target.Store.Manifests(), desc, maxManifestBytes)
+	return FetchManifest(ctx, s.target.Store.Manifests(), desc)
 }
 
 // Blob implements [Source].
@@ -93,8 +94,7 @@ func (s StoredSource) Referrers(ctx context.Context, of ocispec.Descriptor, use 
 // CosignTags implements [Source].
 func (s StoredSource) CosignTags(ctx context.Context, of digest.Digest) ([]string, error) {
 	var found []string
-	for _, suffix := range cosignSuffixes {
-		tag := ReferrersTag(of) + suffix
+	for _, tag := range CosignTags(of) {
 		_, err := s.target.Store.Resolve(ctx, tag)
 		switch {
 		case err == nil:
@@ -128,76 +128,4 @@ func (s StoredSource) Envelope(ctx context.Context, t Target, manifest ocispec.D
 func (s StoredSource) here(t Target) Target {
 	t.Store = s.target.Store
 	return t
-}
-
-// LayoutSource is an artifact in a layout.
-type LayoutSource struct {
-	*Layout
-	root ocispec.Descriptor
-}
-
-// NewLayoutSource returns an artifact that was found in a layout.
-func NewLayoutSource(layout *Layout, root ocispec.Descriptor) LayoutSource {
-	return LayoutSource{layout, root}
-}
-
-// String implements [Source].
-func (s LayoutSource) String() string { return layoutPrefix + s.path + "@" + s.root.Digest.String() }
-
-// Root implements [Source].
-func (s LayoutSource) Root() ocispec.Descriptor { return s.root }
-
-// Referrers implements [Source].
-func (s LayoutSource) Referrers(_ context.Context, of ocispec.Descriptor, use func([]ocispec.Descriptor) error) error {
-	return use(s.referrersOf(of, ""))
-}
-
-// CosignTags implements [Source].
-func (s LayoutSource) CosignTags(_ context.Context, of digest.Digest) ([]string, error) {
-	var found []string
-	for _, suffix := range cosignSuffixes {
-		tag := ReferrersTag(of) + suffix
-		if slices.ContainsFunc(s.entries, func(e layoutEntry) bool { return slices.Contains(e.names, tag) }) {
-			found = append(found, tag)
-		}
-	}
-	return found, nil
-}
-
-// Repository implements [Source].
-func (s LayoutSource) Repository() registry.Reference { return registry.Reference{} }
-
-// Explain implements [Source].
-func (s LayoutSource) Explain(_ context.Context, err error) error {
-	return fmt.Errorf("layout %s: %w", s.path, err)
-}
-
-// Signatures implements [SignatureSource].
-func (s LayoutSource) Signatures(_ context.Context, t Target, max int, also ...digest.Digest) ([]ocispec.Descriptor, error) {
-	var found []ocispec.Descriptor
-	left := false
-	for _, referrer := range s.referrersOf(t.Desc, ArtifactTypeSignature) {
-		if len(found) >= max && !slices.Contains(also, referrer.Digest) {
-			left = true
-			continue
-		}
-		found = append(found, referrer)
-	}
-	if left {
-		return found, &TooManySignaturesError{max}
-	}
-	return found, nil
-}
-
-// Envelope implements [SignatureSource].
-func (s LayoutSource) Envelope(ctx context.Context, t Target, manifest ocispec.Descriptor, use func(blob []byte, mediaType string)) error {
-	err := useEnvelope(ctx, s.open, s.blobs, s.blobs, manifest, use)
-	var oversized *OversizedError
-	if errors.As(err, &oversized) {
-		return oversized
-	}
-	if err != nil {
-		return fmt.Errorf("read the signature %s of %s in the layout %s: %w", manifest.Digest, t.Desc.Digest, s.path, err)
-	}
-	return nil
 }

@@ -77,3 +77,11 @@ type Store interface {
 	// Explain adds what is needed to fix an error of this store.
 	Explain(ctx context.Context, pushing bool, err error) error
 }
+
+// Layout is a [Store] that is a layout in a directory.
+type Layout interface {
+	Store
+
+	// Find returns the artifact that a reference means. Its path is that of the layout.
+	Find(ctx context.Context, ref LayoutReference) (ocispec.Descriptor, error)
+}

@@ -67,7 +67,7 @@ func TestManifestToSignIsWhatItsMembersSay(t *testing.T) {
 		{`{"schemaVersion":2,"mediaType":"` + index + `","manifests":[],"config":{}}`, index, false},
 		{`{"schemaVersion":2,"mediaType":"` + image + `","manifests":[],"config":{},"layers":[]}`, image, false},
 		{`{"schemaVersion":2,"mediaType":"` + image + `","config":{},"layers":[]}`, index, false},
-		{`{"schemaVersion":2,"mediaType":"` + mediaTypeArtifactManifest + `","blobs":[]}`, mediaTypeArtifactManifest, true},
+		{`{"schemaVersion":2,"mediaType":"` + MediaTypeArtifactManifest + `","blobs":[]}`, MediaTypeArtifactManifest, true},
 	} {
 		host := testenv.ServeRegistry(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", c.called)
@@ -142,7 +142,7 @@ func TestIndexIsWalkedWholeWhateverItsEntriesAreCalled(t *testing.T) {
 	want := map[digest.Digest]bool{}
 	for i, mediaType := range []string{
 		"", ocispec.MediaTypeImageManifest + "; charset=utf-8", "application/vnd.docker.distribution.manifest.v1+prettyjws",
-		mediaTypeArtifactManifest, "application/x",
+		MediaTypeArtifactManifest, "application/x",
 	} {
 		_, found := pushedImage(t, registry.Host, fmt.Sprint(i), registry.PushImage)
 		want[found.Desc.Digest] = true
@@ -228,7 +228,7 @@ func TestWalkIsBounded(t *testing.T) {
 	registry := testenv.Start(t, testenv.NewRegistry)
 	r, a := pushedImage(t, registry.Host, "a", registry.PushImage)
 	nested := a.Desc
-	for i := range maxDepth + 2 {
+	for i := range MaxDepth + 2 {
 		nested = pushIndex(t, a, fmt.Sprintf("nested%d", i), nested)
 	}
 	deep, err := r.Resolve(t.Context(), registry.Host+"/app@"+nested.Digest.String())

@@ -95,7 +95,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		withoutParameters(resp.Header)
 	}
 	if lists(req.URL.Path) {
-		resp.Body = &listingBody{ReadCloser: resp.Body, left: maxListed}
+		resp.Body = &listingBody{ReadCloser: resp.Body, left: MaxListed}
 	}
 	return resp, nil
 }

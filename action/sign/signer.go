@@ -89,17 +89,6 @@ func (s *Signer) make(ctx context.Context, artifact ocispec.Descriptor, stamp *T
 	return made{envelope, info, annotations}, nil
 }
 
-// Denied reports whether the key's plugin said that the key may not be used: the PIN is
-// wrong or missing, or the key may not sign. It is not asked again.
-func (s *Signer) Denied() bool {
-	key, ok := s.Key.(pluginKey)
-	if !ok {
-		return false
-	}
-	_, denied := key.plugin.state()
-	return denied != nil
-}
-
 // manifestAnnotations are those of notation v1.3, with the plugin's own below
 // them.
 func manifestAnnotations(info *signature.SignerInfo, extra map[string]string) (map[string]string, error) {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"os"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action"
@@ -16,28 +17,34 @@ import (
 // open.
 type builtIn struct {
 	*plugin.Plugin
-	pool   *pool
-	getenv func(string) string
+	pool *pool
 }
 
-func newBuiltIn(getenv func(string) string, sessions int) action.BuiltIn {
-	keys := newPool(hosted.Opener{Sessions: sessions})
-	p := &plugin.Plugin{Version: version, Opener: keys, Agent: agent.Client{}, Prompt: prompt(), Getenv: getenv}
-	return &builtIn{p, keys, getenv}
+func newBuiltIn(o action.BuiltInOptions) action.BuiltIn {
+	keys := newPool(hosted.Opener{Sessions: o.Sessions})
+	p := &plugin.Plugin{Version: version, Opener: keys, Agent: agent.Client{}, Prompt: prompt(), Getenv: o.Getenv}
+	if pin := o.PIN; !pin.Empty() {
+		p.PIN, p.GivenBy = func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+			return pkcs11.NewPIN([]byte(pin.Reveal())), nil
+		}, "the input pin"
+	}
+	return &builtIn{p, keys}
 }
 
 // prompt asks a person for the PIN, where there is one: a runner has a terminal
 // at times, with nobody in front of it.
 func prompt() pkcs11.PINFunc {
-	if os.Getenv("CI") != "" {
-		return nil
+	if os.Getenv("CI") == "" {
+		return hosted.PromptPIN
 	}
-	return hosted.PromptPIN
+	return func(context.Context, pkcs11.TokenInfo) (pkcs11.PIN, error) {
+		return pkcs11.PIN{}, &pkcs11.Error{Kind: pkcs11.KindNoPIN, Message: "none is configured, and the input pin is empty, as is a secret that the job can't see"}
+	}
 }
 
 // Check implements action.BuiltIn. The module is looked for, but not loaded.
 func (b *builtIn) Check(keyID string, config map[string]string) error {
-	settings, err := plugin.ParseSettings(keyID, config, b.getenv, nil)
+	settings, err := b.Settings(keyID, config)
 	if err != nil {
 		return err
 	}
@@ -56,7 +63,7 @@ func (b *builtIn) Check(keyID string, config map[string]string) error {
 
 // SecretVariables implements action.BuiltIn.
 func (b *builtIn) SecretVariables(keyID string, config map[string]string) []string {
-	return plugin.SecretVariables(keyID, config, b.getenv)
+	return plugin.SecretVariables(keyID, config, b.Getenv)
 }
 
 // Close implements action.BuiltIn.

@@ -127,6 +127,7 @@ func TestWrongInputsTouchNothing(t *testing.T) {
 		{"no such module", image, map[string]string{"module": "/absent.so"}, []string{"/absent.so", "no such file"}},
 		{"a module that others can replace", image, map[string]string{"module": open}, []string{"chmod o-w '" + filepath.Dir(open) + "'"}},
 		{"two PINs", image, map[string]string{"plugin_config": "pin_source=env:X"}, []string{"pin_source"}},
+		{"a PIN and a source in the key URI", image, map[string]string{"key_id": "pkcs11:object=signing?pin-source=env:X"}, []string{"the input pin is set", "pin-source in the key URI"}},
 		{"unknown setting", image, map[string]string{"plugin_config": "speed=high"}, []string{`"speed"`}},
 		{"no trust", image, map[string]string{"trusted_certificates": "", "trusted_identities": ""}, []string{"nothing to verify against"}},
 		{"no such certificate", image, map[string]string{"trusted_certificates": "nothing.pem"}, []string{"nothing.pem"}},
@@ -176,14 +177,19 @@ func TestOneLoginForAllArtifacts(t *testing.T) {
 	}
 }
 
-// Some tokens lock after three wrong PINs, so a run tries one once.
+// Some tokens lock after three wrong PINs, so a run tries one once. It is that of the
+// input pin, whatever the environment has.
 func TestWrongPINIsTriedOnce(t *testing.T) {
 	w := newWorld(t, testenv.EC256, testenv.NewRegistry)
 	module, err := faults.New(t.TempDir(), w.hsm.Module, "hide-before-login")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.env = append(w.env, module.Env()...)
+	right := filepath.Join(t.TempDir(), "pin")
+	if err := os.WriteFile(right, []byte(w.token.PIN), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.env = append(append(w.env, module.Env()...), "NOTATION_PKCS11_PIN_SOURCE=file:"+right)
 	w.inputs["module"], w.inputs["pin"] = module.Path, "wrong-pin-7715"
 	o := w.run(t, w.push(t, "app", 6), nil)
 	if n := o.report.Count(); o.code != 1 || n.Failed != 6 {
@@ -193,12 +199,23 @@ func TestWrongPINIsTriedOnce(t *testing.T) {
 		t.Errorf("%d calls of C_Login", n)
 	}
 	for _, a := range o.report.Artifacts {
-		if !strings.Contains(a.Error, "CKR_PIN_INCORRECT") {
+		if !strings.Contains(a.Error, "CKR_PIN_INCORRECT") || !strings.Contains(a.Error, "the input pin") {
 			t.Errorf("error %q", a.Error)
 		}
 	}
 	if all := o.everything(w); strings.Count(all, "wrong-pin-7715") != strings.Count(all, "::add-mask::wrong-pin-7715") {
 		t.Error("the PIN is shown")
+	}
+}
+
+// A secret that a job can't see is empty, and nobody is at a runner's terminal.
+func TestEmptyPINIsExplained(t *testing.T) {
+	w := newWorld(t, testenv.EC256, testenv.NewRegistry)
+	w.env = append(w.env, "CI=true")
+	w.inputs["pin"] = ""
+	o := w.run(t, w.push(t, "app", 1), nil)
+	if o.code != 1 || !strings.Contains(o.report.Artifacts[0].Error, "the input pin is empty") {
+		t.Errorf("exit code %d, %+v", o.code, o.report.Artifacts)
 	}
 }
 

@@ -79,10 +79,7 @@ func TestHostThatDiesIsReplaced(t *testing.T) {
 	w := newAgentWorld(t)
 	a := w.startAgent(t)
 	for range 2 {
-		for _, pid := range w.hosts(t) {
-			syscall.Kill(pid, syscall.SIGKILL)
-			ends(t, pid)
-		}
+		w.killHosts(t)
 		if err := a.sign(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -127,10 +124,7 @@ func TestRefusedPINIsNeverSentAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			if how == "host killed" {
-				for _, pid := range w.hosts(t) {
-					syscall.Kill(pid, syscall.SIGKILL)
-					ends(t, pid)
-				}
+				w.killHosts(t)
 			}
 			var requests sync.WaitGroup
 			for range 4 {
@@ -168,10 +162,7 @@ func TestRefusedPINIsNeverSentAgain(t *testing.T) {
 func TestAnotherTokenOfTheSameLabelGetsNoPIN(t *testing.T) {
 	w := newAgentWorld(t)
 	a := w.startAgent(t)
-	for _, pid := range w.hosts(t) {
-		syscall.Kill(pid, syscall.SIGKILL)
-		ends(t, pid)
-	}
+	w.killHosts(t)
 	replaceTokens(t, w)
 	failed := a.fails(t)
 	if !strings.Contains(failed.Message, "is in the place of the token") {
@@ -218,10 +209,7 @@ func replaceTokens(t *testing.T, w *agentWorld) {
 func TestAnotherKeyOfTheSameNameIsNotUsed(t *testing.T) {
 	w := newAgentWorld(t)
 	a := w.startAgent(t)
-	for _, pid := range w.hosts(t) {
-		syscall.Kill(pid, syscall.SIGKILL)
-		ends(t, pid)
-	}
+	w.killHosts(t)
 	for _, kind := range []string{"privkey", "pubkey"} {
 		tool := exec.Command("pkcs11-tool", "--module", w.token.Store.Module, "--token-label", "testenv", "--login", "--pin", w.token.PIN, "--delete-object", "--type", kind, "--label", "signing")
 		tool.Env = append(os.Environ(), w.token.Env()...)

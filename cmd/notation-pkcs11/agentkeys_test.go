@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
@@ -47,10 +46,7 @@ func TestKeysOfOneTokenHaveOneLogin(t *testing.T) {
 	if n := w.module.Calls("C_Login"); n != 1 {
 		t.Errorf("%d logins", n)
 	}
-	for _, pid := range w.hosts(t) {
-		syscall.Kill(pid, syscall.SIGKILL)
-		ends(t, pid)
-	}
+	w.killHosts(t)
 	if err := a.sign(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -313,6 +313,15 @@ func ends(t *testing.T, pid int) {
 	t.Fatalf("process %d doesn't end", pid)
 }
 
+// killHosts kills the module hosts of the agent, and waits until they are gone.
+func (w *agentWorld) killHosts(t *testing.T) {
+	t.Helper()
+	for _, pid := range w.hosts(t) {
+		syscall.Kill(pid, syscall.SIGKILL)
+		ends(t, pid)
+	}
+}
+
 func a2json(t *testing.T, document any) []byte {
 	t.Helper()
 	text, err := json.Marshal(document)

@@ -6,8 +6,6 @@ package main
 
 import (
 	"crypto/x509"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -19,31 +17,10 @@ import (
 // newChained is a token with one key, and its chain on the token or in cert_chain.
 func newChained(tb testing.TB, executable string, kind testenv.KeyType, onToken bool) *hsm {
 	tb.Helper()
-	store := testenv.Start(tb, testenv.NewSoftHSM)
-	h := &hsm{executable: executable, dir: tb.TempDir()}
-	var err error
-	if h.token, err = store.AddToken("testenv"); err != nil {
-		tb.Fatal(err)
-	}
-	key, err := h.token.Generate(kind, "signing")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	pki, err := testenv.NewPKI()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	chain, err := pki.Chain(key.Public)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if onToken {
-		err = key.ImportChain(chain)
-	} else {
-		h.chain = filepath.Join(h.dir, fullChain)
-		err = os.WriteFile(h.chain, testenv.EncodePEM(chain...), 0o600)
-	}
-	if err != nil {
+	h, key, chain := newCertified(tb, executable, kind)
+	if !onToken {
+		h.chain = h.write(tb, fullChain, chain)
+	} else if err := key.ImportChain(chain); err != nil {
 		tb.Fatal(err)
 	}
 	return h

@@ -55,37 +55,49 @@ const bare = "bare"
 
 func newHSM(t *testing.T, executable string, how ...string) *hsm {
 	t.Helper()
-	store := testenv.Start(t, testenv.NewSoftHSM)
-	token, err := store.AddToken("testenv")
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := token.Generate(testenv.RSA2048, "signing")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pki, err := testenv.NewPKI()
-	if err != nil {
-		t.Fatal(err)
-	}
-	chain, err := pki.Chain(key.Public)
-	if err != nil {
-		t.Fatal(err)
-	}
+	h, key, chain := newCertified(t, executable, testenv.RSA2048)
 	if !slices.Contains(how, bare) {
 		// One certificate only: SoftHSM lists several in another order each time.
 		if err := key.ImportChain(chain[:1]); err != nil {
 			t.Fatal(err)
 		}
 	}
-	h := &hsm{executable: executable, token: token, dir: t.TempDir()}
-	h.chain = filepath.Join(h.dir, "chain.pem")
-	for path, certificates := range map[string][]*x509.Certificate{h.chain: chain[1:], filepath.Join(h.dir, fullChain): chain} {
-		if err := os.WriteFile(path, testenv.EncodePEM(certificates...), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	h.chain = h.write(t, "chain.pem", chain[1:])
+	h.write(t, fullChain, chain)
 	return h
+}
+
+// newCertified is a token with a key, and the chain that certifies the key, which is
+// not on the token yet.
+func newCertified(tb testing.TB, executable string, kind testenv.KeyType) (*hsm, *testenv.Key, []*x509.Certificate) {
+	tb.Helper()
+	token, err := testenv.Start(tb, testenv.NewSoftHSM).AddToken("testenv")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	key, err := token.Generate(kind, "signing")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	pki, err := testenv.NewPKI()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	chain, err := pki.Chain(key.Public)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return &hsm{executable: executable, token: token, dir: tb.TempDir()}, key, chain
+}
+
+// write writes certificates into a file beside the token, and returns its path.
+func (h *hsm) write(tb testing.TB, name string, certificates []*x509.Certificate) string {
+	tb.Helper()
+	path := filepath.Join(h.dir, name)
+	if err := os.WriteFile(path, testenv.EncodePEM(certificates...), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return path
 }
 
 // copy makes another one like it, of which no command was run yet.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package registry
+package layout
 
 import (
 	"encoding/json"
@@ -11,25 +11,27 @@ import (
 	"slices"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 )
 
-// layoutIndex is an index.json that is about to be changed. What others put into it
+// indexFile is an index.json that is about to be changed. What others put into it
 // stays as it is.
-type layoutIndex struct {
+type indexFile struct {
 	members   map[string]json.RawMessage // manifests aside
-	manifests []layoutListed
+	manifests []rawEntry
 }
 
-// layoutListed is an entry of index.json.
-type layoutListed struct {
+// rawEntry is an entry of index.json.
+type rawEntry struct {
 	text json.RawMessage
 	desc ocispec.Descriptor
 }
 
-// readLayoutIndex reads the index.json of a layout; an empty one, if there is none.
-func readLayoutIndex(root *os.Root) (*layoutIndex, error) {
-	x := &layoutIndex{}
-	reader := &Layout{files: layoutDirectory{root}}
+// readIndexFile reads the index.json of a layout; an empty one, if there is none.
+func readIndexFile(root *os.Root) (*indexFile, error) {
+	x := &indexFile{}
+	reader := &Layout{files: directory{root}}
 	err := reader.readJSON(ocispec.ImageIndexFile, &x.members)
 	if errors.Is(err, fs.ErrNotExist) {
 		x.members = map[string]json.RawMessage{"schemaVersion": json.RawMessage("2"), "mediaType": json.RawMessage(`"` + ocispec.MediaTypeImageIndex + `"`)}
@@ -45,7 +47,7 @@ func readLayoutIndex(root *os.Root) (*layoutIndex, error) {
 		}
 	}
 	for _, text := range manifests {
-		listed := layoutListed{text: text}
+		listed := rawEntry{text: text}
 		if err := json.Unmarshal(text, &listed.desc); err != nil {
 			return nil, fmt.Errorf("its %s: %w", ocispec.ImageIndexFile, err)
 		}
@@ -55,28 +57,28 @@ func readLayoutIndex(root *os.Root) (*layoutIndex, error) {
 }
 
 // text is the index as JSON.
-func (x *layoutIndex) text() ([]byte, error) {
-	if len(x.manifests) > maxListed {
-		return nil, errTooLong
+func (x *indexFile) text() ([]byte, error) {
+	if len(x.manifests) > registry.MaxListed {
+		return nil, registry.ErrTooLong
 	}
 	manifests := make([]json.RawMessage, len(x.manifests))
 	for i, listed := range x.manifests {
 		manifests[i] = listed.text
 	}
-	text, err := Marshal(manifests)
+	text, err := registry.Marshal(manifests)
 	if err != nil {
 		return nil, err
 	}
 	x.members["manifests"] = text
-	if text, err = Marshal(x.members); err == nil && len(text) > maxLayoutIndexBytes {
-		err = fmt.Errorf("its %s would have more than %d bytes", ocispec.ImageIndexFile, maxLayoutIndexBytes)
+	if text, err = registry.Marshal(x.members); err == nil && len(text) > maxIndexBytes {
+		err = fmt.Errorf("its %s would have more than %d bytes", ocispec.ImageIndexFile, maxIndexBytes)
 	}
 	return text, err
 }
 
 // change makes changes, one after the other, and reports whether that changed anything. A
 // change that is refused leaves the index as it was.
-func (x *layoutIndex) change(changes []*indexChange) (changed bool) {
+func (x *indexFile) change(changes []*indexChange) (changed bool) {
 	for _, c := range changes {
 		var did bool
 		did, c.err = c.change(x)
@@ -86,23 +88,23 @@ func (x *layoutIndex) change(changes []*indexChange) (changed bool) {
 }
 
 // list lists a manifest, unless it is listed.
-func (x *layoutIndex) list(desc ocispec.Descriptor) (changed bool, _ error) {
-	if slices.ContainsFunc(x.manifests, func(l layoutListed) bool { return l.desc.Digest == desc.Digest }) {
+func (x *indexFile) list(desc ocispec.Descriptor) (changed bool, _ error) {
+	if slices.ContainsFunc(x.manifests, func(l rawEntry) bool { return l.desc.Digest == desc.Digest }) {
 		return false, nil
 	}
 	return true, x.add(desc, nil)
 }
 
-func (x *layoutIndex) add(desc ocispec.Descriptor, annotations map[string]string) error {
+func (x *indexFile) add(desc ocispec.Descriptor, annotations map[string]string) error {
 	entry := ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size, Annotations: annotations}
-	text, err := Marshal(entry)
-	x.manifests = append(x.manifests, layoutListed{text, entry})
+	text, err := registry.Marshal(entry)
+	x.manifests = append(x.manifests, rawEntry{text, entry})
 	return err
 }
 
 // name has a name stand for a manifest, and for no other. What had the name stays listed
 // without it.
-func (x *layoutIndex) name(desc ocispec.Descriptor, name string) (changed bool, _ error) {
+func (x *indexFile) name(desc ocispec.Descriptor, name string) (changed bool, _ error) {
 	if err := x.free(desc, name, &changed); err != nil {
 		return changed, err
 	}
@@ -125,7 +127,7 @@ func (x *layoutIndex) name(desc ocispec.Descriptor, name string) (changed bool, 
 }
 
 // free takes a name from the other manifest that has it.
-func (x *layoutIndex) free(desc ocispec.Descriptor, name string, changed *bool) error {
+func (x *indexFile) free(desc ocispec.Descriptor, name string, changed *bool) error {
 	var holders []int
 	for i, listed := range x.manifests {
 		if listed.named(name) && listed.desc.Digest != desc.Digest {
@@ -156,12 +158,12 @@ func (x *layoutIndex) free(desc ocispec.Descriptor, name string, changed *bool) 
 	return nil
 }
 
-func (l *layoutListed) named(name string) bool {
+func (l *rawEntry) named(name string) bool {
 	return slices.ContainsFunc(nameAnnotations, func(annotation string) bool { return l.desc.Annotations[annotation] == name })
 }
 
 // annotate changes the annotations of an entry, and nothing else of it.
-func (l *layoutListed) annotate(change func(map[string]string)) error {
+func (l *rawEntry) annotate(change func(map[string]string)) error {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(l.text, &members); err != nil {
 		return err
@@ -170,13 +172,13 @@ func (l *layoutListed) annotate(change func(map[string]string)) error {
 		l.desc.Annotations = map[string]string{}
 	}
 	change(l.desc.Annotations)
-	annotations, err := Marshal(l.desc.Annotations)
+	annotations, err := registry.Marshal(l.desc.Annotations)
 	if err != nil {
 		return err
 	}
 	if members["annotations"] = annotations; len(l.desc.Annotations) == 0 {
 		delete(members, "annotations")
 	}
-	l.text, err = Marshal(members)
+	l.text, err = registry.Marshal(members)
 	return err
 }

@@ -2,7 +2,7 @@
 
 //go:build unix
 
-package registry
+package layout
 
 import (
 	"errors"

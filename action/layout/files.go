@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package registry
+package layout
 
 import (
 	"archive/tar"
@@ -24,8 +24,8 @@ type layoutFiles interface {
 	io.Closer
 }
 
-// openLayoutFiles opens the files of a layout.
-func openLayoutFiles(path string) (layoutFiles, error) {
+// openFiles opens the files of a layout.
+func openFiles(path string) (layoutFiles, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
@@ -35,7 +35,7 @@ func openLayoutFiles(path string) (layoutFiles, error) {
 		if err != nil {
 			return nil, err
 		}
-		return layoutDirectory{root}, nil
+		return directory{root}, nil
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is neither a directory nor a file", path)
 	}
@@ -43,7 +43,7 @@ func openLayoutFiles(path string) (layoutFiles, error) {
 	if err != nil {
 		return nil, err
 	}
-	archive := &layoutArchive{file: file, entries: map[string]archiveEntry{}}
+	archive := &archive{file: file, entries: map[string]archiveEntry{}}
 	if err := archive.list(); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
@@ -55,12 +55,12 @@ func notRegularError(name, is string) error {
 	return &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("it is %s, and a file is needed", is)}
 }
 
-// layoutDirectory is a layout in a directory. Nothing outside of it can be read
+// directory is a layout in a directory. Nothing outside of it can be read
 // through it, and no link is followed to a file.
-type layoutDirectory struct{ root *os.Root }
+type directory struct{ root *os.Root }
 
 // Stat implements [fs.StatFS].
-func (d layoutDirectory) Stat(name string) (fs.FileInfo, error) {
+func (d directory) Stat(name string) (fs.FileInfo, error) {
 	info, err := d.root.Lstat(name)
 	switch {
 	case err != nil:
@@ -74,7 +74,7 @@ func (d layoutDirectory) Stat(name string) (fs.FileInfo, error) {
 }
 
 // Open implements [fs.FS].
-func (d layoutDirectory) Open(name string) (fs.File, error) {
+func (d directory) Open(name string) (fs.File, error) {
 	before, err := d.Stat(name)
 	if err != nil {
 		return nil, err
@@ -90,15 +90,15 @@ func (d layoutDirectory) Open(name string) (fs.File, error) {
 }
 
 // Close implements [io.Closer].
-func (d layoutDirectory) Close() error { return d.root.Close() }
+func (d directory) Close() error { return d.root.Close() }
 
 // maxArchiveEntries is how many files a layout in an archive may have.
 const maxArchiveEntries = 200_000
 
-// layoutArchive is a layout in a tar archive. (oras-go's reader of archives begins
+// archive is a layout in a tar archive. (oras-go's reader of archives begins
 // again a block before an entry's content, where an entry of more than 8 GiB has a
 // size of zero: the true one is in a PAX header further ahead.)
-type layoutArchive struct {
+type archive struct {
 	file    *os.File
 	entries map[string]archiveEntry
 }
@@ -111,7 +111,7 @@ type archiveEntry struct {
 }
 
 // list reads the headers of an archive.
-func (a *layoutArchive) list() error {
+func (a *archive) list() error {
 	if err := a.refuseCompressed(); err != nil {
 		return err
 	}
@@ -177,7 +177,7 @@ var plainName = regexp.MustCompile(`^[A-Za-z0-9_./-]+$`)
 
 // refuseCompressed refuses a compressed archive: reading it here and there would mean
 // to unpack it many times.
-func (a *layoutArchive) refuseCompressed() error {
+func (a *archive) refuseCompressed() error {
 	var head [8]byte
 	n, err := a.file.ReadAt(head[:], 0)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -197,7 +197,7 @@ func (a *layoutArchive) refuseCompressed() error {
 }
 
 // Stat implements [fs.StatFS].
-func (a *layoutArchive) Stat(name string) (fs.FileInfo, error) {
+func (a *archive) Stat(name string) (fs.FileInfo, error) {
 	entry, found := a.entries[name]
 	switch {
 	case !found:
@@ -209,7 +209,7 @@ func (a *layoutArchive) Stat(name string) (fs.FileInfo, error) {
 }
 
 // Open implements [fs.FS].
-func (a *layoutArchive) Open(name string) (fs.File, error) {
+func (a *archive) Open(name string) (fs.File, error) {
 	info, err := a.Stat(name)
 	if err != nil {
 		return nil, err
@@ -218,7 +218,7 @@ func (a *layoutArchive) Open(name string) (fs.File, error) {
 }
 
 // Close implements [io.Closer].
-func (a *layoutArchive) Close() error { return a.file.Close() }
+func (a *archive) Close() error { return a.file.Close() }
 
 // archiveFile is an open entry of an archive, which stays open itself.
 type archiveFile struct {

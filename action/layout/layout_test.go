@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package registry
+package layout
 
 import (
 	"archive/tar"
@@ -20,53 +20,14 @@ import (
 	"oras.land/oras-go/v2/content/oci"
 
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
-)
 
-func TestReferencesOfLayouts(t *testing.T) {
-	const d = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-	for _, c := range []struct {
-		text string
-		want LayoutReference
-		bad  string
-	}{
-		{"dist/image.tar", LayoutReference{Path: "dist/image.tar"}, ""},
-		{"image.tar:v1", LayoutReference{Path: "image.tar", Name: "v1"}, ""},
-		{"image.tar:registry.example:5000/app:v1", LayoutReference{Path: "image.tar", Name: "registry.example:5000/app:v1"}, ""},
-		{"image.tar@" + d, LayoutReference{Path: "image.tar", Digest: d}, ""},
-		{"image.tar:v1@" + d, LayoutReference{Path: "image.tar", Name: "v1", Digest: d}, ""},
-		{"a@b/image.tar:v1", LayoutReference{Path: "a@b/image.tar", Name: "v1"}, ""},
-		{`C:\build\image.tar:v1`, LayoutReference{Path: `C:\build\image.tar`, Name: "v1"}, ""},
-		{"a:v1", LayoutReference{Path: "a", Name: "v1"}, ""},
-		{"", LayoutReference{}, "names no path"},
-		{":v1", LayoutReference{}, "names no path"},
-		{"image.tar:", LayoutReference{}, "no name"},
-		{"image.tar@sha256:00", LayoutReference{}, "digest"},
-	} {
-		got, err := ParseLayoutReference(c.text)
-		if c.bad != "" {
-			if err == nil || !strings.Contains(err.Error(), c.bad) {
-				t.Errorf("%q: %v", c.text, err)
-			}
-			continue
-		}
-		if err != nil || got != c.want {
-			t.Errorf("%q: %+v, %v", c.text, got, err)
-		}
-	}
-	for text, isLayout := range map[string]bool{
-		"oci-layout:dir": true, "oci:dir:v1": true, "oci-archive:image.tar": true,
-		"oci://registry.example/app:v1": false, "registry.example/app:v1": false, "docker://registry.example/app:v1": false,
-	} {
-		if _, got := LayoutPath(text); got != isLayout {
-			t.Errorf("%s means a layout: %t", text, got)
-		}
-	}
-}
+	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
+)
 
 // openLayout opens a layout, which is closed with the test.
 func openLayout(t *testing.T, path string) *Layout {
 	t.Helper()
-	layout, err := OpenLayout(t.Context(), path)
+	layout, err := Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +81,7 @@ func TestLayoutIsReadWhereItIs(t *testing.T) {
 		"directory": folder, "archive": testenv.Archive(t, folder, nil), "archive with dots": testenv.Archive(t, folder, dotted),
 	} {
 		layout := openLayout(t, path)
-		found, err := layout.Find(t.Context(), LayoutReference{Path: path})
+		found, err := layout.Find(t.Context(), registry.LayoutReference{Path: path})
 		if err != nil || found.Digest != image.Digest || found.MediaType != image.MediaType || found.Size != image.Size {
 			t.Errorf("%s: %+v, %v", name, found, err)
 			continue
@@ -130,7 +91,7 @@ func TestLayoutIsReadWhereItIs(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		members, err := ReadMembers(content)
+		members, err := registry.ReadMembers(content)
 		if err != nil || len(members.Blobs) != 2 {
 			t.Fatalf("%s: %+v, %v", name, members, err)
 		}
@@ -159,10 +120,10 @@ func TestArtifactOfALayoutIsFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := testenv.PutIndex(t.Context(), store, ReferrersTag(first.Digest), sbom); err != nil {
+	if _, err := testenv.PutIndex(t.Context(), store, registry.ReferrersTag(first.Digest), sbom); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := testenv.PutImage(t.Context(), store, "cosign", ReferrersTag(first.Digest)+".sig"); err != nil {
+	if _, err := testenv.PutImage(t.Context(), store, "cosign", registry.ReferrersTag(first.Digest)+".sig"); err != nil {
 		t.Fatal(err)
 	}
 	if err := store.Tag(t.Context(), first, "stable"); err != nil { // the same image twice is one
@@ -170,17 +131,17 @@ func TestArtifactOfALayoutIsFound(t *testing.T) {
 	}
 	withReferrers := openLayout(t, folder)
 	for name, layout := range map[string]*Layout{"one image": alone, "one image with referrers": withReferrers} {
-		if found, err := layout.Find(t.Context(), LayoutReference{}); err != nil || found.Digest != first.Digest {
+		if found, err := layout.Find(t.Context(), registry.LayoutReference{}); err != nil || found.Digest != first.Digest {
 			t.Errorf("%s: %s, %v", name, found.Digest, err)
 		}
 	}
 	var referrers []ocispec.Descriptor
-	source := NewLayoutSource(withReferrers, first)
+	source := NewSource(withReferrers, first)
 	err = source.Referrers(t.Context(), first, func(page []ocispec.Descriptor) error { referrers = append(referrers, page...); return nil })
 	if err != nil || len(referrers) != 1 || referrers[0].Digest != sbom.Digest || referrers[0].ArtifactType != "application/spdx+json" {
 		t.Errorf("referrers %+v, %v", referrers, err)
 	}
-	if tags, err := source.CosignTags(t.Context(), first.Digest); err != nil || len(tags) != 1 || tags[0] != ReferrersTag(first.Digest)+".sig" {
+	if tags, err := source.CosignTags(t.Context(), first.Digest); err != nil || len(tags) != 1 || tags[0] != registry.ReferrersTag(first.Digest)+".sig" {
 		t.Errorf("cosign's tags %q, %v", tags, err)
 	}
 
@@ -198,7 +159,7 @@ func TestArtifactOfALayoutIsFound(t *testing.T) {
 		}
 	})
 	two := openLayout(t, folder)
-	for _, ref := range []LayoutReference{{}, {Name: "latest"}} {
+	for _, ref := range []registry.LayoutReference{{}, {Name: "latest"}} {
 		_, err := two.Find(t.Context(), ref)
 		if err == nil || !strings.Contains(err.Error(), "2 artifacts") || !strings.Contains(err.Error(), second.Digest.String()) ||
 			!strings.Contains(err.Error(), "docker.io/library/first:latest") {
@@ -206,19 +167,19 @@ func TestArtifactOfALayoutIsFound(t *testing.T) {
 		}
 	}
 	for _, c := range []struct {
-		ref  LayoutReference
+		ref  registry.LayoutReference
 		want digest.Digest
 	}{
-		{LayoutReference{Name: "docker.io/library/second:latest"}, second.Digest},
-		{LayoutReference{Digest: second.Digest}, second.Digest},
-		{LayoutReference{Digest: sbom.Digest}, sbom.Digest},
-		{LayoutReference{Name: "docker.io/library/first:latest", Digest: first.Digest}, first.Digest},
+		{registry.LayoutReference{Name: "docker.io/library/second:latest"}, second.Digest},
+		{registry.LayoutReference{Digest: second.Digest}, second.Digest},
+		{registry.LayoutReference{Digest: sbom.Digest}, sbom.Digest},
+		{registry.LayoutReference{Name: "docker.io/library/first:latest", Digest: first.Digest}, first.Digest},
 	} {
 		if found, err := two.Find(t.Context(), c.ref); err != nil || found.Digest != c.want {
 			t.Errorf("%+v: %s, %v", c.ref, found.Digest, err)
 		}
 	}
-	for _, ref := range []LayoutReference{{Name: "none"}, {Digest: digest.FromString("none")}, {Name: "docker.io/library/first:latest", Digest: second.Digest}} {
+	for _, ref := range []registry.LayoutReference{{Name: "none"}, {Digest: digest.FromString("none")}, {Name: "docker.io/library/first:latest", Digest: second.Digest}} {
 		if found, err := two.Find(t.Context(), ref); err == nil {
 			t.Errorf("%+v: %s", ref, found.Digest)
 		}
@@ -235,11 +196,11 @@ func TestPlatformOfALayoutIsFoundByDigest(t *testing.T) {
 		t.Fatal(err)
 	}
 	// oras lists the platform, too: the index is the one image even so.
-	if found, err := openLayout(t, folder).Find(t.Context(), LayoutReference{}); err != nil || found.Digest != index.Digest {
+	if found, err := openLayout(t, folder).Find(t.Context(), registry.LayoutReference{}); err != nil || found.Digest != index.Digest {
 		t.Errorf("%+v, %v", found, err)
 	}
 	changeIndex(t, folder, func(i *ocispec.Index) { i.Manifests = []ocispec.Descriptor{index} })
-	found, err := openLayout(t, folder).Find(t.Context(), LayoutReference{Digest: platform.Digest})
+	found, err := openLayout(t, folder).Find(t.Context(), registry.LayoutReference{Digest: platform.Digest})
 	if err != nil || found.MediaType != ocispec.MediaTypeImageManifest || found.Size != platform.Size {
 		t.Errorf("%+v, %v", found, err)
 	}
@@ -252,19 +213,19 @@ func TestWhatIsWrongWithALayoutIsNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	members, err := ReadMembers(content)
+	members, err := registry.ReadMembers(content)
 	if err != nil {
 		t.Fatal(err)
 	}
 	layer := members.Blobs[1]
 	// read reads all of the image.
 	read := func(path string) error {
-		layout, err := OpenLayout(t.Context(), path)
+		layout, err := Open(t.Context(), path)
 		if err != nil {
 			return err
 		}
 		defer layout.Close()
-		if _, err := layout.Find(t.Context(), LayoutReference{}); err != nil {
+		if _, err := layout.Find(t.Context(), registry.LayoutReference{}); err != nil {
 			return err
 		}
 		return layout.Lacks(layer)
@@ -334,7 +295,7 @@ func TestTruncatedArchiveIsRefused(t *testing.T) {
 	if err := os.Truncate(archive, info.Size()-trailer-block+10); err != nil { // within its last file
 		t.Fatal(err)
 	}
-	if _, err := OpenLayout(t.Context(), archive); err == nil || !strings.Contains(err.Error(), "not a whole one") {
+	if _, err := Open(t.Context(), archive); err == nil || !strings.Contains(err.Error(), "not a whole one") {
 		t.Error(err)
 	}
 }
@@ -353,12 +314,12 @@ func TestCompressedArchiveIsRefusedWithWhatUnpacksIt(t *testing.T) {
 	}
 	z.Close()
 	path := testenv.PutFile(t, t.TempDir()+"/image.tar", zipped.String())
-	if _, err := OpenLayout(t.Context(), path); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("gzip --decompress --stdout %s > layout.tar", path)) {
+	if _, err := Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("gzip --decompress --stdout %s > layout.tar", path)) {
 		t.Error(err)
 	}
 	for magic, tool := range map[string]string{"\x28\xb5\x2f\xfd": "zstd", "\xfd7zXZ\x00": "xz"} {
 		path := testenv.PutFile(t, t.TempDir()+"/image; rm", magic+"rest")
-		if _, err := OpenLayout(t.Context(), path); err == nil || !strings.Contains(err.Error(), tool+" --decompress --stdout FILE > layout.tar") {
+		if _, err := Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), tool+" --decompress --stdout FILE > layout.tar") {
 			t.Errorf("%s: %v", tool, err)
 		}
 	}
@@ -395,7 +356,7 @@ func TestArchiveWithAHugeEntry(t *testing.T) {
 		t.Fatal(err)
 	}
 	layout := openLayout(t, path)
-	if found, err := layout.Find(t.Context(), LayoutReference{}); err != nil || found.Digest != image.Digest {
+	if found, err := layout.Find(t.Context(), registry.LayoutReference{}); err != nil || found.Digest != image.Digest {
 		t.Errorf("behind it: %+v, %v", found, err)
 	}
 	blob, err := layout.Blob(t.Context(), huge)
@@ -414,15 +375,6 @@ func TestSparseEntryIsRefused(t *testing.T) {
 	}
 }
 
-// The credentials of a source are named where they lack.
-func TestErrorsNameTheInputsOfTheSource(t *testing.T) {
-	options := Options{Username: "robot", Password: NewSecret("x"), LoginInputs: "source_registry_username and source_registry_password"}
-	err := options.Check([]string{"one.example/app:v1", "two.example/app:v1"})
-	if err == nil || !strings.Contains(err.Error(), "source_registry_username") {
-		t.Error(err)
-	}
-}
-
 // What index.json calls a manifest would be signed, so it must be what the manifest is.
 func TestLayoutThatCallsAManifestSomethingElse(t *testing.T) {
 	store, folder := testenv.NewLayout(t)
@@ -436,12 +388,12 @@ func TestLayoutThatCallsAManifestSomethingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	testenv.PutFile(t, path, strings.ReplaceAll(string(index), image.MediaType, ocispec.MediaTypeImageIndex))
-	l, err := OpenLayout(t.Context(), folder)
+	l, err := Open(t.Context(), folder)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	for _, ref := range []LayoutReference{{Name: "v1"}, {Digest: image.Digest}} {
+	for _, ref := range []registry.LayoutReference{{Name: "v1"}, {Digest: image.Digest}} {
 		if _, err := l.Find(t.Context(), ref); err == nil || !strings.Contains(err.Error(), "but it is a") {
 			t.Errorf("%+v: error %v", ref, err)
 		}

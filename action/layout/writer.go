@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package registry
+package layout
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
-	"oras.land/oras-go/v2/registry"
+	orasregistry "oras.land/oras-go/v2/registry"
 )
 
 // A layout has no server that keeps its writers apart. Blobs are written under another
@@ -29,8 +29,8 @@ import (
 // writer is killed at, the layout is as before, or as after.
 
 const (
-	layoutLock   = "index.json.lock" // which BuildKit locks, too
-	layoutIngest = "ingest"          // where oras-go, too, has blobs until they are whole
+	lockName = "index.json.lock" // which BuildKit locks, too
+	ingest   = "ingest"          // where oras-go, too, has blobs until they are whole
 
 	// abandonedIngest is the age at which an unfinished blob counts as left behind: a
 	// transfer in which no byte moves ends after a minute.
@@ -39,41 +39,41 @@ const (
 	lockPause = 5 * time.Millisecond
 )
 
-// Send implements [Store].
-func (s *LayoutStore) Send(ctx context.Context, desc ocispec.Descriptor, _ registry.Reference, blob io.ReadCloser) (err error) {
+// Send implements [registry.Store].
+func (s *Store) Send(ctx context.Context, desc ocispec.Descriptor, _ orasregistry.Reference, blob io.ReadCloser) (err error) {
 	defer func() { err = errors.Join(err, blob.Close()) }()
 	return s.store(ctx, desc, blob)
 }
 
-// Put implements [Store].
-func (s *LayoutStore) Put(ctx context.Context, desc ocispec.Descriptor, blob []byte) error {
+// Put implements [registry.Store].
+func (s *Store) Put(ctx context.Context, desc ocispec.Descriptor, blob []byte) error {
 	return s.store(ctx, desc, bytes.NewReader(blob))
 }
 
-// PutManifest implements [Store]. What refers to nothing is listed by Tag or Keep, when
+// PutManifest implements [registry.Store]. What refers to nothing is listed by Tag or Keep, when
 // all that is to be found with it is there.
-func (s *LayoutStore) PutManifest(ctx context.Context, desc ocispec.Descriptor, content []byte, subject digest.Digest) (lists bool, err error) {
+func (s *Store) PutManifest(ctx context.Context, desc ocispec.Descriptor, content []byte, subject digest.Digest) (lists bool, err error) {
 	if err := s.Put(ctx, desc, content); err != nil || subject == "" {
 		return false, err
 	}
 	return true, s.Keep(ctx, desc)
 }
 
-// Tag implements [Store].
-func (s *LayoutStore) Tag(ctx context.Context, tag string, desc ocispec.Descriptor, _ []byte) error {
-	return s.update(ctx, func(x *layoutIndex) (bool, error) { return x.name(desc, tag) })
+// Tag implements [registry.Store].
+func (s *Store) Tag(ctx context.Context, tag string, desc ocispec.Descriptor, _ []byte) error {
+	return s.update(ctx, func(x *indexFile) (bool, error) { return x.name(desc, tag) })
 }
 
-// Keep implements [Store]: it lists the manifest.
-func (s *LayoutStore) Keep(ctx context.Context, desc ocispec.Descriptor) error {
+// Keep implements [registry.Store]: it lists the manifest.
+func (s *Store) Keep(ctx context.Context, desc ocispec.Descriptor) error {
 	if layout, err := s.current(ctx); err == nil && layout.lists(desc.Digest) {
 		return nil
 	}
-	return s.update(ctx, func(x *layoutIndex) (bool, error) { return x.list(desc) })
+	return s.update(ctx, func(x *indexFile) (bool, error) { return x.list(desc) })
 }
 
 // store stores a blob.
-func (s *LayoutStore) store(ctx context.Context, desc ocispec.Descriptor, blob io.Reader) error {
+func (s *Store) store(ctx context.Context, desc ocispec.Descriptor, blob io.Reader) error {
 	if err := desc.Digest.Validate(); err != nil {
 		return fmt.Errorf("digest %q: %w", desc.Digest, err)
 	}
@@ -96,7 +96,7 @@ func (s *LayoutStore) store(ctx context.Context, desc ocispec.Descriptor, blob i
 
 // directory returns the directory of the layout, which is made if it is not there, and
 // removes what killed writers left behind in it.
-func (s *LayoutStore) directory() (*os.Root, error) {
+func (s *Store) directory() (*os.Root, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.root == nil {
@@ -112,16 +112,16 @@ func (s *LayoutStore) directory() (*os.Root, error) {
 	if s.swept {
 		return s.root, nil
 	}
-	if err := s.root.MkdirAll(layoutIngest, 0o777); err != nil {
+	if err := s.root.MkdirAll(ingest, 0o777); err != nil {
 		return nil, err
 	}
-	files, err := fs.ReadDir(s.root.FS(), layoutIngest)
+	files, err := fs.ReadDir(s.root.FS(), ingest)
 	if err != nil {
 		return nil, err
 	}
 	for _, file := range files {
 		if info, err := file.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > abandonedIngest {
-			_ = s.root.Remove(path.Join(layoutIngest, file.Name())) // it takes space, no more
+			_ = s.root.Remove(path.Join(ingest, file.Name())) // it takes space, no more
 		}
 	}
 	s.swept = true
@@ -130,7 +130,7 @@ func (s *LayoutStore) directory() (*os.Root, error) {
 
 // replaceFile writes a file that is whole and on the disk when it gets its name.
 func replaceFile(root *os.Root, name string, write func(io.Writer) error) (err error) {
-	temporary := path.Join(layoutIngest, rand.Text())
+	temporary := path.Join(ingest, rand.Text())
 	file, err := root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err
@@ -148,14 +148,14 @@ func replaceFile(root *os.Root, name string, write func(io.Writer) error) (err e
 
 // indexChange is a change of index.json that waits for its turn, or was made.
 type indexChange struct {
-	change func(*layoutIndex) (changed bool, err error)
+	change func(*indexFile) (changed bool, err error)
 	done   bool
 	err    error
 }
 
 // update changes index.json while no other writer does. Of goroutines that do so at once,
 // one makes the changes of all that wait. What they leave as it is, is not written.
-func (s *LayoutStore) update(ctx context.Context, change func(*layoutIndex) (changed bool, err error)) error {
+func (s *Store) update(ctx context.Context, change func(*indexFile) (changed bool, err error)) error {
 	c := &indexChange{change: change}
 	s.mu.Lock()
 	s.waiting = append(s.waiting, c)
@@ -185,7 +185,7 @@ func (s *LayoutStore) update(ctx context.Context, change func(*layoutIndex) (cha
 
 // withdraw takes back a change that waits, and reports whether it did: else it is, or was,
 // made.
-func (s *LayoutStore) withdraw(c *indexChange) bool {
+func (s *Store) withdraw(c *indexChange) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := slices.Index(s.waiting, c)
@@ -198,7 +198,7 @@ func (s *LayoutStore) withdraw(c *indexChange) bool {
 
 // makeChanges is called by the goroutine that has the turn. Its error is that of all
 // changes; that of one is noted there.
-func (s *LayoutStore) makeChanges(ctx context.Context, changes []*indexChange) (err error) {
+func (s *Store) makeChanges(ctx context.Context, changes []*indexChange) (err error) {
 	root, err := s.directory()
 	if err != nil {
 		return err
@@ -208,7 +208,7 @@ func (s *LayoutStore) makeChanges(ctx context.Context, changes []*indexChange) (
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	index, err := readLayoutIndex(root)
+	index, err := readIndexFile(root)
 	if err != nil {
 		return err
 	}
@@ -254,16 +254,16 @@ func lockIndex(ctx context.Context, root *os.Root) (unlock func() error, err err
 			return nil, context.Cause(ctx)
 		}
 		// A link is no lock: who opens it has another file than who looks at it.
-		if info, err := root.Lstat(layoutLock); err == nil && !info.Mode().IsRegular() {
-			return nil, fmt.Errorf("lock index.json: %s is no file; remove it", layoutLock)
+		if info, err := root.Lstat(lockName); err == nil && !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("lock index.json: %s is no file; remove it", lockName)
 		}
-		file, err := root.OpenFile(layoutLock, os.O_RDWR|os.O_CREATE, 0o666)
+		file, err := root.OpenFile(lockName, os.O_RDWR|os.O_CREATE, 0o666)
 		if err != nil {
 			return nil, fmt.Errorf("lock index.json: %w", err)
 		}
 		for err = tryLock(file); errors.Is(err, errLocked); err = tryLock(file) {
 			if waitErr := pauseForLock(ctx); waitErr != nil {
-				return nil, errors.Join(fmt.Errorf("another process holds %s: %w", layoutLock, waitErr), file.Close())
+				return nil, errors.Join(fmt.Errorf("another process holds %s: %w", lockName, waitErr), file.Close())
 			}
 		}
 		if err != nil {
@@ -273,9 +273,9 @@ func lockIndex(ctx context.Context, root *os.Root) (unlock func() error, err err
 		mine, err := file.Stat()
 		if err == nil {
 			var there fs.FileInfo
-			if there, err = root.Lstat(layoutLock); err == nil && os.SameFile(mine, there) {
+			if there, err = root.Lstat(lockName); err == nil && os.SameFile(mine, there) {
 				return func() error {
-					_ = root.Remove(layoutLock) // nobody misses it, and no other has it; Windows keeps it
+					_ = root.Remove(lockName) // nobody misses it, and no other has it; Windows keeps it
 					return file.Close()
 				}, nil
 			}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package registry
+package layout
 
 import (
 	"cmp"
@@ -11,20 +11,20 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/semaphore"
 	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/content/oci"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 )
 
-// maxLayoutIndexBytes bounds a layout's index.json, which can list thousands of images.
-const maxLayoutIndexBytes = 32 << 20
+// maxIndexBytes bounds a layout's index.json, which can list thousands of images.
+const maxIndexBytes = 32 << 20
 
 // annotationContainerdName is where containerd, and docker save with it, writes the
 // whole name of an image. Their org.opencontainers.image.ref.name is the tag alone.
@@ -40,14 +40,14 @@ type Layout struct {
 	files     layoutFiles
 	blobs     *oci.ReadOnlyStorage
 	read      *memberCache
-	entries   []layoutEntry
-	referrers map[digest.Digest][]layoutReferrer // by their subject
-	entered   map[digest.Digest]bool             // manifests of which is known what they refer to
-	open      *semaphore.Weighted                // bytes of envelopes that are parsed
+	entries   []indexEntry
+	referrers map[digest.Digest][]referrer // by their subject
+	entered   map[digest.Digest]bool       // manifests of which is known what they refer to
+	envelopes *registry.EnvelopeReader
 }
 
-// layoutReferrer is a manifest that refers to another.
-type layoutReferrer struct {
+// referrer is a manifest that refers to another.
+type referrer struct {
 	desc    ocispec.Descriptor // as a list of referrers has it
 	subject ocispec.Descriptor
 	config  string // media type
@@ -55,22 +55,22 @@ type layoutReferrer struct {
 
 // isSignature reports whether notation takes a referrer in a layout for a signature of an
 // artifact. (In a repository, the registry says which are.)
-func (r layoutReferrer) isSignature(of ocispec.Descriptor) bool {
+func (r referrer) isSignature(of ocispec.Descriptor) bool {
 	kind := r.config
-	if r.desc.MediaType == mediaTypeArtifactManifest {
+	if r.desc.MediaType == registry.MediaTypeArtifactManifest {
 		kind = r.desc.ArtifactType
 	}
-	return kind == ArtifactTypeSignature && content.Equal(r.subject, of)
+	return kind == registry.ArtifactTypeSignature && content.Equal(r.subject, of)
 }
 
 // memberCache remembers what manifests say, which are known by their digests.
 type memberCache struct {
 	mu    sync.Mutex
-	known map[digest.Digest]Members
+	known map[digest.Digest]registry.Members
 }
 
-// layoutEntry is a manifest that a layout's index.json lists.
-type layoutEntry struct {
+// indexEntry is a manifest that a layout's index.json lists.
+type indexEntry struct {
 	desc     ocispec.Descriptor // media type, digest and size
 	names    []string
 	parts    []digest.Digest // what is in an index
@@ -79,14 +79,14 @@ type layoutEntry struct {
 	platform string
 }
 
-// OpenLayout opens the layout at a path, and reads its index and the manifests that the
+// Open opens the layout at a path, and reads its index and the manifests that the
 // index lists.
-func OpenLayout(ctx context.Context, path string) (_ *Layout, err error) {
-	files, err := openLayoutFiles(path)
+func Open(ctx context.Context, path string) (_ *Layout, err error) {
+	files, err := openFiles(path)
 	if err != nil {
 		return nil, fmt.Errorf("layout: %w", err)
 	}
-	l, err := readLayout(ctx, path, files, &memberCache{known: map[digest.Digest]Members{}})
+	l, err := readLayout(ctx, path, files, &memberCache{known: map[digest.Digest]registry.Members{}})
 	if err != nil {
 		return nil, errors.Join(err, files.Close())
 	}
@@ -96,8 +96,8 @@ func OpenLayout(ctx context.Context, path string) (_ *Layout, err error) {
 func readLayout(ctx context.Context, path string, files layoutFiles, read *memberCache) (*Layout, error) {
 	l := &Layout{
 		path: path, files: files, blobs: oci.NewStorageFromFS(files), read: read,
-		referrers: map[digest.Digest][]layoutReferrer{}, entered: map[digest.Digest]bool{},
-		open: semaphore.NewWeighted(maxOpenEnvelopeBytes),
+		referrers: map[digest.Digest][]referrer{}, entered: map[digest.Digest]bool{},
+		envelopes: registry.NewEnvelopeReader(),
 	}
 	if err := l.load(ctx); err != nil {
 		return nil, fmt.Errorf("layout %s: %w", path, err)
@@ -124,8 +124,8 @@ func (l *Layout) load(ctx context.Context) error {
 	if err := l.readJSON(ocispec.ImageIndexFile, &index); err != nil {
 		return err
 	}
-	if len(index.Manifests) > maxListed {
-		return errTooLong
+	if len(index.Manifests) > registry.MaxListed {
+		return registry.ErrTooLong
 	}
 	for _, listed := range index.Manifests {
 		if err := listed.Digest.Validate(); err != nil {
@@ -153,12 +153,12 @@ func (l *Layout) readJSON(name string, value any) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	content, err := io.ReadAll(io.LimitReader(file, maxLayoutIndexBytes+1))
+	content, err := io.ReadAll(io.LimitReader(file, maxIndexBytes+1))
 	if err != nil {
 		return err
 	}
-	if len(content) > maxLayoutIndexBytes {
-		return fmt.Errorf("its %s has more than %d bytes", name, maxLayoutIndexBytes)
+	if len(content) > maxIndexBytes {
+		return fmt.Errorf("its %s has more than %d bytes", name, maxIndexBytes)
 	}
 	if err := json.Unmarshal(content, value); err != nil {
 		return fmt.Errorf("its %s: %w", name, err)
@@ -166,15 +166,11 @@ func (l *Layout) readJSON(name string, value any) (err error) {
 	return nil
 }
 
-// referrersTagPattern matches the tags of the referrers tag schema, and those of
-// cosign, which have a suffix.
-var referrersTagPattern = regexp.MustCompile(`^sha(256|512)-[0-9a-f]{64}(\.[a-z]+)?$`)
-
 // enter notes an entry of index.json, and whose referrer it is.
 func (l *Layout) enter(ctx context.Context, listed ocispec.Descriptor) {
-	entry := layoutEntry{
+	entry := indexEntry{
 		desc:     ocispec.Descriptor{MediaType: listed.MediaType, Digest: listed.Digest, Size: listed.Size},
-		platform: PlatformOf(listed.Platform),
+		platform: registry.PlatformOf(listed.Platform),
 	}
 	for _, annotation := range nameAnnotations {
 		if name := listed.Annotations[annotation]; name != "" && !slices.Contains(entry.names, name) {
@@ -193,10 +189,10 @@ func (l *Layout) enter(ctx context.Context, listed ocispec.Descriptor) {
 		entry.parts = append(entry.parts, part.Digest)
 	}
 	l.entries = append(l.entries, entry)
-	l.enterReferrer(ctx, entry.desc, members, maxDepth)
+	l.enterReferrer(ctx, entry.desc, members, registry.MaxDepth)
 }
 
-func (l *Layout) members(ctx context.Context, desc ocispec.Descriptor) (Members, error) {
+func (l *Layout) members(ctx context.Context, desc ocispec.Descriptor) (registry.Members, error) {
 	l.read.mu.Lock()
 	members, known := l.read.known[desc.Digest]
 	l.read.mu.Unlock()
@@ -205,10 +201,10 @@ func (l *Layout) members(ctx context.Context, desc ocispec.Descriptor) (Members,
 	}
 	content, err := l.Manifest(ctx, desc)
 	if err != nil {
-		return Members{}, err
+		return registry.Members{}, err
 	}
-	if members, err = ReadMembers(content); err != nil {
-		return Members{}, l.name(desc, err)
+	if members, err = registry.ReadMembers(content); err != nil {
+		return registry.Members{}, l.name(desc, err)
 	}
 	l.read.mu.Lock()
 	defer l.read.mu.Unlock()
@@ -219,20 +215,20 @@ func (l *Layout) members(ctx context.Context, desc ocispec.Descriptor) (Members,
 // enterReferrer notes what a manifest refers to, and what those refer to that are in it:
 // as notation does, it finds all that is below index.json, such as the indexes of the
 // referrers tag schema. What can't be read refers to nothing.
-func (l *Layout) enterReferrer(ctx context.Context, desc ocispec.Descriptor, members Members, depth int) {
-	if l.entered[desc.Digest] || len(l.entered) > maxListed {
+func (l *Layout) enterReferrer(ctx context.Context, desc ocispec.Descriptor, members registry.Members, depth int) {
+	if l.entered[desc.Digest] || len(l.entered) > registry.MaxListed {
 		return
 	}
 	l.entered[desc.Digest] = true
 	if members.Subject != nil {
 		of := members.Subject.Digest
-		l.referrers[of] = append(l.referrers[of], layoutReferrer{members.Entry(desc), *members.Subject, members.ConfigType})
+		l.referrers[of] = append(l.referrers[of], referrer{members.Entry(desc), *members.Subject, members.ConfigType})
 	}
 	if depth == 0 {
 		return
 	}
 	for _, listed := range members.Manifests {
-		if inside, err := l.members(ctx, listed); err == nil && IsManifestType(listed.MediaType) {
+		if inside, err := l.members(ctx, listed); err == nil && registry.IsManifestType(listed.MediaType) {
 			l.enterReferrer(ctx, listed, inside, depth-1)
 		}
 	}
@@ -243,8 +239,8 @@ func (l *Layout) enterReferrer(ctx context.Context, desc ocispec.Descriptor, mem
 func (l *Layout) referrersOf(of ocispec.Descriptor, artifactType string) []ocispec.Descriptor {
 	var found []ocispec.Descriptor
 	for _, r := range l.referrers[of.Digest] {
-		if artifactType == "" || artifactType == r.desc.ArtifactType && artifactType != ArtifactTypeSignature ||
-			artifactType == ArtifactTypeSignature && r.isSignature(of) {
+		if artifactType == "" || artifactType == r.desc.ArtifactType && artifactType != registry.ArtifactTypeSignature ||
+			artifactType == registry.ArtifactTypeSignature && r.isSignature(of) {
 			found = append(found, r.desc)
 		}
 	}
@@ -252,7 +248,7 @@ func (l *Layout) referrersOf(of ocispec.Descriptor, artifactType string) []ocisp
 }
 
 // Find returns the artifact that a reference means.
-func (l *Layout) Find(ctx context.Context, ref LayoutReference) (ocispec.Descriptor, error) {
+func (l *Layout) Find(ctx context.Context, ref registry.LayoutReference) (ocispec.Descriptor, error) {
 	found, err := l.find(ctx, ref)
 	if err != nil {
 		return ocispec.Descriptor{}, fmt.Errorf("layout %s: %w", l.path, err)
@@ -260,15 +256,15 @@ func (l *Layout) Find(ctx context.Context, ref LayoutReference) (ocispec.Descrip
 	return found, nil
 }
 
-func (l *Layout) find(ctx context.Context, ref LayoutReference) (ocispec.Descriptor, error) {
+func (l *Layout) find(ctx context.Context, ref registry.LayoutReference) (ocispec.Descriptor, error) {
 	if ref.Name == "" && ref.Digest != "" {
 		return l.byDigest(ctx, ref.Digest)
 	}
-	matches := func(e layoutEntry) bool { return slices.Contains(e.names, ref.Name) }
+	matches := func(e indexEntry) bool { return slices.Contains(e.names, ref.Name) }
 	if ref.Name == "" {
-		matches = func(e layoutEntry) bool { return e.isImage }
+		matches = func(e indexEntry) bool { return e.isImage }
 	}
-	found := map[digest.Digest]layoutEntry{}
+	found := map[digest.Digest]indexEntry{}
 	for _, entry := range l.entries {
 		if matches(entry) {
 			found[entry.desc.Digest] = entry
@@ -293,12 +289,12 @@ func (l *Layout) find(ctx context.Context, ref LayoutReference) (ocispec.Descrip
 }
 
 // describe lists entries.
-func (l *Layout) describe(entries []layoutEntry) string {
+func (l *Layout) describe(entries []indexEntry) string {
 	const limit = 20
 	if len(entries) == 0 {
 		return "it is empty"
 	}
-	byName := func(a, b layoutEntry) int {
+	byName := func(a, b indexEntry) int {
 		return cmp.Or(slices.Compare(a.names, b.names), cmp.Compare(a.desc.Digest, b.desc.Digest))
 	}
 	var b strings.Builder
@@ -344,7 +340,7 @@ var errSize = errors.New("its size is wrong")
 
 // lists reports whether index.json lists a manifest.
 func (l *Layout) lists(manifest digest.Digest) bool {
-	return slices.ContainsFunc(l.entries, func(e layoutEntry) bool { return e.desc.Digest == manifest })
+	return slices.ContainsFunc(l.entries, func(e indexEntry) bool { return e.desc.Digest == manifest })
 }
 
 // blobName is the path of a blob in a layout.
@@ -354,7 +350,7 @@ func blobName(of digest.Digest) string {
 
 // Manifest reads a manifest, and checks that it has the digest.
 func (l *Layout) Manifest(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
-	content, err := fetch(ctx, l.blobs, desc, maxManifestBytes)
+	content, err := registry.FetchManifest(ctx, l.blobs, desc)
 	return content, l.name(desc, err)
 }
 
@@ -386,17 +382,4 @@ func (l *Layout) name(desc ocispec.Descriptor, err error) error {
 		return nil
 	}
 	return fmt.Errorf("blob %s: %w", desc.Digest, err)
-}
-
-// PlatformOf is a platform as docker names it, such as linux/arm64/v8; empty if there is
-// none.
-func PlatformOf(p *ocispec.Platform) string {
-	if p == nil {
-		return ""
-	}
-	parts := []string{p.OS, p.Architecture}
-	if p.Variant != "" {
-		parts = append(parts, p.Variant)
-	}
-	return strings.Join(parts, "/")
 }

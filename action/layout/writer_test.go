@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package registry
+package layout
 
 import (
 	"bytes"
@@ -21,9 +21,11 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content/oci"
-	"oras.land/oras-go/v2/registry"
+	orasregistry "oras.land/oras-go/v2/registry"
 
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 )
 
 const (
@@ -53,7 +55,7 @@ func init() {
 
 func doLayoutTask(task, folder string) error {
 	ctx := context.Background()
-	s, err := OpenLayoutStore(ctx, folder, registry.Reference{}, true)
+	s, err := OpenStore(ctx, folder, orasregistry.Reference{}, true)
 	if err != nil {
 		return err
 	}
@@ -71,7 +73,7 @@ func doLayoutTask(task, folder string) error {
 	case taskName:
 		for i := range namesOfATask {
 			manifest := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{},"layers":[],"annotations":{"of":"%d.%d"}}`, ocispec.MediaTypeImageManifest, os.Getpid(), i)
-			desc := DescriptorOf(ocispec.MediaTypeImageManifest, manifest)
+			desc := registry.DescriptorOf(ocispec.MediaTypeImageManifest, manifest)
 			if err := s.Put(ctx, desc, manifest); err != nil {
 				return err
 			}
@@ -82,11 +84,11 @@ func doLayoutTask(task, folder string) error {
 		return s.Close()
 	case taskDieInBlob:
 		half := strings.NewReader(largeBlob[:len(largeBlob)/2])
-		return s.Send(ctx, largeBlobDesc, registry.Reference{}, io.NopCloser(io.MultiReader(half, readerFunc(func([]byte) (int, error) { return 0, die() }))))
+		return s.Send(ctx, largeBlobDesc, orasregistry.Reference{}, io.NopCloser(io.MultiReader(half, readerFunc(func([]byte) (int, error) { return 0, die() }))))
 	case taskDieInIndex:
-		return s.update(ctx, func(*layoutIndex) (bool, error) { return true, die() })
+		return s.update(ctx, func(*indexFile) (bool, error) { return true, die() })
 	case taskHold:
-		return s.update(ctx, func(*layoutIndex) (bool, error) {
+		return s.update(ctx, func(*indexFile) (bool, error) {
 			fmt.Println("locked")
 			select {}
 		})
@@ -96,7 +98,7 @@ func doLayoutTask(task, folder string) error {
 
 var (
 	largeBlob     = strings.Repeat("0123456789abcdef", 64<<10)
-	largeBlobDesc = DescriptorOf("application/octet-stream", []byte(largeBlob))
+	largeBlobDesc = registry.DescriptorOf("application/octet-stream", []byte(largeBlob))
 )
 
 type readerFunc func([]byte) (int, error)
@@ -111,9 +113,9 @@ func layoutTask(t *testing.T, task, folder string) *exec.Cmd {
 	return child
 }
 
-func openStore(t *testing.T, folder string) *LayoutStore {
+func openStore(t *testing.T, folder string) *Store {
 	t.Helper()
-	s, err := OpenLayoutStore(t.Context(), folder, registry.Reference{}, true)
+	s, err := OpenStore(t.Context(), folder, orasregistry.Reference{}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +167,7 @@ func TestKilledWriterOfALayout(t *testing.T) {
 			if now, err := os.ReadFile(filepath.Join(folder, "index.json")); err != nil || !bytes.Equal(before, now) {
 				t.Errorf("index.json is %s, %v", now, err)
 			}
-			left := filepath.Join(folder, layoutIngest, "*")
+			left := filepath.Join(folder, ingest, "*")
 			unfinished, err := filepath.Glob(left)
 			if err != nil || len(unfinished) != map[string]int{taskDieInBlob: 1}[task] {
 				t.Errorf("unfinished: %v, %v", unfinished, err)
@@ -303,13 +305,13 @@ func compact(t *testing.T, text []byte) string {
 func TestLayoutTakesNoBlobOfAnotherDigest(t *testing.T) {
 	_, folder := testenv.NewLayout(t)
 	s := openStore(t, folder)
-	desc := DescriptorOf("x", []byte("content"))
+	desc := registry.DescriptorOf("x", []byte("content"))
 	for _, wrong := range []string{"another", "cont", "content and more"} {
 		if err := s.Put(t.Context(), desc, []byte(wrong)); err == nil {
 			t.Errorf("%q was taken", wrong)
 		}
 	}
-	if left, err := filepath.Glob(filepath.Join(folder, layoutIngest, "*")); err != nil || len(left) > 0 {
+	if left, err := filepath.Glob(filepath.Join(folder, ingest, "*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 	testenv.PutFile(t, filepath.Join(folder, blobName(desc.Digest)), "another")
@@ -331,7 +333,7 @@ func TestChangesOfALayoutAreMadeTogether(t *testing.T) {
 	begun, release := make(chan struct{}), make(chan struct{})
 	first := make(chan error)
 	go func() {
-		first <- s.update(t.Context(), func(*layoutIndex) (bool, error) {
+		first <- s.update(t.Context(), func(*indexFile) (bool, error) {
 			close(begun)
 			<-release
 			return false, nil
@@ -342,9 +344,9 @@ func TestChangesOfALayoutAreMadeTogether(t *testing.T) {
 	refused, over := errors.New("refused"), errors.New("the run is over")
 	results := make(chan error)
 	for i := range n {
-		desc := DescriptorOf("x", fmt.Append(nil, i))
+		desc := registry.DescriptorOf("x", fmt.Append(nil, i))
 		go func() {
-			results <- s.update(t.Context(), func(x *layoutIndex) (bool, error) {
+			results <- s.update(t.Context(), func(x *indexFile) (bool, error) {
 				if i == 0 {
 					return false, refused
 				}
@@ -354,8 +356,8 @@ func TestChangesOfALayoutAreMadeTogether(t *testing.T) {
 	}
 	ended, end := context.WithCancelCause(t.Context())
 	end(over)
-	withdrawn := DescriptorOf("x", []byte("withdrawn"))
-	if err := s.update(ended, func(x *layoutIndex) (bool, error) { return x.list(withdrawn) }); !errors.Is(err, over) {
+	withdrawn := registry.DescriptorOf("x", []byte("withdrawn"))
+	if err := s.update(ended, func(x *indexFile) (bool, error) { return x.list(withdrawn) }); !errors.Is(err, over) {
 		t.Errorf("after the run: %v", err)
 	}
 	for waiting := 0; waiting < n; runtime.Gosched() {
@@ -375,7 +377,7 @@ func TestChangesOfALayoutAreMadeTogether(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	index, err := readLayoutIndex(s.root)
+	index, err := readIndexFile(s.root)
 	if err != nil || failed != 1 || len(index.manifests) != n-1 {
 		t.Errorf("%d failed, %d are listed: %v", failed, len(index.manifests), err)
 	}
@@ -412,7 +414,7 @@ func TestLayoutLockThatIsNoFile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, folder := testenv.NewLayout(t)
-			if err := put(filepath.Join(folder, layoutLock)); err != nil {
+			if err := put(filepath.Join(folder, lockName)); err != nil {
 				t.Fatal(err)
 			}
 			done := make(chan error, 1)
@@ -420,7 +422,7 @@ func TestLayoutLockThatIsNoFile(t *testing.T) {
 			go func() { done <- s.Keep(t.Context(), largeBlobDesc) }()
 			select {
 			case err := <-done:
-				if err == nil || !strings.Contains(err.Error(), layoutLock+" is no file; remove it") {
+				if err == nil || !strings.Contains(err.Error(), lockName+" is no file; remove it") {
 					t.Errorf("error %v", err)
 				}
 			case <-time.After(30 * time.Second):

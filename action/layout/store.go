@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package registry
+package layout
 
 import (
 	"context"
@@ -16,17 +16,19 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/errdef"
-	"oras.land/oras-go/v2/registry"
+	orasregistry "oras.land/oras-go/v2/registry"
 	"oras.land/oras-go/v2/registry/remote"
+
+	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 )
 
-// LayoutStore is a layout in a directory, which artifacts are read from and written to,
-// by several processes at once. It implements [Store]. Close it when done.
+// Store is a layout in a directory, which artifacts are read from and written to,
+// by several processes at once. It implements [registry.Store]. Close it when done.
 //
 // What it answers is read from the directory again when its index.json has changed.
-type LayoutStore struct {
+type Store struct {
 	path  string
-	scope registry.Reference
+	scope orasregistry.Reference
 
 	turn chan struct{} // held while this process writes index.json
 
@@ -39,11 +41,11 @@ type LayoutStore struct {
 	waiting []*indexChange // for the turn
 }
 
-// OpenLayoutStore opens the layout in a directory. If create is true, the directory may
+// OpenStore opens the layout in a directory. If create is true, the directory may
 // be empty or absent; then the layout is made with the first write. The trust policy
 // statement for what is in it is chosen by scope.
-func OpenLayoutStore(ctx context.Context, path string, scope registry.Reference, create bool) (*LayoutStore, error) {
-	s := &LayoutStore{path: path, scope: scope, turn: make(chan struct{}, 1), read: &memberCache{known: map[digest.Digest]Members{}}}
+func OpenStore(ctx context.Context, path string, scope orasregistry.Reference, create bool) (*Store, error) {
+	s := &Store{path: path, scope: scope, turn: make(chan struct{}, 1), read: &memberCache{known: map[digest.Digest]registry.Members{}}}
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && create:
@@ -66,10 +68,10 @@ func OpenLayoutStore(ctx context.Context, path string, scope registry.Reference,
 }
 
 // checkEmpty refuses to make a layout among other files.
-func (s *LayoutStore) checkEmpty() error {
+func (s *Store) checkEmpty() error {
 	files, err := fs.ReadDir(s.root.FS(), ".")
 	for _, file := range files {
-		if !slices.Contains([]string{layoutLock, layoutIngest, "blobs", ocispec.ImageLayoutFile}, file.Name()) { // of a writer that was killed
+		if !slices.Contains([]string{lockName, ingest, "blobs", ocispec.ImageLayoutFile}, file.Name()) { // of a writer that was killed
 			return fmt.Errorf("directory %s has %s in it and is no OCI image layout; name a layout, an empty directory or a new one", s.path, file.Name())
 		}
 	}
@@ -77,7 +79,7 @@ func (s *LayoutStore) checkEmpty() error {
 }
 
 // Close closes the layout.
-func (s *LayoutStore) Close() error {
+func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.root == nil {
@@ -90,13 +92,13 @@ func (s *LayoutStore) Close() error {
 var errNoLayout = fmt.Errorf("there is no layout: %w", errdef.ErrNotFound)
 
 // current returns the layout as it is now, or errNoLayout.
-func (s *LayoutStore) current(ctx context.Context) (*Layout, error) {
+func (s *Store) current(ctx context.Context) (*Layout, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.root == nil {
 		return nil, errNoLayout
 	}
-	files := layoutDirectory{s.root}
+	files := directory{s.root}
 	now, err := files.Stat(ocispec.ImageIndexFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoLayout
@@ -115,17 +117,17 @@ func (s *LayoutStore) current(ctx context.Context) (*Layout, error) {
 	return layout, nil
 }
 
-// String implements [Store].
-func (s *LayoutStore) String() string { return layoutPrefix + s.path }
+// String implements [registry.Store].
+func (s *Store) String() string { return registry.LayoutPrefix + s.path }
 
-// Repository implements [Store].
-func (s *LayoutStore) Repository() registry.Reference { return registry.Reference{} }
+// Repository implements [registry.Store].
+func (s *Store) Repository() orasregistry.Reference { return orasregistry.Reference{} }
 
-// Scope implements [Store].
-func (s *LayoutStore) Scope() registry.Reference { return s.scope }
+// Scope implements [registry.Store].
+func (s *Store) Scope() orasregistry.Reference { return s.scope }
 
 // Find returns the artifact that a reference means.
-func (s *LayoutStore) Find(ctx context.Context, ref LayoutReference) (ocispec.Descriptor, error) {
+func (s *Store) Find(ctx context.Context, ref registry.LayoutReference) (ocispec.Descriptor, error) {
 	layout, err := s.current(ctx)
 	if err != nil {
 		return ocispec.Descriptor{}, fmt.Errorf("layout %s: %w", s.path, err)
@@ -133,8 +135,8 @@ func (s *LayoutStore) Find(ctx context.Context, ref LayoutReference) (ocispec.De
 	return layout.Find(ctx, ref)
 }
 
-// Resolve implements [Store].
-func (s *LayoutStore) Resolve(ctx context.Context, reference string) (ocispec.Descriptor, error) {
+// Resolve implements [registry.Store].
+func (s *Store) Resolve(ctx context.Context, reference string) (ocispec.Descriptor, error) {
 	layout, err := s.current(ctx)
 	if err != nil {
 		return ocispec.Descriptor{}, err
@@ -142,25 +144,25 @@ func (s *LayoutStore) Resolve(ctx context.Context, reference string) (ocispec.De
 	if of := digest.Digest(reference); of.Validate() == nil {
 		return layout.byDigest(ctx, of)
 	}
-	if !slices.ContainsFunc(layout.entries, func(e layoutEntry) bool { return slices.Contains(e.names, reference) }) {
+	if !slices.ContainsFunc(layout.entries, func(e indexEntry) bool { return slices.Contains(e.names, reference) }) {
 		return ocispec.Descriptor{}, fmt.Errorf("%s: %w", reference, errdef.ErrNotFound)
 	}
-	return layout.find(ctx, LayoutReference{Name: reference})
+	return layout.find(ctx, registry.LayoutReference{Name: reference})
 }
 
-// Describe implements [Store].
-func (s *LayoutStore) Describe(ctx context.Context, reference string) (ocispec.Descriptor, error) {
+// Describe implements [registry.Store].
+func (s *Store) Describe(ctx context.Context, reference string) (ocispec.Descriptor, error) {
 	return s.Resolve(ctx, reference)
 }
 
-// Manifests implements [Store].
-func (s *LayoutStore) Manifests() content.ReadOnlyStorage { return storedBlobs{s} }
+// Manifests implements [registry.Store].
+func (s *Store) Manifests() content.ReadOnlyStorage { return storedBlobs{s} }
 
-// Blobs implements [Store].
-func (s *LayoutStore) Blobs() content.ReadOnlyStorage { return storedBlobs{s} }
+// Blobs implements [registry.Store].
+func (s *Store) Blobs() content.ReadOnlyStorage { return storedBlobs{s} }
 
-// Referrers implements [Store].
-func (s *LayoutStore) Referrers(ctx context.Context, of ocispec.Descriptor, artifactType string, use func([]ocispec.Descriptor) error) error {
+// Referrers implements [registry.Store].
+func (s *Store) Referrers(ctx context.Context, of ocispec.Descriptor, artifactType string, use func([]ocispec.Descriptor) error) error {
 	layout, err := s.current(ctx)
 	switch {
 	case errors.Is(err, errNoLayout):
@@ -171,31 +173,31 @@ func (s *LayoutStore) Referrers(ctx context.Context, of ocispec.Descriptor, arti
 	return use(layout.referrersOf(of, artifactType))
 }
 
-// Look implements [Store].
-func (s *LayoutStore) Look(ctx context.Context, of ocispec.Descriptor, manifest digest.Digest) (Listing, error) {
-	listing := Unlisted
-	err := s.Referrers(ctx, of, ArtifactTypeSignature, func(found []ocispec.Descriptor) error {
+// Look implements [registry.Store].
+func (s *Store) Look(ctx context.Context, of ocispec.Descriptor, manifest digest.Digest) (registry.Listing, error) {
+	listing := registry.Unlisted
+	err := s.Referrers(ctx, of, registry.ArtifactTypeSignature, func(found []ocispec.Descriptor) error {
 		if slices.ContainsFunc(found, func(d ocispec.Descriptor) bool { return d.Digest == manifest }) {
-			listing = Listed
+			listing = registry.Listed
 		}
 		return nil
 	})
 	return listing, err
 }
 
-// Afresh implements [Store]: nothing is remembered but what digests stand for.
-func (s *LayoutStore) Afresh() Store { return s }
+// Afresh implements [registry.Store]: nothing is remembered but what digests stand for.
+func (s *Store) Afresh() registry.Store { return s }
 
-// TagSchema implements [Store].
-func (s *LayoutStore) TagSchema() *remote.Repository { return nil }
+// TagSchema implements [registry.Store].
+func (s *Store) TagSchema() *remote.Repository { return nil }
 
-// Explain implements [Store].
-func (s *LayoutStore) Explain(_ context.Context, _ bool, err error) error {
+// Explain implements [registry.Store].
+func (s *Store) Explain(_ context.Context, _ bool, err error) error {
 	return fmt.Errorf("layout %s: %w", s.path, err)
 }
 
 // storedBlobs are the blobs of a layout, manifests among them.
-type storedBlobs struct{ *LayoutStore }
+type storedBlobs struct{ *Store }
 
 // Fetch implements [content.Fetcher].
 func (b storedBlobs) Fetch(ctx context.Context, desc ocispec.Descriptor) (blob io.ReadCloser, err error) {
