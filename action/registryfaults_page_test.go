@@ -128,33 +128,47 @@ func (p *faultPage) render(whole int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# When the registry fails
 
-**%[1]d faults tried, %[1]d passed.** Each of the %[2]d faults below happens at each request of a run where it can happen, once and forever, on each kind of registry: one with the Referrers API, one without, and CNCF Distribution.
+**%[1]d faults tried, %[1]d passed.** This page shows what a run of the action does if a registry, or the network before it, fails. Each of the %[2]d faults below happens at each request of a run where it can happen: once, or each time. Each happens on three kinds of registries: one with the Referrers API, one without it, and CNCF Distribution.
 
 `, whole, len(registryfaults.Faults))
-	b.WriteString(`*Passed* means, for signing:
+	b.WriteString(`When signing, a fault passes if all of this holds:
 
 - Whatever the run reports as signed is in the registry, is listed, and verifies with notation's own library.
-- Everything else is reported: exit status 1, no signature in the outputs, and an error with the registry, its status and the advice, or what is wrong with the answer.
-- The next run, without the fault, succeeds. The signatures that the failed run had stored are then listed, each once, beside the signature of the next run.
+- Everything else is reported as failed: exit status 1, and no signature in the outputs. The error names the registry, and contains its status and the advice, or what is wrong with the answer.
+- The next run, without the fault, succeeds. Then the signatures that the failed run stored are listed, each once, beside the signature of the next run.
 - An SBOM that was attached before is still listed, byte for byte.
-- The run ends: at the input ` + "`timeout`" + `, plus 5 s to finish what it started. Only the last look at a referrers index has its own limit; see [guarantees](guarantees.md).
+- The run ends at the input ` + "`timeout`" + `, plus 5 s to finish what it started. Only the last look at a referrers index has [its own limit](guarantees.md#how-the-index-is-written).
 
-For verifying:
+When verifying, a fault passes if all of this holds:
 
-- An artifact with only an untrusted signature is never verified.
-- An artifact with a valid signature is verified, or fails with the reason.
+- An artifact with only an untrusted signature is never reported as verified.
+- An artifact with a valid signature is reported as verified, or fails with the reason.
 - The run sends only GET and HEAD.
 
-In all cases, the password and the tokens are in no output, and no other host gets them.
+In all cases, no output contains the password or a token, and no other host gets one.
 
-| | the run | exit status |
+| sign | the run | exit status |
 | :-: | --- | --- |
 | ✓ | signs or verifies, despite the fault | 0 |
 | ✗ | fails with the reason, and leaves nothing that the next run doesn't finish | 1 |
 | ✓ ✗ | succeeds if the fault happens once, fails if it persists | |
 | ✓ – | succeeds if the fault happens once; if it persists, it is [not covered](#not-covered) | |
 
-In empty cells the fault can't happen. The outcome is the same on all kinds of registries. Signing requests two tokens and makes two uploads; the columns show one of each.
+In an empty cell, the fault can't happen. The outcome is the same on all kinds of registries. The columns are the requests of a run:
+
+| column | request |
+| --- | --- |
+| token | a token from the registry's token server; signing requests two, and the column shows one |
+| artifact | the artifact's manifest |
+| config blob | whether the repository has the config blob |
+| begin an upload, upload | the upload of a blob; signing uploads two, and the column shows one |
+| signature manifest | the manifest, written or read |
+| list by API | the list of referrers, on a registry with the Referrers API |
+| find no API | the same request, on a registry without it |
+| read index, list by index | the referrers index, under its tag |
+| write index | the referrers index with the new entry |
+| last look | the referrers index, at the end of the run |
+| envelope | the signature envelope |
 
 `)
 	for _, m := range []mode{modeSign, modeVerify} {
@@ -168,13 +182,13 @@ In empty cells the fault can't happen. The outcome is the same on all kinds of r
 	b.WriteString(`
 ## Not covered
 
-- A registry, or a cache in front of it, that denies a referrers index with a registry's own reason, or returns an old one. Entries of others that it didn't return are lost: see [guarantees](guarantees.md#who-can-take-a-signature-away).
+- A registry, or a cache, that returns an old referrers index, or a 404 with a registry's own reason. Entries of others that it didn't return are lost: see [guarantees](guarantees.md#who-can-take-a-signature-away).
 - A gateway that keeps answering 404 when the referrers index is read, but lets it be written. The run accepts two such answers, because a registry doesn't have to give a reason for a 404.
-- A registry that lies consistently: only the registry knows to which manifest a tag points. Use the digest.
+- A registry that always lies about a tag. Only the registry knows to which manifest a tag points, so use the digest.
 
 ## How it is tested
 
-` + "`action/registryfaults_test.go`" + ` makes the runs, through the proxy of ` + "`testenv/registryfaults/proxy.go`" + `, and compares this page with the results. ` + "`make test`" + ` tries each fault at each kind of request; ` + "`make soak`" + ` tries all. ` + "`action/kills_test.go`" + ` kills a signing process at each request.
+` + "`action/registryfaults_test.go`" + ` makes the runs through a proxy, ` + "`testenv/registryfaults/proxy.go`" + `, and compares this page with the results. ` + "`make test`" + ` tries each fault at each kind of request; ` + "`make soak`" + ` tries each fault at each request. ` + "`action/kills_test.go`" + ` kills a signing process at each request.
 `)
 	return b.String()
 }

@@ -15,7 +15,7 @@ packaging/goreleaser.sh release --clean --skip="$skip" "$@"
 # With --snapshot it goes on without a commit, whose time is that of the files.
 commit=$(git rev-parse HEAD)
 if [ "$(jq -r .commit dist/metadata.json)" != "$commit" ]; then
-  echo "build: what was built is not of the commit $commit; is git complete here, and the checkout a repository?" >&2
+  echo "build: the build is not of the commit $commit; run this in a git clone, not in a copy of its files" >&2
   exit 1
 fi
 

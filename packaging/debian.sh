@@ -33,8 +33,8 @@ download_deb() {
       printf '%s  %s\n' "$sum" "$output" | sha256sum --check --status; then
       return
     fi
-    echo "no such file, or not that file: $mirror/$path" >&2
+    echo "$mirror/$path: not found, or its checksum is wrong" >&2
   done
-  echo "$path can't be had from any mirror" >&2
+  echo "$path: no mirror has it" >&2
   return 1
 }

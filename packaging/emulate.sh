@@ -16,7 +16,7 @@ fail() {
 
 # Another user's namespace has no root, so that the system's files would be nobody's,
 # and refused as modules.
-[ "$(id -u)" = 0 ] || fail "this takes root"
+[ "$(id -u)" = 0 ] || fail "root is required"
 emulator=$(command -v qemu-aarch64) || fail "qemu-aarch64 is not installed"
 
 # The first bytes of an ELF executable for arm64, and which bits of them count.

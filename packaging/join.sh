@@ -32,4 +32,4 @@ while read -r line; do
 done < <(grep "  notation-pkcs11-action_${version}_" release/checksums.txt | grep --extended-regexp --invert-match '\.(cdx\.json|deb|rpm)$')
 
 awk -v heading="## [$version]" 'index($0, "## ") == 1 { on = index($0, heading) == 1; next } on' CHANGELOG.md >release/notes.md
-[ -s release/notes.md ] || fail "CHANGELOG.md says nothing of $version"
+[ -s release/notes.md ] || fail "CHANGELOG.md has no entries for $version"

@@ -100,7 +100,7 @@ func TestReleaseStops(t *testing.T) {
 			func(t *testing.T, dir string) {
 				place(t, filepath.Join(dir, "CHANGELOG.md"), "# Changelog\n\n## [1.2.2]\n\n- Before.\n")
 			},
-			"CHANGELOG.md says nothing of 1.2.3",
+			"CHANGELOG.md has no entries for 1.2.3",
 		},
 		"file that was changed on the way": {
 			func(t *testing.T, dir string) {

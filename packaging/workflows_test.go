@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// readWorkflows returns this repository's workflows, and its action, by path.
+// readWorkflows returns this repository's workflows by name.
 func readWorkflows(t *testing.T) map[string]string {
 	t.Helper()
 	paths, err := filepath.Glob("../.github/workflows/*.yml")
@@ -87,9 +87,16 @@ func TestWorkflowsKeepNoCredentialsInTheCheckout(t *testing.T) {
 	}
 }
 
-// A ${{ }} inside a script is pasted into it before the shell reads it.
+// A ${{ }} inside a script is pasted into it before the shell reads it: of a workflow,
+// and of the action, whose inputs a caller's pull request may choose.
 func TestWorkflowScriptsHaveNoExpressions(t *testing.T) {
-	for name, workflow := range readWorkflows(t) {
+	scripts := readWorkflows(t)
+	action, err := os.ReadFile("../action.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	scripts["action.yml"] = string(action)
+	for name, workflow := range scripts {
 		script := -1 // the indent of the script's key
 		for number, line := range strings.Split(workflow, "\n") {
 			text := strings.TrimLeft(line, " ")

@@ -165,6 +165,33 @@ func TestCommandForBase64MakesAFileThatIsRead(t *testing.T) {
 	}
 }
 
+// Another user must not be able to replace the chain.
+func TestBundleThatEveryUserCanChangeIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "chain.pem")
+	if err := os.WriteFile(path, testenv.EncodePEM(testPKI().Root), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for changed, mode := range map[string]os.FileMode{path: 0o646, dir: 0o777} {
+		if _, err := ReadBundle(path); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(changed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(changed, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadBundle(path); err == nil || !strings.Contains(err.Error(), "chmod o-w '"+changed+"'") {
+			t.Errorf("%s with mode %o: error %v", changed, mode, err)
+		}
+		if err := os.Chmod(changed, info.Mode()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // FuzzBundle holds that a bundle which is accepted has certificates and nothing
 // else, none of them lost, and that whatever they are, a chain of them is one that
 // notation takes, or the reason why not can be shown.

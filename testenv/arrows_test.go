@@ -3,6 +3,7 @@
 package testenv_test
 
 import (
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -89,6 +90,21 @@ func TestArrowsBetweenPackages(t *testing.T) {
 	}
 	if packages < 6 {
 		t.Errorf("only %d packages were looked at:\n%s", packages, output)
+	}
+}
+
+// A contributor finds every package in the table of CONTRIBUTING.md.
+func TestContributingNamesEveryPackage(t *testing.T) {
+	text, err := os.ReadFile("../CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "\n## Packages\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	for name := range arrows {
+		if !strings.Contains(table, "`"+name+"`") {
+			t.Errorf("its table lacks %s", name)
+		}
 	}
 }
 

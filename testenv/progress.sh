@@ -13,11 +13,11 @@ took="$events.took" # seconds, of the last run that went well
 
 packages=$(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | grep --count .)
 if [ -e "$took" ]; then
-  last="the last run here took $((($(cat "$took") + 59) / 60)) min"
+  last="the last run in this checkout took $((($(cat "$took") + 59) / 60)) min"
 else
-  last="about ten minutes on two cores, and more until everything is built"
+  last="about ten minutes on two cores, and longer while everything is built for the first time"
 fi
-echo "$packages packages with tests: $last"
+echo "Testing $packages packages: $last"
 
 # grep fails where it counts none, which is no failure here.
 count() { grep --count "$@" "$events" || true; }
@@ -27,7 +27,7 @@ report() {
   while ! read -rt 30 -u "$never"; do # which waits without another process
     # As in count, and of the packages alone.
     ended=$(grep -v '"Test":' "$events" | grep --count --extended-regexp '"Action":"(pass|fail)"' || true)
-    echo "… $((SECONDS / 60)) min $((SECONDS % 60)) s: $ended of $packages packages," \
+    echo "… $((SECONDS / 60)) min $((SECONDS % 60)) s: $ended of $packages packages done," \
       "$(count --extended-regexp '"Action":"(pass|fail)".*"Test":"[^/"]+"') tests"
   done
 }

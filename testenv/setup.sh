@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 
-# Installs what the tests and the demo use, and the packages that are named in
-# its arguments, from those of Debian or Ubuntu. Where all is there it says
-# nothing and changes nothing.
+# Installs the packages of Debian or Ubuntu that the tests and the demo use, and
+# those that its arguments name. If none is missing, it prints nothing and changes
+# nothing.
 
 set -euo pipefail
 
@@ -36,7 +36,7 @@ installed() {
 if ! command -v dpkg-query >/dev/null; then
   for command in gcc softhsm2-util swtpm tpm2_getcap p11-kit pkcs11-tool p11tool docker-registry skopeo curl strace; do
     command -v "$command" >/dev/null ||
-      fail "$command is missing, and only Debian and Ubuntu are set up by this script;" \
+      fail "$command is missing, and this script installs packages only on Debian and Ubuntu;" \
         "install what they call: ${packages[*]}"
   done
   exit 0
@@ -50,7 +50,7 @@ done
 
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
-  command -v sudo >/dev/null || fail "missing: ${missing[*]}; run as root: apt-get install ${missing[*]}"
+  command -v sudo >/dev/null || fail "packages are missing, and there is no sudo; run as root: apt-get install ${missing[*]}"
   as_root=(sudo)
 fi
 
@@ -61,13 +61,13 @@ mask() { # PACKAGE SERVICE
   if [[ " ${missing[*]} " == *" $1 "* && ! -e $unit ]]; then
     "${as_root[@]}" mkdir -p "${unit%/*}"
     "${as_root[@]}" ln -s /dev/null "$unit"
-    say "the service of $1 is masked; to have it: systemctl unmask $2"
+    say "masked the service of $1, so that it doesn't start; to allow it: systemctl unmask $2"
   fi
 }
 mask docker-registry docker-registry
 mask opencryptoki pkcsslotd
 
-say "installing ${missing[*]}"
+say "installing packages: ${missing[*]}"
 apt_get() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get --quiet --quiet --option DPkg::Lock::Timeout=300 --option Dpkg::Use-Pty=0 "$@" >&2

@@ -15,21 +15,26 @@ import (
 
 const faultsPage = "../../docs/module-faults.md"
 
-const faultsPreface = `# What happens when the PKCS#11 module fails
+const faultsPreface = `# When the PKCS#11 module fails
 
-**%d faults tried, %d passed.** The test that tried them writes this page (` + "`cmd/notation-pkcs11/modulefaults_test.go`" + `): the real executable, with a real token (SoftHSM) behind a module that misbehaves as told. ` + "`SOAK=1`" + ` tries every fault at every call of a run.
+**%d faults tried, %d passed.** This page shows what the plugin does if the PKCS#11 module misbehaves. ` + "`cmd/notation-pkcs11/modulefaults_test.go`" + ` writes it. The test runs the real executable with a real token (SoftHSM). Between them is a module that misbehaves as the test tells it to. With ` + "`SOAK=1`" + `, the test tries every fault at every call of a run.
 
 A fault passes if all of this holds:
 
-- the exit status is 0 and the signature verifies with the public key, or it is 1 and nothing was signed;
-- an error is one JSON document on stderr and nothing else, with the code below, the PKCS#11 function, its return value or how the module died, and the advice;
-- the PIN was used for one login attempt, and not again after a failed one; only if the session was lost is there a second login, with the PIN that was right before;
-- nothing that was printed or written contains the PIN in any form (plain, hexadecimal, base64);
-- no process is left, and a hang ended at the deadline.
+- The exit status is 0, and the result is right: a signature verifies with the public key. Or the exit status is 1, and nothing was signed.
+- An error has the code below, the PKCS#11 function, and the advice. It also has the return value, or how the module died. For ` + "`generate-signature`" + ` and ` + "`describe-key`" + `, it is one JSON document on stderr and nothing else.
+- The PIN was used for one login attempt. Only a session that was lost after a successful login leads to a second one, with the same PIN. No login follows a failed one.
+- Nothing that was printed or written contains the PIN in any form (plain, hexadecimal, base64).
+- No process is left behind, and a hang ended at the deadline.
 
-The return values are those that the PKCS#11 specification (v2.40, and the additions of v3.2) lists for each function, one unknown value, and a vendor's. The lengths are those with which a caller would read past its buffer, or allocate all memory.
+The return values are those that the PKCS#11 specification lists for each function (v2.40, and the additions of v3.2). One unknown value and one vendor-defined value are added. The wrong lengths are those with which a caller would read past its buffer, or allocate all memory.
 
-Each table lists the functions that a command calls, in alphabetical order, and the result if that call misbehaves. It is the first call of the function in a run. *Second call* means that the first call only asks for the length of the answer; *each call*, that a retry would otherwise help. %d trials of the total are not listed: those at later calls (a device error, a crash, impossible answers), and those with a function that the module lacks at each call.
+Each table lists the functions that a command calls, in alphabetical order. Unless the table names another call, the fault happens at the first call of the function in a run:
+
+- *First call* and *second call*: the first call only asks for the length of the answer.
+- *Each call*: the fault happens at each call, if a retry would otherwise help.
+
+The tables don't list %d of the trials: those at later calls (a device error, a crash, impossible answers), and most trials of functions that are never supported.
 `
 
 // titles are the sections of the page, by subject.
@@ -38,7 +43,7 @@ var titles = map[string]struct{ heading, worked string }{
 	"describe-key":       {"Describing a key (`describe-key`)", "answers anyway"},
 	"tokens":             {"Listing tokens (`tokens`)", "lists anyway"},
 	"generate-key":       {"Generating a key (`generate-key`)", "generates anyway"},
-	wrongKey:             {"Deleting a new key that is not as promised (`generate-key`)", "deletes anyway"},
+	wrongKey:             {"Deleting a new key that has wrong attributes (`generate-key`)", "deletes anyway"},
 	"self-sign --import": {"Storing a certificate (`self-sign --import`)", "stores anyway"},
 }
 

@@ -83,7 +83,7 @@ var (
 
 // What a call can do that returns something.
 var (
-	idle    = fault{"says CKR_OK and does nothing", "rv 0x0", false}
+	idle    = fault{"returns CKR_OK and does nothing", "rv 0x0", false}
 	unknown = fault{"0xdeadbeef", "rv 0xdeadbeef", false}
 	vendors = fault{"0x80000123 (a vendor's)", "rv 0x80000123", false}
 	absent  = fault{"CKR_FUNCTION_NOT_SUPPORTED", fmt.Sprintf("rv 0x%x", faults.ReturnValue("CKR_FUNCTION_NOT_SUPPORTED")), false}

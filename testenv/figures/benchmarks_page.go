@@ -74,7 +74,7 @@ const (
 // ten besides, which are 0.1 for each of 100 artifacts.
 var tables = []table{
 	{
-		title: "A signature: the plugin's process beside pkcs11-tool's", first: "key",
+		title: "One signature: the plugin and pkcs11-tool", first: "key",
 		columns: []column{{"plugin", "plugin-ms", "%.1f ms"}, {"pkcs11-tool", "pkcs11-tool-ms", "%.1f ms"}, {"ratio", ratio, "%.2f"}},
 		rows: []row{
 			{"RSA-3072", "GenerateSignature/RSA-3072", map[string]aim{ratio: atMost(1.5)}},
@@ -82,10 +82,10 @@ var tables = []table{
 		},
 	},
 	{
-		title: "A token that is far away: 5 ms more for each call", first: "key",
+		title: "A remote token: 5 ms more for each call", first: "key",
 		columns: []column{
 			{"plugin", "plugin-ms", "%.0f ms"}, {"pkcs11-tool", "pkcs11-tool-ms", "%.0f ms"}, {"ratio", ratio, "%.2f"},
-			{"calls of `generate-signature`", signCalls, "%.0f"}, {"calls of `describe-key`", describeCalls, "%.0f"},
+			{"PKCS#11 calls of `generate-signature`", signCalls, "%.0f"}, {"PKCS#11 calls of `describe-key`", describeCalls, "%.0f"},
 		},
 		rows: []row{
 			{"RSA-2048", "FarToken/RSA-2048", map[string]aim{ratio: atMost(1.6), signCalls: atMost(28), describeCalls: atMost(18)}},
@@ -93,7 +93,7 @@ var tables = []table{
 		},
 	},
 	{
-		title: "`notation sign`: with the plugin beside with a key file", first: "key",
+		title: "`notation sign`: with the plugin and with a key file", first: "key",
 		columns: []column{{"plugin", "plugin-ms", "%.1f ms"}, {"key file", "key-file-ms", "%.1f ms"}, {"ratio", ratio, "%.2f"}},
 		rows: []row{
 			{"RSA-3072", "NotationSign/RSA-3072", map[string]aim{ratio: atMost(2.5)}},
@@ -101,7 +101,7 @@ var tables = []table{
 		},
 	},
 	{
-		title: "A signature by the agent: the plugin's process beside pkcs11-tool's", first: "key",
+		title: "One signature by the agent: the plugin and pkcs11-tool", first: "key",
 		columns: []column{{"plugin with the agent", "agent-ms", "%.1f ms"}, {"pkcs11-tool", "pkcs11-tool-ms", "%.1f ms"}, {"ratio", ratio, "%.2f"}},
 		rows: []row{
 			{"RSA-3072", "AgentGenerateSignature/RSA-3072", map[string]aim{ratio: atMost(0.7)}},
@@ -109,7 +109,7 @@ var tables = []table{
 		},
 	},
 	{
-		title: "A token that is far away, with the agent: 5 ms more for each call", first: "key",
+		title: "A remote token and the agent: 5 ms more for each call", first: "key",
 		columns: []column{{"plugin with the agent", "agent-ms", "%.0f ms"}, {"pkcs11-tool", "pkcs11-tool-ms", "%.0f ms"}, {"ratio", ratio, "%.2f"}},
 		rows: []row{
 			{"RSA-2048", "AgentFarToken/RSA-2048", map[string]aim{ratio: atMost(0.3)}},
@@ -117,7 +117,7 @@ var tables = []table{
 		},
 	},
 	{
-		title: "`notation sign` with the agent: beside with a key file", first: "key",
+		title: "`notation sign`: with the agent and with a key file", first: "key",
 		columns: []column{{"plugin with the agent", "agent-ms", "%.1f ms"}, {"key file", "key-file-ms", "%.1f ms"}, {"ratio", ratio, "%.2f"}},
 		rows: []row{
 			{"RSA-3072", "AgentNotationSign/RSA-3072", map[string]aim{ratio: atMost(2)}},
@@ -125,27 +125,27 @@ var tables = []table{
 		},
 	},
 	{
-		title: "The action on 100 artifacts: beside a loop of `notation`", first: "run",
-		columns: []column{{"an artifact takes", perArtifact, "%.1f ms"}, {"times as fast as the loop", timesTheLoop, "%.1f"}, {"requests for an artifact", requests, "%.2f"}},
+		title: "The action on 100 artifacts, and a loop of `notation`", first: "run",
+		columns: []column{{"time per artifact", perArtifact, "%.1f ms"}, {"times as fast as the loop", timesTheLoop, "%.1f"}, {"requests per artifact", requests, "%.2f"}},
 		rows: []row{
 			{"sign", signLoopback, map[string]aim{timesTheLoop: atLeast(10), requests: atMost(4.1)}},
-			{"sign, 50 ms a request", "Action/sign/50ms", map[string]aim{timesTheLoop: atLeast(25), requests: atMost(4.1)}},
+			{"sign, 50 ms more per request", "Action/sign/50ms", map[string]aim{timesTheLoop: atLeast(25), requests: atMost(4.1)}},
 			{"verify", "Action/verify/0s", map[string]aim{timesTheLoop: atLeast(8), requests: atMost(4)}},
-			{"verify, 50 ms a request", "Action/verify/50ms", map[string]aim{timesTheLoop: atLeast(20), requests: atMost(4)}},
+			{"verify, 50 ms more per request", "Action/verify/50ms", map[string]aim{timesTheLoop: atLeast(20), requests: atMost(4)}},
 		},
 	},
 	{
-		title: "The action's signatures: beside the bare key's", first: "key",
-		columns: []column{{"a bare signature takes", perSignature, "%.1f ms"}, {"the action signs at this part of the bare rate", rawRate, "%.2f"}},
+		title: "The action's signatures, and bare signatures", first: "key",
+		columns: []column{{"time per bare signature", perSignature, "%.1f ms"}, {"the action's rate, as a part of the bare rate", rawRate, "%.2f"}},
 		rows:    []row{{"RSA-3072", rawSignatures, map[string]aim{rawRate: atLeast(0.5)}}},
 	},
 	{
-		title: "The action on 96 artifacts with a token that takes 200 ms for a signature", first: "run",
-		columns: []column{{"a run takes", perRun, "%.1f s"}, {"signatures at once", "sessions", "%.0f"}},
+		title: "The action on 96 artifacts, with a token that takes 200 ms per signature", first: "run",
+		columns: []column{{"time per run", perRun, "%.1f s"}, {"signatures at once", "sessions", "%.0f"}},
 		rows:    []row{{"sign, `concurrency` 64", "Action/slow_token", map[string]aim{perRun: atMost(2.5)}}},
 	},
 	{
-		title: "The action's memory at its peak, 1,000 artifacts", first: "process",
+		title: "The action's peak memory, with 1,000 artifacts", first: "process",
 		columns: []column{{"signing", signingPeak, "%.0f MiB"}, {"verifying", verifyingPeak, "%.0f MiB"}},
 		rows:    []row{{"the action", "Action/memory", map[string]aim{signingPeak: atMost(64), verifyingPeak: atMost(64)}}},
 	},
@@ -158,7 +158,7 @@ func (m measurements) page(now time.Time) ([]string, error) {
 		return nil, err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "Measured on %s, on this machine: %s, %s cores, %s.\n", now.UTC().Format(time.DateOnly), m.cpu, m.cores, m.system)
+	fmt.Fprintf(&b, "Measured on %s, on %s with %s cores, %s.\n", now.UTC().Format(time.DateOnly), m.cpu, m.cores, m.system)
 	for _, t := range tables {
 		fmt.Fprintf(&b, "\n## %s\n\n| %s |", t.title, t.first)
 		for _, c := range t.columns {

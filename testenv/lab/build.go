@@ -18,8 +18,9 @@ const builtTag = "v2"
 // with its SBOM, both signed and verified, the tag last. Then notation verifies the tag.
 func buildToTag(ctx context.Context, s *session, registry *testenv.Registry) error {
 	s.out.heading("From a build to a trusted tag")
-	s.out.text("A build leaves its image behind as an OCI image layout, the directory build, and an SBOM.")
-	s.out.text("One run pushes the image, attaches the SBOM, signs and verifies both, and sets the tag last.")
+	s.out.text("A build has written its image to an OCI image layout, the directory build. Beside it is an SBOM.")
+	s.out.text("One run of the action's executable pushes the image, attaches the SBOM, signs and verifies both,")
+	s.out.text("and sets the tag last.")
 	layout, err := oci.NewWithContext(ctx, s.path("build"))
 	if err != nil {
 		return err
@@ -55,6 +56,6 @@ func buildToTag(ctx context.Context, s *session, registry *testenv.Registry) err
 	if err := s.run(ctx, "notation", "verify", reference); err != nil {
 		return err
 	}
-	s.out.good("The tag " + builtTag + " names the build, which is signed, with a signed SBOM.")
+	s.out.good("The tag " + builtTag + " points to the build. The build and its SBOM are signed.")
 	return nil
 }

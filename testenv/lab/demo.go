@@ -21,7 +21,8 @@ func demo(ctx context.Context, out *terminal, plugin, registryChoice string) (er
 	}
 	closeAtEnd := func(part io.Closer) { err = errors.Join(err, part.Close()) }
 
-	out.text("Making a token; the first time, building notation too.")
+	out.text("This demo signs an image in two registries, with keys that stay on a token, and shows what the")
+	out.text("registries store. " + firstTime)
 	w, err := newWorld(plugin)
 	if err != nil {
 		return err
@@ -29,13 +30,14 @@ func demo(ctx context.Context, out *terminal, plugin, registryChoice string) (er
 	defer closeAtEnd(w)
 	session := &session{world: w, out: out}
 
-	out.heading("Two keys on a token")
-	out.text("SoftHSM has the empty token " + tokenLabel + ". Its PIN is in a file with mode 0600.")
+	out.heading("Create two keys on a token")
+	out.text("The token " + tokenLabel + " is new and empty. It is in SoftHSM, an HSM in software. Its PIN is in the file pin,")
+	out.text("which only you can read.")
 	session.exported()
 	if err := session.makeKeys(ctx); err != nil {
 		return err
 	}
-	out.heading("Install the plugin, name the keys, trust the root")
+	out.heading("Install the plugin, add the keys, trust the root")
 	if err := session.configure(ctx); err != nil {
 		return err
 	}
@@ -55,8 +57,8 @@ func demo(ctx context.Context, out *terminal, plugin, registryChoice string) (er
 		}
 	}
 	out.heading("Done")
-	out.text("Both registries hold a COSE and a JWS signature, made by keys that never left the token.")
-	out.text("To go on with such a token and such registries: make lab.")
+	out.text("Both registries have a COSE and a JWS signature, made with keys that never left the token.")
+	out.text("The demo now deletes the token, the keys and the registries. To try things with new ones, run: make lab")
 	return sayInstalled(out)
 }
 
@@ -72,6 +74,11 @@ func signAndVerify(ctx context.Context, s *session, registry *testenv.Registry, 
 	if err != nil {
 		return err
 	}
+	if first {
+		s.out.text("Verification looks for the referrers of an image: manifests with the image as their subject. A")
+		s.out.text("registry lists them by the Referrers API. Without that API, clients list them in a referrers index,")
+		s.out.text("under a tag that is made of the image's digest.")
+	}
 	s.out.subheading("Before")
 	before, err := view.show(ctx, s.out)
 	if err != nil {
@@ -80,8 +87,8 @@ func signAndVerify(ctx context.Context, s *session, registry *testenv.Registry, 
 
 	s.out.subheading("Sign and verify")
 	if first {
-		s.out.text("--force-referrers-tag=false has notation ask the registry for the Referrers API, and")
-		s.out.text("write a referrers index under a tag only where there is none. By default it writes one everywhere.")
+		s.out.text("With --force-referrers-tag=false, notation uses the Referrers API. It writes a referrers index only")
+		s.out.text("if the registry has no such API. By default, notation always writes the index.")
 	}
 	reference := fmt.Sprintf("%s/%s@%s", registry.Host, imageRepository, image.Digest)
 	commands := [][]string{

@@ -23,6 +23,6 @@ func sayInstalled(out *terminal) error {
 	if err != nil {
 		return fmt.Errorf("read what was installed: %w", err)
 	}
-	out.text("For it, make setup has installed these packages: " + strings.Join(strings.Fields(string(text)), " "))
+	out.text("\nmake setup has installed these packages, which stay: " + strings.Join(strings.Fields(string(text)), " "))
 	return nil
 }

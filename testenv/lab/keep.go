@@ -13,6 +13,9 @@ import (
 // envFile is what a shell reads to be in the lab.
 const envFile = "env"
 
+// firstTime is why a reader may have to wait.
+const firstTime = "The first run builds notation, which takes minutes."
+
 // keep makes the world that the demo ends with, but for the signatures, says how
 // to get there, and keeps it until ctx ends.
 func keep(ctx context.Context, out *terminal, plugin, registryChoice string) (err error) {
@@ -20,9 +23,14 @@ func keep(ctx context.Context, out *terminal, plugin, registryChoice string) (er
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if err == nil { // and all else is closed
+			out.text("\nThe lab is deleted.")
+		}
+	}()
 	closeAtEnd := func(part io.Closer) { err = errors.Join(err, part.Close()) }
 
-	out.text("Making a token, keys, certificates and registries; the first time, building notation too.")
+	out.text("Creating a token, keys, certificates and registries. " + firstTime)
 	w, err := newWorld(plugin)
 	if err != nil {
 		return err
@@ -63,14 +71,23 @@ func stay(ctx context.Context, out *terminal, w *world, exports []string) error 
 		return err
 	}
 	out.heading("The lab is ready")
-	out.text("In another terminal, export this, or read it with: . " + quote(w.path(envFile)) + "\n")
+	out.text("In another terminal, run this. It exports the variables below.")
+	out.command(".", w.path(envFile))
+	out.text("")
 	out.output(script.String())
-	out.text("\nThe token has the keys " + onTokenKey + " and " + inFileKey + ", and notation knows both. IMAGE is on a registry with")
-	out.text("the Referrers API, TAG_SCHEMA_IMAGE on one without. For example:")
-	out.command("notation-pkcs11", "check", w.keyID(onTokenKey))
+	out.text("\nThe token " + tokenLabel + " has the keys " + onTokenKey + " and " + inFileKey + ". notation has both in its key list, and trusts")
+	out.text("the lab's root certificate. IMAGE is in a registry with the Referrers API, TAG_SCHEMA_IMAGE in one")
+	out.text("without it. For example:\n")
+	out.output("$ notation-pkcs11 check " + quote(w.keyID(onTokenKey)))
 	out.output("$ notation sign --key " + onTokenKey + ` --force-referrers-tag=false "$IMAGE"`)
 	out.output(`$ notation verify "$IMAGE"`)
-	out.text("\nTo end the lab, press Ctrl-C. Nothing of it is left.")
+	out.text("\nFor IMAGE, always use --force-referrers-tag=false. Otherwise, notation writes a referrers index, after")
+	out.text("which this registry (olareg) lists no signatures.")
+	if err := sayInstalled(out); err != nil {
+		return err
+	}
+	out.text("\nTo end the lab, press Ctrl-C here. That deletes all of it. Then close the other terminal: its variables")
+	out.text("lead nowhere.")
 	<-ctx.Done()
 	return nil
 }

@@ -29,13 +29,18 @@ func TestLabIsThereUntilItEnds(t *testing.T) {
 	env := ""
 	lines := bufio.NewScanner(said)
 	for lines.Scan() && !strings.Contains(lines.Text(), "Ctrl-C") {
-		if match := regexp.MustCompile(`read it with: \. (\S+)$`).FindStringSubmatch(lines.Text()); match != nil {
+		if match := regexp.MustCompile(`^\$ \. (\S+)$`).FindStringSubmatch(lines.Text()); match != nil {
 			env = match[1]
 		}
 		if strings.Contains(lines.Text(), testenv.UserPIN) {
 			t.Error("the PIN is in the output")
 		}
 	}
+	rest := make(chan string)
+	go func() {
+		text, _ := io.ReadAll(said)
+		rest <- string(text)
+	}()
 	shell := exec.Command("bash", "-euxc", `
 		. "$0"
 		notation-pkcs11 check 'pkcs11:token=Release;object=release-rsa'
@@ -50,6 +55,9 @@ func TestLabIsThereUntilItEnds(t *testing.T) {
 	end()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+	if text := <-rest; !strings.HasSuffix(text, "\nThe lab is deleted.\n") {
+		t.Errorf("the end says %q", text)
 	}
 	checkEmpty(t, temp)
 }

@@ -60,12 +60,13 @@ func (s *session) makeKeys(ctx context.Context) error {
 		if err := s.issue(key.name); err != nil {
 			return err
 		}
-		s.out.text("The certificate authority makes " + key.name + ".pem of " + key.name + ".csr: the certificate, those above it, the root.")
+		s.out.text("\nThe CA answers with " + key.name + ".pem: the signing certificate, the intermediate CA's, and the root.")
 	}
 	if err := s.run(ctx, "notation-pkcs11", "import-cert", s.keyID(onTokenKey), onTokenKey+".pem"); err != nil {
 		return err
 	}
-	s.out.text("The certificates of " + inFileKey + " stay in the file, for tokens that store none.")
+	s.out.text("\nThe certificates of " + inFileKey + " stay in the file, as with tokens that store no certificates.")
+	s.out.text("Test every step up to a real signature:")
 	return s.run(ctx, "notation-pkcs11", "check", s.keyID(onTokenKey))
 }
 

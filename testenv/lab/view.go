@@ -66,7 +66,7 @@ func (v *view) show(ctx context.Context, out *terminal) (contents, error) {
 		return contents{}, fmt.Errorf("list referrers of %s: %w", image.Digest, err)
 	}
 	if len(signatures) == 0 {
-		out.text("No manifest refers to the image.")
+		out.text("No manifest has the image as its subject.")
 	}
 	for i, signature := range signatures {
 		out.text(fmt.Sprintf("\nSignature %d of %d: manifest %s", i+1, len(signatures), signature.Digest))
@@ -147,7 +147,7 @@ func (v *view) showReferrers(ctx context.Context, out *terminal, image ocispec.D
 	defer answer.Body.Close()
 	out.text("\nGET " + path)
 	if answer.StatusCode != http.StatusOK {
-		out.text("  " + answer.Status + ": there is no Referrers API")
+		out.text("  " + answer.Status + ": this registry has no Referrers API")
 		return nil
 	}
 	document, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
@@ -163,7 +163,7 @@ func (v *view) showIndex(ctx context.Context, out *terminal, image ocispec.Descr
 	tag := strings.Replace(image.Digest.String(), ":", "-", 1)
 	index, err := v.repository.Resolve(ctx, tag)
 	if errors.Is(err, errdef.ErrNotFound) {
-		out.text("\nThere is no referrers index under the tag " + tag)
+		out.text("\nThere is no referrers index: no tag " + tag)
 		return nil
 	}
 	if err != nil {
@@ -173,6 +173,6 @@ func (v *view) showIndex(ctx context.Context, out *terminal, image ocispec.Descr
 	if err != nil {
 		return err
 	}
-	out.text("\nReferrers index, tag " + tag)
+	out.text("\nThe referrers index, under the tag " + tag)
 	return out.json(document)
 }
