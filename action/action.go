@@ -97,15 +97,16 @@ func (a *Action) Main(ctx context.Context, args []string) int {
 func (a *Action) command(code *int) *cobra.Command {
 	command := &cobra.Command{
 		Use:   Name + " [flags]",
-		Short: "Sign and verify OCI artifacts, and say what was done",
+		Short: "Sign and verify OCI artifacts, and report each check",
 		Long: `Sign container images and other OCI artifacts with a key in a PKCS#11 token, push
-the signatures, verify what was pushed against a trust policy, and report. The
-GitHub Action runs this program; it runs anywhere else as well. Each flag can be
-given as an environment variable, too: --key-id is INPUT_KEY_ID. Flags take
-precedence.
+the signatures, verify them against a trust policy, and report each check. The
+GitHub Action runs this program, which also runs on any other system.
+
+Each flag is also an environment variable: --key-id is INPUT_KEY_ID. Flags take
+precedence. Repeat a flag to give it several lines.
 
 Exit status: 0 if everything succeeded, 1 if an artifact failed to sign or verify,
-2 if the inputs are wrong and nothing was done.`,
+2 if an input is wrong and nothing was done.`,
 		Example: `  ` + Name + ` \
       --mode sign-and-verify \
       --target-artifact-reference registry.example/app@sha256:... \

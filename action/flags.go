@@ -31,6 +31,7 @@ func addFlags(command *cobra.Command) map[string]*flagValue {
 			const columns = 100
 			fmt.Fprintf(out, "\n%s:\n%s", section.name, section.flags.FlagUsagesWrapped(columns))
 		}
+		fmt.Fprint(out, "\nOther:\n      --help      Show this help.\n      --version   Show the version.\n")
 		return nil
 	})
 	return values
@@ -54,6 +55,7 @@ func flagSections(values map[string]*flagValue) []flagSection {
 		value := &flagValue{input: input}
 		values[input.name] = value
 		flag := sections[len(sections)-1].flags.VarPF(value, input.flag(), "", input.usage())
+		flag.DefValue = "" // usage has it, in the words of the other executable
 		if input.isBoolean() {
 			flag.NoOptDefVal = "true"
 		}
@@ -69,18 +71,21 @@ func (i input) usage() string {
 		text = strings.ReplaceAll(text, "`"+other.name+"`", "--"+other.flag())
 	}
 	text = strings.ReplaceAll(text, "`", "")
+	if i.fallback != "" && !i.isBoolean() {
+		text += fmt.Sprintf(" (default: %s)", i.fallback)
+	}
 	if i.example != "" && !strings.Contains(i.example, "${{") { // which is of workflows
 		text += fmt.Sprintf(" Example: %s.", i.example)
 	}
 	if i.secret {
-		text += fmt.Sprintf(" Others on this machine can see command lines, so better set %s in the environment.", i.variable())
+		text += fmt.Sprintf(" Other users of this machine can read command lines: set %s in the environment instead.", i.variable())
 	}
 	return text
 }
 
 func (i input) isBoolean() bool { return i.fallback == "false" }
 
-// String implements pflag.Value: what is shown as the default.
+// String implements pflag.Value.
 func (v *flagValue) String() string { return v.input.fallback }
 
 // Type implements pflag.Value.

@@ -14,12 +14,12 @@ type output struct{ name, text string }
 
 // outputTable is the one table of outputs.
 var outputTable = []output{
-	{outputDigests, "Digests of the artifacts, one per line, in the order of the input; with `recursive`, each image index before its manifests. Duplicates appear once. Artifacts that couldn't be resolved are omitted."},
+	{outputDigests, "Digests of the artifacts, one per line, in the order of the input. With `recursive`, each image index comes before its manifests. Duplicates appear once. Artifacts that couldn't be resolved are omitted."},
 	{outputSignatureDigests, "Digests of the signature manifests that were added, one per line."},
 	{outputVerified, "`true` if all artifacts verified; `skipped` if all verified except those whose policy level is `skip`; otherwise `false`. Empty in modes that don't verify."},
-	{outputVerifyCommands, "One `notation verify` command per line, for each artifact that was signed or verified without a failure. The command uses the trust policy of the machine on which it runs."},
-	{outputArtifacts, "Path of a JSON file that lists the artifacts: reference, digest, tags, digests of signatures, verdict, and until when the artifact verifies. docs/report.md describes the members."},
-	{outputReport, "Path of the JSON report."},
+	{outputVerifyCommands, "One `notation verify` command per line, for each artifact that was signed or verified without a failure. The command uses the trust policy of the machine on which you run it."},
+	{outputArtifacts, "Path of a JSON file that lists the artifacts with their digests, tags, signatures, verdicts, and the dates until which they verify. docs/report.md describes it."},
+	{outputReport, "Path of the JSON report, which docs/report.md describes."},
 }
 
 const (

@@ -107,30 +107,27 @@ func referenceInputs() []string {
 	for _, i := range inputTable {
 		if i.section != section {
 			section = i.section
-			lines = append(lines, "", "### "+section, "", "| input | meaning | default |", "| --- | --- | --- |")
+			lines = append(lines, "", "### "+section, "")
 		}
-		text := i.text
+		line := "- **`" + i.name + "`**"
+		if i.fallback != "" {
+			line += " (default: `" + i.fallback + "`)"
+		}
+		line += ": " + i.text
 		if i.example != "" {
-			text += " Example: `" + i.example + "`"
+			line += " Example: `" + i.example + "`"
 		}
-		lines = append(lines, fmt.Sprintf("| `%s` | %s | %s |", i.name, strings.ReplaceAll(text, "|", `\|`), codeOrNothing(i.fallback)))
+		lines = append(lines, line)
 	}
 	return append(lines, "")
 }
 
 func referenceOutputs() []string {
-	lines := []string{"| output | meaning |", "| --- | --- |"}
+	lines := []string{""}
 	for _, o := range outputTable {
-		lines = append(lines, fmt.Sprintf("| `%s` | %s |", o.name, o.text))
+		lines = append(lines, fmt.Sprintf("- **`%s`**: %s", o.name, o.text))
 	}
-	return lines
-}
-
-func codeOrNothing(s string) string {
-	if s == "" {
-		return ""
-	}
-	return "`" + s + "`"
+	return append(lines, "")
 }
 
 // fold breaks a text into indented lines.

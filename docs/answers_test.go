@@ -46,14 +46,14 @@ func TestEachPageIsTwoClicksAway(t *testing.T) {
 // the heading over it or words in it.
 var questions = []struct{ question, page, heading, words string }{
 	{"my PIN is locked", "locked-pin.md", "my-pin-is-locked", "who unlocks it"},
-	{"how do I sign in GitLab?", "pipelines/gitlab.md", "gitlab-ci", "notation-pkcs11-action \\\n"},
+	{"how do I sign in GitLab?", "pipelines/gitlab.md", "sign-in-gitlab-ci", "notation-pkcs11-action \\\n"},
 	{"how do I rotate the key or its certificate?", "certificates.md", "rotate-the-key", "generate-key"},
 	{"is olareg supported?", "compatibility.md", "registries", "olareg 0.1 with the Referrers API"},
 	{"401 on push", "troubleshooting.md", "by-symptom", "fails with 401 or 403"},
-	{"how do I sign a multi-arch image?", "multi-platform.md", "with-the-notation-cli", "notation sign"},
+	{"how do I sign a multi-arch image?", "multi-platform.md", "sign-with-the-notation-cli", "notation sign"},
 	{"how do I use the YubiKey's slot 9c?", "tokens/yubikey.md", "create-the-key-and-its-certificate", "9c"},
 	{"authenticTimestamp failed", "troubleshooting.md", "by-symptom", "`authenticTimestamp`"},
-	{"how do I verify in Kubernetes?", "kubernetes.md", "ratify", "kind: Verifier"},
+	{"how do I verify in Kubernetes?", "kubernetes.md", "set-up-ratify", "kind: Verifier"},
 	{"several private keys match", "troubleshooting.md", "by-symptom", "`several private keys match`"},
 	{"how do I upgrade the plugin?", "install.md", "upgrade", "already exists"},
 	{"how do I uninstall it?", "install.md", "uninstall", "notation plugin uninstall"},
