@@ -99,10 +99,18 @@ func (s *Server) confirm(left context.Context, c *client, h *held, p *payload.Pa
 	if left.Err() != nil {
 		return errLeft
 	}
+	asking, stop := context.WithCancel(left)
+	defer stop()
+	s.asking.Store(&stop)
+	defer s.asking.Store(nil)
 	if err := s.over(); err != nil {
 		return err
 	}
-	if err := s.Confirm(left, Question{Key: h.uri(), Payload: p, Peer: c.peer}); err != nil {
+	err := s.Confirm(asking, Question{Key: h.uri(), Payload: p, Peer: c.peer})
+	if over := s.over(); over != nil {
+		return over
+	}
+	if err != nil {
 		return contract.NewError(contract.ErrorCodeAccessDenied, fmt.Sprintf("the signature was not confirmed: %v.", err))
 	}
 	return nil

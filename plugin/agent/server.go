@@ -68,6 +68,7 @@ type Server struct {
 	Confirm func(context.Context, Question) error
 
 	confirming sync.Mutex
+	asking     atomic.Pointer[context.CancelFunc] // ends the question that a person is asked; nil: none is
 	waiting    atomic.Int64
 	expired    atomic.Pointer[string] // why nothing is signed any more
 	used       atomic.Int64           // requests so far
@@ -77,10 +78,13 @@ type Server struct {
 
 // Expire has every request from now on answered with an error that begins with the
 // reason, such as "the agent's lifetime of 8h is over", and so those that still wait
-// for their turn or for a person. Signatures that are being made are finished; then the
-// tokens are let go of, and their PINs forgotten.
+// for their turn or for a person, who is asked no longer. Signatures that are being made
+// are finished; then the tokens are let go of, and their PINs forgotten.
 func (s *Server) Expire(reason string) {
 	s.expired.Store(&reason)
+	if stop := s.asking.Load(); stop != nil {
+		(*stop)()
+	}
 	s.wait()
 	s.CloseTokens()
 }
