@@ -5,6 +5,7 @@
 package auditlog
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -27,8 +28,14 @@ func checkGroup(f *os.File) error {
 	return nil
 }
 
-// lock waits until no other open file holds the log locked.
-func lock(f *os.File) error { return flock(f, syscall.LOCK_EX) }
+// tryLock locks the log, or returns errLocked if another open file holds it locked.
+func tryLock(f *os.File) error {
+	err := flock(f, syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return errLocked
+	}
+	return err
+}
 
 // unlock can't fail for a lock that is held.
 func unlock(f *os.File) { _ = flock(f, syscall.LOCK_UN) }

@@ -3,6 +3,7 @@
 package auditlog
 
 import (
+	"errors"
 	"os"
 
 	"golang.org/x/sys/windows"
@@ -18,9 +19,13 @@ func checkGroup(*os.File) error { return nil }
 // of one that no log has.
 const lockedByte = 1 << 30
 
-// lock waits until no other process holds the log locked.
-func lock(f *os.File) error {
-	return windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK, 0, 1, 0, &windows.Overlapped{OffsetHigh: lockedByte})
+// tryLock locks the log, or returns errLocked if another process holds it locked.
+func tryLock(f *os.File) error {
+	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &windows.Overlapped{OffsetHigh: lockedByte})
+	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
+		return errLocked
+	}
+	return err
 }
 
 // unlock can't fail for a lock that is held.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -25,8 +26,9 @@ type Log struct {
 
 	appending sync.Mutex // flock(2) knows files that are open, not goroutines
 	file      *os.File
-	end       int64 // of the log after the last line of this process
-	broken    error // why nothing more can be appended
+	end       int64     // of the log after the last line of this process
+	waiting   time.Time // since when another process has been seen to have the lock; zero: none was
+	closed    bool
 }
 
 // Open opens a log, or makes it with the mode 0600. The file must be a regular one
@@ -122,8 +124,8 @@ func (l *Log) Append(e Entry) (hash string, err error) {
 }
 
 func (l *Log) append(e Entry) (string, error) {
-	if l.broken != nil {
-		return "", l.broken
+	if l.closed {
+		return "", errors.New("it is closed")
 	}
 	if err := l.lock(); err != nil {
 		return "", err
@@ -151,23 +153,28 @@ func (l *Log) append(e Entry) (string, error) {
 // one line. One that was stopped in the middle must not stop all the others.
 const lockPatience = 30 * time.Second
 
-// lock waits for the other writers.
+// lockPause is about how long it takes to write a line.
+const lockPause = 2 * time.Millisecond
+
+// errLocked says that another process has the lock.
+var errLocked = errors.New("it is locked")
+
+// lock waits for the other writers. Those who ask while one has it for too long wait
+// no longer than the first of them.
 func (l *Log) lock() error {
-	done := make(chan error, 1)
-	file := l.file
-	go func() { done <- lock(file) }()
-	timer := time.NewTimer(l.patience)
-	defer timer.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-timer.C:
-		l.broken = fmt.Errorf("another process has had it locked for %v; end that process", l.patience)
-		go func() {
-			<-done
-			file.Close()
-		}()
-		return l.broken
+	if l.waiting.IsZero() {
+		l.waiting = time.Now()
+	}
+	for {
+		err := tryLock(l.file)
+		if !errors.Is(err, errLocked) {
+			l.waiting = time.Time{}
+			return err
+		}
+		if time.Since(l.waiting) >= l.patience {
+			return fmt.Errorf("another process has had it locked for %v; end that process", l.patience)
+		}
+		time.Sleep(lockPause/2 + rand.N(lockPause))
 	}
 }
 
@@ -212,10 +219,10 @@ func (l *Log) write(text []byte, size int64) error {
 func (l *Log) Close() error {
 	l.appending.Lock()
 	defer l.appending.Unlock()
-	if l.broken != nil {
-		return nil // whoever waits for the lock closes it, or did
+	if l.closed {
+		return nil
 	}
-	l.broken = errors.New("it is closed")
+	l.closed = true
 	return l.file.Close()
 }
 
