@@ -106,10 +106,7 @@ func (s *Session) generate(u URI, mechanism uint, parameters ...*pkcs11.Attribut
 	if err := s.checkFree(u); err != nil {
 		return Generated{}, err
 	}
-	uri := s.token.ShortURI().With(AttrObject, o.label)
-	if id, given := u.Value(AttrID); given {
-		uri = uri.With(AttrID, id)
-	}
+	uri := s.token.ShortURI().With(AttrObject, o.label) // no other key has the label
 	pair, err := s.generatePair(o, mechanism, parameters)
 	if err != nil {
 		return Generated{}, asError(err, "the key %s can't be generated", uri)

@@ -79,8 +79,8 @@ type auditResult struct {
 }
 
 func (v *auditVerification) run(cmd *cobra.Command, args []string) error {
-	if v.format != formatText && v.format != formatJSON {
-		return fmt.Errorf("unknown --output %q; use one of text, json", v.format)
+	if err := oneOf("output", v.format, []string{formatText, formatJSON}); err != nil {
+		return err
 	}
 	if v.expect != "" && !auditlog.IsHash(v.expect) {
 		return fmt.Errorf("--expect %q is not a hash of 64 hexadecimal digits in lower case", v.expect)
@@ -130,7 +130,7 @@ func verifyAudit(path, expect string) (auditResult, error) {
 		hint = fmt.Sprintf("Compare the log with a copy on another machine, from line %d on", max(1, broken.Line-1))
 	case errors.Is(err, auditlog.ErrNotInLog):
 		result.Problem = err.Error()
-		hint = "Compare the log with a copy on another machine; lines may have been cut off"
+		hint = "Compare the log with a copy on another machine"
 	default:
 		return auditResult{}, fmt.Errorf("%s can't be read: %w", shellQuote(path), err)
 	}

@@ -73,7 +73,7 @@ func (i *invocation) check(ctx context.Context, args []string, learn bool) error
 		return err
 	}
 	if learn && s.Sandbox != nil {
-		return errors.New("--learn-sandbox learns what a module does without --sandbox; give one of them")
+		return usage("--learn-sandbox and --sandbox are both set; use only one")
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()

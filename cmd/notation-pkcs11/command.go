@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 
+	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -109,7 +110,7 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 			names = append(names, c.Name())
 		}
 	}
-	return fmt.Errorf("unknown command %q%s", args[0], didYouMean("", args[0], names))
+	return orMean(fmt.Errorf("unknown command %q", args[0]), "", args[0], names)
 }
 
 // refuseUnknownNames has the commands that cobra adds refuse what isn't there, where
@@ -143,21 +144,21 @@ func nameNearFlag(cmd *cobra.Command, err error) error {
 	}
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	return fmt.Errorf("%w%s", err, didYouMean("--", unknown.GetSpecifiedName(), names))
+	return orMean(err, "--", unknown.GetSpecifiedName(), names)
 }
 
-// didYouMean offers the names that are near to one that was typed, for the end of
-// an error; cobra knows which are, of commands.
-func didYouMean(prefix, typed string, names []string) string {
+// orMean offers, at the end of an error, the names that are near to one that was typed;
+// cobra knows which are, of commands.
+func orMean(err error, prefix, typed string, names []string) error {
 	all := &cobra.Command{SuggestionsMinimumDistance: 2}
 	for _, name := range names {
 		all.AddCommand(&cobra.Command{Use: name, Run: func(*cobra.Command, []string) {}})
 	}
 	near := all.SuggestionsFor(typed)
 	if len(near) == 0 {
-		return ""
+		return err
 	}
-	return "; did you mean " + prefix + strings.Join(near, " or "+prefix) + "?"
+	return usage("%w; did you mean %s?", err, prefix+strings.Join(near, " or "+prefix))
 }
 
 func versionCommand() *cobra.Command {
@@ -170,6 +171,16 @@ func versionCommand() *cobra.Command {
 			return unsaid("", err)
 		},
 	}
+}
+
+// selfExplaining is an error of the command line that says itself what to write; for
+// others there is --help.
+type selfExplaining struct{ error }
+
+func (e selfExplaining) Unwrap() error { return e.error }
+
+func usage(format string, args ...any) error {
+	return selfExplaining{fmt.Errorf(format, args...)}
 }
 
 // failure is an error of a command that ran. Any other error is of the command
@@ -206,7 +217,12 @@ func explain(s screen, cmd *cobra.Command, err error) int {
 	var f *failure
 	if !errors.As(err, &f) {
 		what, _ := plugin.Explain(err, plugin.Settings{})
-		s.error(asFlags(what), cmd.CommandPath()+" --help shows how it is used")
+		todo := "Run " + cmd.CommandPath() + " --help"
+		var told *contract.Error // of a URI or a setting
+		if errors.As(err, new(selfExplaining)) || errors.As(err, &told) {
+			todo = ""
+		}
+		s.error(asFlags(what), todo)
 		return exitUsage
 	}
 	what, todo := plugin.Explain(f.error, f.settings)
@@ -214,7 +230,7 @@ func explain(s screen, cmd *cobra.Command, err error) int {
 		todo = f.hint
 	}
 	if !strings.Contains(cmd.Use, "URI") { // no such argument could name the module
-		todo = strings.Replace(todo, "with module-path in the key URI, ", "", 1)
+		todo = strings.Replace(todo, "module-path in the URI, ", "", 1)
 	}
 	s.error(asFlags(what), asFlags(todo))
 	return cmp.Or(f.code, exitFailed)

@@ -176,5 +176,5 @@ func oneOf(flag, value string, known []string) error {
 	if slices.Contains(known, value) {
 		return nil
 	}
-	return fmt.Errorf("unknown --%s %q; use one of %s", flag, value, strings.Join(known, ", "))
+	return usage("unknown --%s %q; use one of %s", flag, value, strings.Join(known, ", "))
 }

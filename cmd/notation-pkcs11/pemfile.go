@@ -28,7 +28,7 @@ func checkNew(file string) error {
 		return nil
 	}
 	if _, err := os.Lstat(file); err == nil {
-		return fmt.Errorf("the file %s is there already, and is not overwritten", visible(file))
+		return usage("the file %s is there already, and is not overwritten; use a new file", visible(file))
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
