@@ -83,7 +83,7 @@ func explain(path, reason string) error {
 		return advised{fmt.Errorf("needs the library %q, which is not found", library), "Install that library, or name its directory in LD_LIBRARY_PATH"}
 	}
 	if strings.Contains(reason, "invalid ELF header") || strings.Contains(reason, "file too short") {
-		return fmt.Errorf("is not a shared library (%s)", reason)
+		return fmt.Errorf("is not a shared library: %s", reason)
 	}
 	if strings.Contains(reason, "Cannot allocate memory") || strings.Contains(reason, "failed to map segment") {
 		return fmt.Errorf("can't be loaded: %s: %w", reason, syscall.ENOMEM)

@@ -168,7 +168,7 @@ func beginAlike(a, b string) bool {
 // nothingIn says what is missing where the module shows no initialized token.
 func (m *Module) nothingIn(tokens []*Token) *Error {
 	if len(tokens) > 0 {
-		return newError(KindBlankToken, "the PKCS#11 module %q shows no initialized token, only such as were never initialized", m.path)
+		return newError(KindBlankToken, "the PKCS#11 module %q shows no initialized token", m.path)
 	}
 	if err := m.missingService(); err != nil {
 		return err

@@ -106,7 +106,7 @@ func ParseURI(s string) (URI, error) {
 	}
 	scheme, rest, found := strings.Cut(s, ":")
 	if !found || !strings.EqualFold(scheme, "pkcs11") {
-		return URI{}, uriError("doesn't begin with \"pkcs11:\"; expected something like pkcs11:token=LABEL;object=LABEL")
+		return URI{}, uriError("doesn't begin with \"pkcs11:\"; write it like pkcs11:token=LABEL;object=LABEL")
 	}
 	path, query, _ := strings.Cut(rest, "?")
 	u := URI{values: map[string]string{}}

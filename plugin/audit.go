@@ -98,7 +98,7 @@ func (r *record) read(message []byte) error {
 	var err error
 	if r.payload, err = payload.Parse(message); err != nil {
 		return Refuse(validation, "Sign with notation, or unset audit_log",
-			"with an audit log, which names the artifact, the plugin signs only Notary Project payloads: %v", err)
+			"%v; with an audit log, which names the artifact, the plugin signs nothing else", err)
 	}
 	r.entry.SigningTime = r.payload.SigningTime
 	target := r.payload.Target

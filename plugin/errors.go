@@ -34,7 +34,7 @@ const (
 	withVendorsTool   = "Create the object with the vendor's tool"
 	useAnotherKey     = "Use another key"
 	useAnotherType    = "Use another type of key"
-	pinWasUsed        = "the PIN was tried once and not again"
+	pinWasUsed        = "the token refused the PIN, which was tried once and not again"
 )
 
 // Short names, for the tables' sake.

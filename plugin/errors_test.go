@@ -83,7 +83,7 @@ func TestMessagesSayWhatFailedAndWhatToDo(t *testing.T) {
 		{
 			&pkcs11.Error{Kind: pkcs11.KindCall, Message: "the login to the token pkcs11:token=T failed", Call: "C_Login", RV: ckrPINIncorrect},
 			contract.ErrorCodeAccessDenied,
-			"the login to the token pkcs11:token=T failed: the PIN was tried once and not again (C_Login: CKR_PIN_INCORRECT). " +
+			"the login to the token pkcs11:token=T failed: the token refused the PIN, which was tried once and not again (C_Login: CKR_PIN_INCORRECT). " +
 				"Check the environment variable NOTATION_PKCS11_PIN before the token locks.",
 		},
 		{
@@ -160,7 +160,7 @@ func TestExplanationIsTheMessageInTwoParts(t *testing.T) {
 		what, todo string
 	}{
 		{&pkcs11.Error{Kind: pkcs11.KindCall, Message: "the login failed", Call: "C_Login", RV: ckrPINIncorrect},
-			"the login failed: the PIN was tried once and not again (C_Login: CKR_PIN_INCORRECT)", "Check what was typed before the token locks"},
+			"the login failed: the token refused the PIN, which was tried once and not again (C_Login: CKR_PIN_INCORRECT)", "Check what was typed before the token locks"},
 		{context.DeadlineExceeded, "not finished within 1m0s: context deadline exceeded", ofKind[pkcs11.KindTimeout].todo},
 		{contract.NewValidationError("a sentence"), "a sentence", ""},
 		{errors.New("\x1b[2J"), `\x1b[2J`, ""},

@@ -24,7 +24,7 @@ func (i *invocation) askEachTime(o *agentOrder) error {
 	}
 	for _, s := range o.settings {
 		if source := i.pinSource(s); source != "" {
-			return usage("--ask-pin and %s are both set; use only one", source)
+			return fmt.Errorf("--ask-pin and %s are both set; use only one", source)
 		}
 	}
 	path, err := o.asker("--ask-pin")

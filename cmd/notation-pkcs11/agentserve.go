@@ -127,7 +127,7 @@ func (i *invocation) serveAlone(ctx context.Context, o agentOrder) error {
 	}
 	if socket != nil && o.socket != "" {
 		socket.Close()
-		return usage("--socket is set, and the service manager passes a socket; remove --socket")
+		return errors.New("--socket is set, and the service manager passes a socket; remove --socket")
 	}
 	r, err := o.start(ctx, socket)
 	if err != nil {

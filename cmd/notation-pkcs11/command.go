@@ -10,7 +10,6 @@ import (
 	"os"
 	"strings"
 
-	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -158,7 +157,7 @@ func orMean(err error, prefix, typed string, names []string) error {
 	if len(near) == 0 {
 		return err
 	}
-	return usage("%w; did you mean %s?", err, prefix+strings.Join(near, " or "+prefix))
+	return explained(fmt.Errorf("%w; did you mean %s?", err, prefix+strings.Join(near, " or "+prefix)))
 }
 
 func versionCommand() *cobra.Command {
@@ -173,14 +172,27 @@ func versionCommand() *cobra.Command {
 	}
 }
 
-// selfExplaining is an error of the command line that says itself what to write; for
-// others there is --help.
+// selfExplaining is an error of the command line that says itself what is wrong with a
+// value; for others there is --help.
 type selfExplaining struct{ error }
 
 func (e selfExplaining) Unwrap() error { return e.error }
 
-func usage(format string, args ...any) error {
-	return selfExplaining{fmt.Errorf(format, args...)}
+func explained(err error) error {
+	if err == nil {
+		return nil
+	}
+	return selfExplaining{err}
+}
+
+// withoutPath returns an error of a file without its operation and path, for a text that
+// has them.
+func withoutPath(err error) error {
+	var failed *os.PathError
+	if errors.As(err, &failed) {
+		return failed.Err
+	}
+	return err
 }
 
 // failure is an error of a command that ran. Any other error is of the command
@@ -201,10 +213,7 @@ func unsaid(done string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var path *os.PathError // whose name says nothing: a closed stream's is the null device's
-	if errors.As(err, &path) {
-		err = path.Err
-	}
+	err = withoutPath(err) // which says nothing: a closed stream's is the null device's
 	what := "the result can't be written to standard output"
 	if done != "" {
 		what = done + ", but " + what
@@ -217,9 +226,11 @@ func explain(s screen, cmd *cobra.Command, err error) int {
 	var f *failure
 	if !errors.As(err, &f) {
 		what, _ := plugin.Explain(err, plugin.Settings{})
+		if flags, missing := strings.CutPrefix(what, `required flag(s) "`); missing { // cobra's
+			what = "--" + strings.ReplaceAll(strings.TrimSuffix(flags, `" not set`), `", "`, " and --") + " must be set"
+		}
 		todo := "Run " + cmd.CommandPath() + " --help"
-		var told *contract.Error // of a URI or a setting
-		if errors.As(err, new(selfExplaining)) || errors.As(err, &told) {
+		if errors.As(err, new(selfExplaining)) {
 			todo = ""
 		}
 		s.error(asFlags(what), todo)

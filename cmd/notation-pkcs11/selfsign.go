@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,7 +42,7 @@ RSA keys sign the certificate with RSASSA-PSS.`,
 			return err
 		}
 		if order.days < 1 || order.days > plugin.MaxSelfSignedDays {
-			return usage("--days %d is out of range; use 1 to %d", order.days, plugin.MaxSelfSignedDays)
+			return fmt.Errorf("--days %d is out of range; use 1 to %d", order.days, plugin.MaxSelfSignedDays)
 		}
 		return i.selfSign(ctx, args[0], order)
 	})

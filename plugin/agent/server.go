@@ -300,7 +300,7 @@ func (s *Server) sign(work context.Context, c *client, h *held, hash contract.Ha
 	}
 	if err != nil {
 		err = plugin.Refuse(contract.ErrorCodeValidation, "If a newer notation signs this payload, use a newer release of notation-pkcs11",
-			"the agent signs only Notary Project payloads (its version is %s): %v", s.Version, err)
+			"the agent signs only Notary Project payloads: %v; the agent's version is %s", err, s.Version)
 		return s.refuse(c, entry, err)
 	}
 	entry.SigningTime = p.SigningTime

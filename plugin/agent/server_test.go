@@ -118,7 +118,7 @@ func TestErrorsOfTheToken(t *testing.T) {
 		says     string
 		openings int64
 	}{
-		"wrong PIN":        {&pkcs11.Error{Kind: pkcs11.KindCall, Call: "C_Login", RV: pinIncorrect, Message: "the login failed"}, contract.ErrorCodeAccessDenied, "the login failed: the PIN was tried once and not again (C_Login: CKR_PIN_INCORRECT). Check", 1},
+		"wrong PIN":        {&pkcs11.Error{Kind: pkcs11.KindCall, Call: "C_Login", RV: pinIncorrect, Message: "the login failed"}, contract.ErrorCodeAccessDenied, "the login failed: the token refused the PIN, which was tried once and not again (C_Login: CKR_PIN_INCORRECT). Check", 1},
 		"crash":            {&pkcs11.Error{Kind: pkcs11.KindCrash, Message: "the module ended its process"}, contract.ErrorCodeGeneric, "ended its process", 2},
 		"no answer":        {&pkcs11.Error{Kind: pkcs11.KindTimeout, Message: "it did not answer"}, contract.ErrorCodeTimeout, "within 1m0s", 1},
 		"device removed":   {&pkcs11.Error{Kind: pkcs11.KindCall, Call: "C_SignInit", RV: deviceRemoved, Message: "it can't sign"}, contract.ErrorCodeGeneric, "Plug the token in", 2},

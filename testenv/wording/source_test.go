@@ -26,7 +26,7 @@ var shipped = []string{"pkcs11", "plugin", "action", "cmd", "internal"}
 type maker struct{ what, hint int }
 
 var makers = map[string]maker{
-	"Errorf": {0, -1}, "New": {0, -1}, "usage": {0, -1}, "notOfThisKey": {1, -1},
+	"Errorf": {0, -1}, "New": {0, -1}, "notOfThisKey": {1, -1},
 	"newError": {1, -1}, "failed": {1, -1}, "asError": {1, -1}, "uriError": {0, -1}, "wallError": {0, -1}, "refuse": {0, -1},
 	"NewError": {1, -1}, "NewValidationError": {0, -1}, "NewValidationErrorf": {0, -1}, "NewGenericError": {0, -1},
 	"Refuse": {2, 1}, "advise": {1, 0}, "withTodo": {-1, 0},
