@@ -114,6 +114,7 @@ Exit status: 0 if everything succeeded, 1 if an artifact failed to sign or verif
 	values := addFlags(command)
 	command.SetOut(a.Stdout)
 	command.SetErr(a.Stderr)
+	command.SetFlagErrorFunc(nameNearFlag)
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		in, err := parseInputs(func(i input) string {
 			if value := values[i.name]; value.set {
@@ -136,7 +137,7 @@ Exit status: 0 if everything succeeded, 1 if an artifact failed to sign or verif
 // noArguments refuses arguments: all is given by flags.
 func noArguments(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return fmt.Errorf("%s is no flag: write --name=value, or of a flag that is true or false just --name", report.Quote(args[0]))
+		return fmt.Errorf("unknown argument %s; write inputs as flags, such as --mode=verify", report.Quote(args[0]))
 	}
 	return nil
 }
@@ -155,7 +156,7 @@ func (a *Action) run(ctx context.Context, in inputs) (code int, err error) {
 		return 0, err
 	}
 	if key.plugin == builtInPlugin && !has(key.config, "pin_source") {
-		p.pinSource = pins.source(in)
+		p.pin = pins.source(in)
 	}
 	file, err := report.OpenFile(in.report, a.Getenv("GITHUB_WORKSPACE"), a.Getenv("RUNNER_TEMP"), Name)
 	if err != nil {

@@ -4,6 +4,8 @@ package action
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/notation-pkcs11/notation-pkcs11/action/registry"
 )
@@ -35,19 +37,35 @@ func (a *Action) holdPINs(in inputs, key chosenKey) (BuiltIn, heldPINs, error) {
 	return builtIn, held, errors.Join(errs...)
 }
 
-// source says where the key's PIN comes from, as errors have it. Of a variable that a
-// key's own pin_source names, the plugin's errors say it.
-func (h heldPINs) source(in inputs) string {
-	switch _, variable := h[variablePIN]; {
-	case !in.pin.Empty():
-		return "the input pin"
-	case variable:
-		return "the environment variable " + variablePIN
-	case len(h) == 0:
-		return "nowhere: the input pin and " + variablePIN + " are empty or not set (a secret that the job can't see is empty)"
-	}
-	return ""
+// pinSource is where a key's PIN comes from, as this program knows it. The zero
+// pinSource is what the plugin's errors say.
+type pinSource struct{ input, none bool }
+
+func (h heldPINs) source(in inputs) pinSource {
+	return pinSource{input: !in.pin.Empty(), none: len(h) == 0}
 }
+
+// explain has the error of a plugin that refused the key name the input, where the
+// plugin knows its variable alone, and say that there is no PIN.
+func (s pinSource) explain(err error) error {
+	switch {
+	case s.input:
+		return pinError{err, strings.ReplaceAll(err.Error(), "the environment variable "+variablePIN, "the input pin")}
+	case s.none:
+		return fmt.Errorf("%w; the input pin and %s are empty or not set (a secret that the job can't see is empty)", err, variablePIN)
+	}
+	return err
+}
+
+// pinError is an error in other words.
+type pinError struct {
+	error
+	text string
+}
+
+func (e pinError) Error() string { return e.text }
+
+func (e pinError) Unwrap() error { return e.error }
 
 // getenv is the environment as the built-in plugin sees it.
 func (h heldPINs) getenv(environment func(string) string) func(string) string {

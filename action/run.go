@@ -28,7 +28,7 @@ type run struct {
 	inputs     inputs
 	registries *registry.Client
 	signer     *sign.Signer // nil in modes that don't sign
-	pinSource  string       // of the signer's key, where it is known
+	pin        pinSource    // of the signer's key, where it is known
 	pusher     signaturePusher
 	strict     *verify.Strict   // nil likewise
 	trust      *verify.Trust    // nil in modes that don't verify
@@ -268,8 +268,8 @@ func (r *run) sign(ctx context.Context, a *artifact) error {
 	}
 	made, err := r.signer.Sign(ctx, a.target.Desc)
 	if err != nil {
-		if r.signer.Denied() && r.pinSource != "" {
-			err = fmt.Errorf("%w; the PIN comes from %s", err, r.pinSource)
+		if r.signer.Denied() {
+			err = r.pin.explain(err)
 		}
 		return fmt.Errorf("sign %s: %w", a.target, err)
 	}

@@ -21,7 +21,7 @@ func noKey(u URI, token *Token, all []object) *Error {
 		}
 		id, err := hex.DecodeString(number)
 		if err == nil && slices.ContainsFunc(all, func(o object) bool { return string(o.id) == string(id) }) {
-			e.Todo = fmt.Sprintf("Write the bytes of the id in hexadecimal: id=%s", escapeAll(string(id)))
+			e.Todo = fmt.Sprintf("Write id=%s: the bytes of an id are hexadecimal", escapeAll(string(id)))
 		}
 	}
 	return e.withCandidates(objectURIs(token, all, all))

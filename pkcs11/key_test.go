@@ -278,7 +278,7 @@ func TestURIMustSelectOneToken(t *testing.T) {
 		"pkcs11:token=ot":                                                   "",
 		"pkcs11:token=other%20token;serial=0;manufacturer=Else;object=only": "pkcs11:token=other%20token;object=only",
 	} {
-		todo := "If you mean this token, use " + near
+		todo := "Use " + near + " if you mean this token"
 		if near == "" {
 			todo = "Use one of these tokens in the key URI"
 		}
@@ -364,7 +364,7 @@ func TestURIMustSelectOneKey(t *testing.T) {
 	for _, uri := range []string{"pkcs11:token=T;id=7", "pkcs11:token=T;id=07"} { // as pkcs11-tool takes it
 		_, err := openKey(t, m, uri, o())
 		var failed *pkcs11.Error
-		if !errors.As(err, &failed) || failed.Kind != pkcs11.KindNoKey || failed.Todo != "Write the bytes of the id in hexadecimal: id=%07" {
+		if !errors.As(err, &failed) || failed.Kind != pkcs11.KindNoKey || failed.Todo != "Write id=%07: the bytes of an id are hexadecimal" {
 			t.Errorf("%s: %v, %+v", uri, err, failed)
 		}
 	}

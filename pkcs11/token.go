@@ -108,7 +108,7 @@ func (m *Module) Token(u URI) (*Token, error) {
 	}
 	todo := useOneToken
 	if near := nearest(u, initialized); near != "" {
-		todo = "If you mean this token, use " + near
+		todo = "Use " + near + " if you mean this token"
 	}
 	return nil, newError(KindNoToken, "no token of the PKCS#11 module %q matches %s", m.path, u.Selection()).
 		withTodo(todo).withCandidates(shortURIs(initialized))

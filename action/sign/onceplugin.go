@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/notaryproject/notation-go/plugin/proto"
@@ -117,6 +118,13 @@ func (p *oncePlugin) enter(ctx context.Context) (first bool, err error) {
 	return true, nil
 }
 
+// isDenied reports whether the plugin refused the key, at whatever it was asked first.
+func (p *oncePlugin) isDenied() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.denied != nil || p.key != nil && isDenied(p.key.err)
+}
+
 func (p *oncePlugin) state() (tried bool, denied error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -130,10 +138,11 @@ type pluginError struct {
 }
 
 func (e *pluginError) Error() string {
+	message := strings.TrimSuffix(e.message, ".")
 	if e.code == contract.ErrorCodeGeneric {
-		return e.message
+		return message
 	}
-	return fmt.Sprintf("%s (%s)", e.message, e.code)
+	return fmt.Sprintf("%s (%s)", message, e.code)
 }
 
 // UnwrapPluginError turns the two ways in which plugins' errors come into one that reads

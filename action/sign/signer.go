@@ -93,11 +93,7 @@ func (s *Signer) make(ctx context.Context, artifact ocispec.Descriptor, stamp *T
 // wrong or missing, or the key may not sign. It is not asked again.
 func (s *Signer) Denied() bool {
 	key, ok := s.Key.(pluginKey)
-	if !ok {
-		return false
-	}
-	_, denied := key.plugin.state()
-	return denied != nil
+	return ok && key.plugin.isDenied()
 }
 
 // manifestAnnotations are those of notation v1.3, with the plugin's own below
