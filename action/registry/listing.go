@@ -16,7 +16,7 @@ import (
 const maxListed = 40_000
 
 // errTooLong says that a list is too long, now and when it is asked for again.
-var errTooLong = fmt.Errorf("it lists more than %d manifests, which is the limit: delete those that are not needed", maxListed)
+var errTooLong = fmt.Errorf("it lists more than %d manifests, which is the limit; delete those that are not needed", maxListed)
 
 // checkListing is for a text that was read already.
 func checkListing(text []byte) error {
