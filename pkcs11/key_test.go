@@ -273,7 +273,7 @@ func TestURIMustSelectOneToken(t *testing.T) {
 	for uri, near := range map[string]string{
 		"pkcs11:token=other;object=k;id=%01":                                "pkcs11:token=other%20token;object=k;id=%01",
 		"pkcs11:token=Other%20Token%20(UserPIN)":                            "pkcs11:token=other%20token",
-		"pkcs11:token=renamed;serial=" + serials[1] + ";object=k":           "pkcs11:serial=" + serials[1] + ";token=twin;object=k",
+		"pkcs11:token=renamed;serial=" + serials[1] + ";object=k":           "pkcs11:serial=" + serials[1] + ";object=k",
 		"pkcs11:token=twins":                                                "", // two are as near
 		"pkcs11:token=ot":                                                   "",
 		"pkcs11:token=other%20token;serial=0;manufacturer=Else;object=only": "pkcs11:token=other%20token;object=only",

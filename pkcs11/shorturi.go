@@ -15,6 +15,7 @@ import (
 var (
 	tokenSets = [][]string{
 		{AttrToken},
+		{AttrSerial},
 		{AttrToken, AttrSerial},
 		{AttrToken, AttrSerial, AttrModel, AttrManufacturer},
 		{AttrToken, AttrSerial, AttrModel, AttrManufacturer, AttrSlotID},

@@ -39,7 +39,7 @@ func TestSuggestedURIsAreTheShortest(t *testing.T) {
 		"another token beside": {[]*Token{release, card("Other", "2", 2)}, []object{key("a", "\x01")},
 			[]string{"pkcs11:token=Release;object=a"}},
 		"two tokens with one label": {[]*Token{release, card("Release", "2", 2)}, []object{key("a", "\x01")},
-			[]string{"pkcs11:serial=1;token=Release;object=a"}},
+			[]string{"pkcs11:serial=1;object=a"}},
 		"no label on the token": {[]*Token{card("", "1", 1), release}, []object{key("a", "\x01")},
 			[]string{"pkcs11:serial=1;token=;object=a"}},
 		"one token in two slots": {[]*Token{release, card("Release", "1", 2)}, []object{key("a", "\x01")},
@@ -71,7 +71,7 @@ func TestSuggestedURIsOfSeveralTokens(t *testing.T) {
 			[]string{"pkcs11:token=Release;id=%01", "pkcs11:token=Release;id=%02"}},
 		"tokens with one label": {
 			[]string{"pkcs11:serial=1;token=Release;object=a;id=%01", "pkcs11:serial=2;token=Release;object=a;id=%01", "pkcs11:serial=2;token=Release;object=b;id=%02"},
-			[]string{"pkcs11:serial=1;token=Release;object=a", "pkcs11:serial=2;token=Release;object=a", "pkcs11:token=Release;object=b"}},
+			[]string{"pkcs11:serial=1;object=a", "pkcs11:serial=2;object=a", "pkcs11:token=Release;object=b"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var shown []URI
