@@ -3,6 +3,7 @@
 package action
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -35,6 +36,24 @@ func addFlags(command *cobra.Command) map[string]*flagValue {
 		return nil
 	})
 	return values
+}
+
+// nameNearFlag adds the flag that may have been meant to the error of one that is
+// unknown; cobra knows which are near, of commands.
+func nameNearFlag(command *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	names := &cobra.Command{SuggestionsMinimumDistance: 2}
+	for _, input := range inputTable {
+		names.AddCommand(&cobra.Command{Use: input.flag(), Run: func(*cobra.Command, []string) {}})
+	}
+	near := names.SuggestionsFor(unknown.GetSpecifiedName())
+	if len(near) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w; did you mean --%s?", err, strings.Join(near, " or --"))
 }
 
 // flagSection is the flags of one section of the reference.

@@ -47,7 +47,7 @@ var inputRules = []struct {
 	},
 	{
 		func(in *inputs) bool { return in.keyName != "" && in.pluginName != builtInPlugin },
-		"key_name and plugin_name are both set; the key's entry in signingkeys.json names its plugin",
+		"key_name and plugin_name are both set; remove plugin_name, since signingkeys.json names the key's plugin",
 	},
 	{
 		func(in *inputs) bool { return in.keyName != "" && in.pluginURL != "" },
@@ -59,7 +59,7 @@ var inputRules = []struct {
 	},
 	{
 		func(in *inputs) bool { return in.pluginName != builtInPlugin && in.auditLog != "" },
-		"audit_log is for the built-in plugin pkcs11; what another plugin signs can't be known",
+		"audit_log is for the built-in plugin pkcs11; remove it, or use that plugin",
 	},
 	{
 		func(in *inputs) bool { return in.auditLog != "" && has(in.pluginConfig, "audit_log") },
@@ -83,11 +83,11 @@ var inputRules = []struct {
 	},
 	{
 		func(in *inputs) bool { return in.pluginURL != "" && in.pluginName == builtInPlugin },
-		"plugin_url is set and plugin_name is not; the plugin pkcs11 is built in and is not fetched",
+		"plugin_url is set and plugin_name is not; set plugin_name, since pkcs11 is built in and is not downloaded",
 	},
 	{
 		func(in *inputs) bool { return in.mode.signs() && in.timestampURL != "" && in.timestampRootCert == "" },
-		"timestamp_url needs timestamp_root_cert, the root certificate of the authority",
+		"timestamp_url is set and timestamp_root_cert is not; set it to the root certificate of the TSA",
 	},
 	{
 		func(in *inputs) bool {
@@ -97,7 +97,7 @@ var inputRules = []struct {
 	},
 	{
 		func(in *inputs) bool { return in.mode.signs() && in.renewWithin > 0 && !in.skipSigned },
-		"renew_within is set and skip_signed is not; without skip_signed each run makes a signature",
+		"renew_within is set and skip_signed is not; set skip_signed, without which each run makes a signature",
 	},
 	{
 		func(in *inputs) bool { return in.mode.signs() && in.expiry > 0 && in.expiry <= in.renewWithin },
@@ -113,7 +113,7 @@ var inputRules = []struct {
 	},
 	{
 		func(in *inputs) bool { return in.sourceUsername != "" && len(in.sourceReferences()) == 0 },
-		"source_registry_username is set, and no source is in a registry",
+		"source_registry_username is set, and no source is in a registry; remove it",
 	},
 	{
 		func(in *inputs) bool { return len(in.sources) > 0 && !in.mode.writes() },
@@ -132,7 +132,7 @@ var inputRules = []struct {
 			isLayout := func(target string) bool { _, is := registry.LayoutPath(target); return is }
 			return in.trustPolicyScope != (orasregistry.Reference{}) && !slices.ContainsFunc(slices.Concat(in.targets, in.tags), isLayout)
 		},
-		"trust_policy_scope is set, and no target is an OCI image layout; the statement for a repository is chosen by its name",
+		"trust_policy_scope is set, and no target is an OCI image layout; remove it, since a repository has its statement by its name",
 	},
 	{
 		func(in *inputs) bool { return len(in.requiredReferrers) > 0 && !in.mode.verifies() },

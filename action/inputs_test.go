@@ -105,7 +105,7 @@ var contradictions = []struct {
 	{map[string]string{"plugin_name": "azure-kv", "pin": "1234"}, "pin, module and cert_chain"},
 	{map[string]string{"module": "a.so", "plugin_config": "module=b.so"}, "module is set twice"},
 	{map[string]string{"cert_chain": "a.pem", "plugin_config": "cert_chain=b.pem"}, "cert_chain is set twice"},
-	{map[string]string{"plugin_name": "azure-kv", "audit_log": "audit.log"}, "can't be known"},
+	{map[string]string{"plugin_name": "azure-kv", "audit_log": "audit.log"}, "remove it, or use that plugin"},
 	{map[string]string{"audit_log": "a.log", "plugin_config": "audit_log=b.log"}, "audit_log is set twice"},
 	{map[string]string{"pin": "1234", "plugin_config": "pin_source=env:PIN"}, "pin_source"},
 	{map[string]string{"plugin_name": "azure-kv", "plugin_url": "https://example.com/plugin"}, "plugin_checksum"},

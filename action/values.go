@@ -65,9 +65,9 @@ var (
 func parseReference(line string) (orasregistry.Reference, error) {
 	switch {
 	case userInfo.MatchString(line):
-		return orasregistry.Reference{}, errors.New("a reference begins with a user and a password: take them out, and set registry_username and registry_password") // and is not shown
+		return orasregistry.Reference{}, errors.New("a reference begins with a user and a password; remove them, and set registry_username and registry_password") // and is not shown
 	case scheme.MatchString(line):
-		return orasregistry.Reference{}, fmt.Errorf("%s begins with a scheme, and a reference has none; write it like ghcr.io/me/app@sha256:…", report.Quote(line))
+		return orasregistry.Reference{}, fmt.Errorf("%s begins with a scheme; write it like ghcr.io/me/app@sha256:…", report.Quote(line))
 	}
 	ref, err := orasregistry.ParseReference(line)
 	if err != nil {
@@ -115,7 +115,7 @@ func choice[T ~string](field func(*inputs) *T, words ...T) func(*inputs, string)
 				return nil
 			}
 		}
-		return fmt.Errorf("%s is unknown; use one of %s", report.Quote(value), join(words))
+		return fmt.Errorf("unknown value %s; use one of %s", report.Quote(value), join(words))
 	}
 }
 
@@ -124,7 +124,7 @@ func named(field func(*inputs) *string, meanings map[string]string) func(*inputs
 	return func(in *inputs, value string) error {
 		meaning, known := meanings[value]
 		if !known {
-			return fmt.Errorf("%s is unknown; use one of %s", report.Quote(value), join(slices.Sorted(maps.Keys(meanings))))
+			return fmt.Errorf("unknown value %s; use one of %s", report.Quote(value), join(slices.Sorted(maps.Keys(meanings))))
 		}
 		*field(in) = meaning
 		return nil
@@ -177,11 +177,11 @@ func pairs(field func(*inputs) *map[string]string) func(*inputs, string) error {
 		key = strings.TrimSpace(key)
 		if !found || key == "" {
 			// The line is not shown: it may be a secret in the wrong place.
-			return errors.New("there is a line that is not key=value")
+			return errors.New("a line is not key=value")
 		}
 		m := field(in)
 		if has(*m, key) {
-			return fmt.Errorf("%s is there twice", report.Quote(key))
+			return fmt.Errorf("%s is set twice; set it once", report.Quote(key))
 		}
 		if *m == nil {
 			*m = map[string]string{}

@@ -114,7 +114,7 @@ type identity struct {
 // identify takes a private key's own attributes and, where they don't say what
 // the public half is, looks for candidates.
 func (k *Key) identify(v *inventory, o object) (identity, error) {
-	uri := o.uri(k.token.URI())
+	uri := k.called(o)
 	// What can't be read here is looked for elsewhere, or told by the signature.
 	id := identity{values: o.values}
 	var why error
@@ -238,7 +238,7 @@ func (k *Key) decide() error {
 			k.candidates.add(k.shown, c.public, from, c.vouched)
 		}
 	}
-	return newError(KindPublicKey, "the key %s signs, but with none of the public keys that can be its own: %v", k.shortURI(), k.candidates)
+	return newError(KindPublicKey, "the key %s signs, but with none of the public keys that can be its own: %v", k.called(k.name()), k.candidates)
 }
 
 // elsewhere lists the candidates of the whole token.
@@ -250,7 +250,7 @@ func (k *Key) elsewhere() (candidates, error) {
 	all, err := k.token.calls.inventory(s).allCandidates(object{}, k.shown)
 	k.sessions.release(s, err == nil)
 	if err != nil {
-		return nil, asError(err, "the public half of the key %s can't be read", k.shortURI())
+		return nil, asError(err, "the public half of the key %s can't be read", k.called(k.name()))
 	}
 	return all, nil
 }
@@ -292,7 +292,7 @@ func digestOf(message []byte, opts crypto.SignerOpts) []byte {
 // wrongSignature is the error for a signature that doesn't verify. Where the
 // public half was never certain that need not be the token's fault.
 func (k *Key) wrongSignature(raw, digest []byte, opts crypto.SignerOpts, m mechanism) error {
-	wrong := newError(KindSignature, "the token %s returned a wrong signature for the key %s with %v", k.token.ShortURI(), k.shortURI(), m)
+	wrong := newError(KindSignature, "nothing was signed: the token returned a wrong signature for the key %s with %v", k.called(k.name()), m)
 	if k.proven.Load() {
 		return wrong
 	}
@@ -302,9 +302,9 @@ func (k *Key) wrongSignature(raw, digest []byte, opts crypto.SignerOpts, m mecha
 	}
 	for _, c := range all {
 		if _, ok := checked(c.public, raw, digest, opts); ok {
-			return newError(KindPublicKey, "the key %s has the public half of %v, not of %v, which has its name", k.shortURI(), candidates{c}, k.candidates)
+			return newError(KindPublicKey, "the key %s has the public half of %v, not of %v, which has its name", k.called(k.name()), candidates{c}, k.candidates)
 		}
 	}
 	wrong.Message += fmt.Sprintf(", or its public half is not that of %v", k.candidates)
-	return wrong
+	return wrong.withTodo("Check that one of these is the key's own, and not a former key's")
 }

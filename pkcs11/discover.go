@@ -25,9 +25,9 @@ func FindModule(name string) (path string, err error) {
 	case len(found) == 1:
 		return found[0], nil
 	case len(found) > 1:
-		return "", newError(KindModule, "several PKCS#11 modules are named %q: %s", name, strings.Join(found, ", "))
+		return "", newError(KindModule, "several PKCS#11 modules are named %q: %s", name, strings.Join(found, ", ")).withTodo("Set module-path to one of these in the key URI")
 	case proxy:
-		return "", newError(KindModule, "no PKCS#11 module is named in the key URI or configuration, and p11-kit's proxy is not installed")
+		return "", newError(KindModule, "no PKCS#11 module is set, and p11-kit's proxy is not installed")
 	}
 	return "", newError(KindModule, "no PKCS#11 module is named %q in %s", name, strings.Join(moduleDirectories(), ", "))
 }

@@ -56,12 +56,18 @@ type Error struct {
 	Message string `json:"message"`        // what failed, on which object; a sentence without its full stop
 	Call    string `json:"call,omitempty"` // the PKCS#11 function, such as C_Login, where one failed
 	RV      uint   `json:"rv,omitempty"`   // what it returned (CKR_…), CKR_OK where that is not the matter
+	// More is what else is known, such as what the module printed: clauses that follow,
+	// each after a semicolon.
+	More string `json:"more,omitempty"`
 	// Candidates are the URIs of what there is to choose from, the first ten.
 	Candidates []string `json:"candidates,omitempty"`
+	// Todo is what to do, where that depends on more than the kind: one imperative, a
+	// sentence without its full stop.
+	Todo string `json:"todo,omitempty"`
 }
 
-// Error returns the message, followed by the function and the CKR's name, and
-// the candidates.
+// Error returns the message, followed by the function and the CKR's name, what else is
+// known, and the candidates.
 func (e *Error) Error() string {
 	text := e.Message
 	switch {
@@ -71,6 +77,7 @@ func (e *Error) Error() string {
 	default:
 		text += fmt.Sprintf(" (%s: %s)", e.Call, RVName(e.RV))
 	}
+	text += e.More
 	switch len(e.Candidates) {
 	case 0:
 		return text
@@ -83,7 +90,7 @@ func (e *Error) Error() string {
 // Is makes errors.Is(err, &Error{Kind: k}) true for every error of that kind.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
-	return ok && t.Kind == e.Kind && t.Message == "" && t.Call == "" && t.RV == pkcs11.CKR_OK && t.Candidates == nil
+	return ok && t.Kind == e.Kind && t.Message == "" && t.Call == "" && t.RV == pkcs11.CKR_OK && t.Candidates == nil && t.More+t.Todo == ""
 }
 
 // IsKind reports whether err is, or wraps, an *Error of the kind.
@@ -125,6 +132,21 @@ func newError(kind Kind, format string, args ...any) *Error {
 // withCall returns e as the failure of a PKCS#11 function.
 func (e *Error) withCall(call string, rv uint) *Error {
 	e.Call, e.RV = call, rv
+	return e
+}
+
+// With returns a copy of e whose message ends with the cause, as a clause.
+func (e *Error) With(cause string) *Error {
+	caused := *e
+	if cause != "" {
+		caused.Message += ": " + cause
+	}
+	return &caused
+}
+
+// withTodo returns e with what to do.
+func (e *Error) withTodo(todo string) *Error {
+	e.Todo = todo
 	return e
 }
 

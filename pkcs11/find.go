@@ -85,11 +85,11 @@ func (k *Key) findOne(v *inventory) (object, error) {
 			return object{}, asError(err, "the private keys on the token %s can't be listed", token)
 		}
 		if len(all) == 0 {
-			return object{}, newError(KindNoKey, "the token %s shows no private key", token)
+			return object{}, newError(KindNoKey, "the token %s shows no private key", token).withTodo("Check the token and the user type, or generate a key with notation-pkcs11 generate-key")
 		}
 		return object{}, noKey(k.uri, k.token, all)
 	}
-	return object{}, severalKeys(k.uri, k.token, found)
+	return object{}, severalKeys(k.uri, k.token, found, v)
 }
 
 // isNamedAlike reports whether no URI can tell two objects of a class apart.

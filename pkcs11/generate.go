@@ -106,10 +106,7 @@ func (s *Session) generate(u URI, mechanism uint, parameters ...*pkcs11.Attribut
 	if err := s.checkFree(u); err != nil {
 		return Generated{}, err
 	}
-	uri := s.token.ShortURI().With(AttrObject, o.label)
-	if id, given := u.Value(AttrID); given {
-		uri = uri.With(AttrID, id)
-	}
+	uri := s.token.ShortURI().With(AttrObject, o.label) // no other key has the label
 	pair, err := s.generatePair(o, mechanism, parameters)
 	if err != nil {
 		return Generated{}, asError(err, "the key %s can't be generated", uri)
@@ -124,7 +121,7 @@ func (s *Session) generate(u URI, mechanism uint, parameters ...*pkcs11.Attribut
 	}
 	public, err := parsePublicKey(values)
 	if err != nil {
-		return Generated{}, newError(KindPublicKey, "the key %s was generated, but as for its public half, %v", uri, err)
+		return Generated{}, newError(KindPublicKey, "the key %s was generated, but its public half can't be used: %v", uri, err).withTodo("Look at the key with the vendor's tool")
 	}
 	return Generated{uri, public, warnings}, nil
 }
@@ -133,10 +130,10 @@ func (s *Session) generate(u URI, mechanism uint, parameters ...*pkcs11.Attribut
 func newObject(u URI) (object, error) {
 	label, _ := u.Value(AttrObject)
 	if label == "" {
-		return object{}, newError(KindURI, "the URI names no object=LABEL for the new key")
+		return object{}, newError(KindURI, "the key URI has no label for the new key; add object=LABEL")
 	}
 	if kind, present := u.Value(AttrType); present && kind != "private" {
-		return object{}, newError(KindURI, "the URI names an object of type=%s; a key is generated with type=private, or without type", kind)
+		return object{}, newError(KindURI, "the key URI selects objects of type=%s; use type=private for a new key, or no type", kind)
 	}
 	id, given := u.Value(AttrID)
 	if !given {
@@ -156,18 +153,20 @@ func (s *Session) checkFree(u URI) error {
 			continue
 		}
 		for _, class := range []uint{pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_PUBLIC_KEY} {
-			found, err := s.token.calls.inventory(s.handle).find(class, URI{}.With(name, value))
+			v := s.token.calls.inventory(s.handle)
+			found, err := v.find(class, URI{}.With(name, value))
 			if err != nil {
 				return asError(err, "the keys on the token %s can't be listed", s.token.ShortURI())
 			}
-			switch uri := s.token.ShortURI(); {
-			case len(found) == 0:
-			case class == pkcs11.CKO_PUBLIC_KEY: // the private one is looked for first
-				return newError(KindExists, "there is a public key without a private one with this %s=… on the token already, as an interrupted generation may leave it: %s; the vendor's tool can delete it",
-					name, found[0].uri(uri).With(AttrType, "public"))
-			default:
-				return newError(KindExists, "there is a key with this %s=… on the token already: %s", name, found[0].uri(uri))
+			if len(found) == 0 {
+				continue
 			}
+			uri := v.objectURIs(s.token, class, found[:1])[0]
+			if class == pkcs11.CKO_PUBLIC_KEY { // the private one is looked for first
+				return newError(KindExists, "no key was generated: the token has a public key with this %s=…, without a private one, as an interrupted generation may leave it: %s",
+					name, uri.With(AttrType, "public")).withTodo("Delete the public key with the vendor's tool, or choose another object=LABEL and id")
+			}
+			return newError(KindExists, "no key was generated: the token has a key with this %s=…: %s", name, uri)
 		}
 	}
 	return nil
@@ -177,7 +176,8 @@ func (s *Session) checkFree(u URI) error {
 // are refused is asked once more without them; look sees what came of it.
 func (s *Session) generatePair(o object, mechanism uint, parameters []*pkcs11.Attribute) (pair keyPair, err error) {
 	if mechanism == pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN && s.isTPM() {
-		return keyPair{}, newError(KindKey, "the TPM's module signs with RSA keys only where they may decrypt, too, and keys are made here to sign and do nothing else; take an EC key, or make the RSA key with pkcs11-tool")
+		return keyPair{}, newError(KindKey, "the TPM's module signs only with RSA keys that may also decrypt, and generate-key makes sign-only keys").
+			withTodo("Generate an EC key, or make the RSA key with pkcs11-tool")
 	}
 	for _, u := range s.usages() {
 		public := append(o.template(),
@@ -268,7 +268,8 @@ func (s *Session) accept(uri URI, o object, pair keyPair) (keyPair, []string, er
 	case is.exposed != "":
 		return pair, nil, s.discard(pair, newError(KindExposed, "the token generated the key %s with other attributes than requested: it %s", uri, is.exposed))
 	case is.useless:
-		return pair, nil, newError(KindNotPermitted, "the token generated the key %s with other attributes than requested: it may not sign (CKA_SIGN); delete it with the vendor's tool", uri)
+		return pair, nil, newError(KindNotPermitted, "the token generated the key %s with other attributes than requested: it may not sign (CKA_SIGN)", uri).
+			withTodo("Delete the key with the vendor's tool, and check the token's policy")
 	}
 	return pair, is.warnings, nil
 }
@@ -329,7 +330,8 @@ func (s *Session) findPairAgain(o object) (keyPair, error) {
 			return keyPair{}, err
 		}
 		if len(found) != 1 {
-			return keyPair{}, newError(KindAnswer, "the token %s shows %d halves of the new key where there was one, so look at it with the vendor's tool", s.token.ShortURI(), len(found)).withCall("C_FindObjects", pkcs11.CKR_OK)
+			return keyPair{}, newError(KindAnswer, "the token %s shows %d halves of the new key where there was one", s.token.ShortURI(), len(found)).
+				withCall("C_FindObjects", pkcs11.CKR_OK).withTodo("Look at the new key with the vendor's tool")
 		}
 		*handle = found[0].handle
 	}
@@ -342,7 +344,8 @@ func (s *Session) discard(pair keyPair, why error) error {
 	for _, half := range []pkcs11.ObjectHandle{pair.private, pair.public} {
 		err := s.token.calls.destroyObject(s.handle, half)
 		if _, stays := s.token.calls.read(s.handle, half, pkcs11.CKA_CLASS); err != nil || stays == nil {
-			e.Message += "; it could not be deleted, so delete it with the vendor's tool"
+			e.Message += "; it could not be deleted"
+			e.Todo = "Delete the key with the vendor's tool, and check the token's policy"
 			return &e
 		}
 	}

@@ -22,7 +22,7 @@ func (s *Session) Import(k *Key, certificates []*x509.Certificate) (stored []boo
 		return nil, err
 	}
 	if !slices.ContainsFunc(certificates, func(c *x509.Certificate) bool { return equal(k.public, c.PublicKey) }) {
-		return nil, newError(KindConfig, "none of the certificates has the public key of the key %s", k.shortURI())
+		return nil, newError(KindConfig, "none of the certificates has the public key of the key %s", k.called(k.name()))
 	}
 	present, err := s.Certificates()
 	if err != nil {

@@ -119,7 +119,7 @@ func (t *Token) PublicKey(ctx context.Context, u URI, o KeyOptions) (crypto.Publ
 // newKey opens nothing yet.
 func (t *Token) newKey(u URI, o KeyOptions) (*Key, error) {
 	if kind, present := u.Value(AttrType); present && kind != "private" {
-		return nil, newError(KindURI, "the key URI selects objects of type=%s; a signing key has type=private", kind)
+		return nil, newError(KindURI, "the key URI selects objects of type=%s; use type=private, or no type", kind)
 	}
 	if o.UserType == 0 {
 		o.UserType = UserTypeUser
@@ -208,7 +208,7 @@ func (k *Key) find(ctx context.Context, s pkcs11.SessionHandle) error {
 	if len(k.certificates) == 0 {
 		// They will be asked for, and count where the key doesn't show its public half.
 		if err := k.seen.readCertificates(); err != nil {
-			return asError(err, "the certificates on the token %s can't be read", k.token.URI())
+			return asError(err, "the certificates on the token %s can't be read", k.token.ShortURI())
 		}
 	}
 	return k.settle(ctx, k.seen)
@@ -236,7 +236,7 @@ func (k *Key) settleOn(ctx context.Context, v *inventory, o object, prove bool) 
 	// No signature needs these: one that they would forbid fails by itself.
 	k.alwaysAuthenticate, k.allowed = isTrue(id.values[pkcs11.CKA_ALWAYS_AUTHENTICATE]), ulongs(id.values[pkcs11.CKA_ALLOWED_MECHANISMS])
 	if sign, present := id.values[pkcs11.CKA_SIGN]; present && !isTrue(sign) {
-		return notForSigning(k.URI())
+		return notForSigning(k.called(o))
 	}
 	if k.alwaysAuthenticate {
 		k.sessions.limit(1)
@@ -288,9 +288,16 @@ func (k *Key) Probed() bool { return k.probed.Load() }
 // URI returns the URI that selects this key wherever its token is plugged in.
 func (k *Key) URI() URI { return object{label: k.label, id: k.id}.uri(k.token.URI()) }
 
-// shortURI selects the key among those that its module shows: as its user names it, in
-// errors.
-func (k *Key) shortURI() URI { return object{label: k.label, id: k.id}.uri(k.token.ShortURI()) }
+// called is the URI by which errors name the key: as its user wrote it or, where that
+// names none, by the label and the CKA_ID that it has.
+func (k *Key) called(has object) URI {
+	_, label := k.uri.Value(AttrObject)
+	_, id := k.uri.Value(AttrID)
+	if label || id {
+		return k.uri.Selection()
+	}
+	return has.uri(k.token.ShortURI())
+}
 
 // Certificates reads all X.509 certificates on the token, in no order, as
 // ParseCertificate returns them. The key's own may be among them under any CKA_ID

@@ -10,6 +10,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -269,16 +270,22 @@ func TestURIMustSelectOneToken(t *testing.T) {
 	if _, err := m.Token(parse(t, "pkcs11:token=absent")); !pkcs11.IsKind(err, pkcs11.KindNoToken) || !strings.Contains(err.Error(), "token=other%20token") {
 		t.Errorf("no token: %v", err)
 	}
-	for uri, wants := range map[string]string{
-		"pkcs11:token=other;object=k;id=%01":                                "did you mean pkcs11:token=other%20token;object=k;id=%01",
-		"pkcs11:token=Other%20Token%20(UserPIN)":                            "did you mean pkcs11:token=other%20token;",
-		"pkcs11:token=renamed;serial=" + serials[1] + ";object=k":           "did you mean pkcs11:serial=" + serials[1] + ";token=twin;object=k",
-		"pkcs11:token=twins":                                                "matches pkcs11:token=twins; there are", // two are as near
-		"pkcs11:token=ot":                                                   "matches pkcs11:token=ot; there are",
-		"pkcs11:token=other%20token;serial=0;manufacturer=Else;object=only": "did you mean pkcs11:token=other%20token;object=only",
+	for uri, near := range map[string]string{
+		"pkcs11:token=other;object=k;id=%01":                                "pkcs11:token=other%20token;object=k;id=%01",
+		"pkcs11:token=Other%20Token%20(UserPIN)":                            "pkcs11:token=other%20token",
+		"pkcs11:token=renamed;serial=" + serials[1] + ";object=k":           "pkcs11:serial=" + serials[1] + ";object=k",
+		"pkcs11:token=twins":                                                "", // two are as near
+		"pkcs11:token=ot":                                                   "",
+		"pkcs11:token=other%20token;serial=0;manufacturer=Else;object=only": "pkcs11:token=other%20token;object=only",
 	} {
-		if _, err := m.Token(parse(t, uri)); !pkcs11.IsKind(err, pkcs11.KindNoToken) || !strings.Contains(err.Error(), wants) {
-			t.Errorf("%s: %v, want %s", uri, err, wants)
+		todo := "Use " + near + " if you mean this token"
+		if near == "" {
+			todo = "Use one of these tokens in the key URI"
+		}
+		_, err := m.Token(parse(t, uri))
+		var failed *pkcs11.Error
+		if !errors.As(err, &failed) || failed.Kind != pkcs11.KindNoToken || failed.Todo != todo || !strings.Contains(err.Error(), "matches "+parse(t, uri).String()+"; there are pkcs11:") {
+			t.Errorf("%s: %v, %+v, want %s", uri, err, failed, todo)
 		}
 	}
 	if _, err := m.Token(parse(t, "pkcs11:token=twin;library-manufacturer=Else")); !pkcs11.IsKind(err, pkcs11.KindNoToken) || !strings.Contains(err.Error(), "library-manufacturer=SoftHSM") {
@@ -348,18 +355,21 @@ func TestURIMustSelectOneKey(t *testing.T) {
 			t.Errorf("%s: error %v, want kind %s", uri, err, pkcs11.KindKeys)
 		}
 	}
-	if _, err := openKey(t, m, "pkcs11:token=T;object=twin", o()); err == nil || !strings.Contains(err.Error(), "object=twin;id=%00%3B%25%FF") {
+	if _, err := openKey(t, m, "pkcs11:token=T;object=twin", o()); err == nil || !strings.Contains(err.Error(), "pkcs11:token=T;id=%00%3B%25%FF") {
 		t.Errorf("error %v doesn't list the candidates", err)
 	}
 	if _, err := openKey(t, m, "pkcs11:token=T;object=absent", o()); !pkcs11.IsKind(err, pkcs11.KindNoKey) || !strings.Contains(err.Error(), "object=Schl%C3%BCssel%3B%20100%25%20&%20=%2F%3F") {
 		t.Errorf("no key: %v", err)
 	}
 	for _, uri := range []string{"pkcs11:token=T;id=7", "pkcs11:token=T;id=07"} { // as pkcs11-tool takes it
-		if _, err := openKey(t, m, uri, o()); !pkcs11.IsKind(err, pkcs11.KindNoKey) || !strings.Contains(err.Error(), "did you mean id=%07; there are") {
-			t.Errorf("%s: error %v", uri, err)
+		_, err := openKey(t, m, uri, o())
+		var failed *pkcs11.Error
+		if !errors.As(err, &failed) || failed.Kind != pkcs11.KindNoKey || failed.Todo != "Write id=%07: the bytes of an id are hexadecimal" {
+			t.Errorf("%s: %v, %+v", uri, err, failed)
 		}
 	}
-	if _, err := openKey(t, m, "pkcs11:token=T;id=77", o()); err == nil || strings.Contains(err.Error(), "did you mean") {
+	var failed *pkcs11.Error
+	if _, err := openKey(t, m, "pkcs11:token=T;id=77", o()); !errors.As(err, &failed) || failed.Todo != "Use one of these keys in the key URI" {
 		t.Errorf("an id that is none: %v", err)
 	}
 	if _, err := openKey(t, m, "pkcs11:token=T;object=twin;type=public", o()); !pkcs11.IsKind(err, pkcs11.KindURI) {

@@ -91,30 +91,6 @@ func (m *Module) Select(u URI) ([]*Token, error) {
 	return selected, nil
 }
 
-// ShortURI returns the URI that selects this token among those of its module:
-// by its label and, only where that is not enough, by more. The slot is the last
-// resort.
-func (t *Token) ShortURI() URI {
-	u, values := URI{}, t.attributes()
-	for i, names := range [][]string{{AttrToken}, {AttrSerial}, {AttrModel, AttrManufacturer}, {AttrSlotID}} {
-		for _, name := range names {
-			if values[name] != "" {
-				u = u.With(name, values[name])
-			}
-		}
-		matching := 0
-		for _, other := range t.siblings {
-			if other.Has(FlagInitialized) && u.matches(other.attributes()) {
-				matching++
-			}
-		}
-		if matching == 1 && (i > 0 || t.Label != "") {
-			break
-		}
-	}
-	return u
-}
-
 // KeyInfo describes a private key on a token, for people who look for one.
 type KeyInfo struct {
 	// URI selects exactly this key: by its label, by its CKA_ID, or by both. Two
@@ -152,11 +128,12 @@ func (s *Session) Keys(u URI, certificates []*x509.Certificate) ([]KeyInfo, erro
 		return nil, asError(err, "the private keys on the token %s can't be listed", token)
 	}
 	var keys []KeyInfo
-	for _, o := range found {
+	uris := objectURIs(s.token, found, found)
+	for i, o := range found {
 		if !u.matches(o.attributes()) {
 			continue
 		}
-		key, err := s.describe(v, o, o.shortURI(token, found), certificates)
+		key, err := s.describe(v, o, uris[i], certificates)
 		if err != nil {
 			return nil, err
 		}
@@ -213,31 +190,7 @@ func (s *Session) prove(k *Key, v *inventory, o object, id identity) error {
 		return asError(lost, "no session with the token %s can be opened", s.token.ShortURI())
 	}
 	if err != nil {
-		return asError(err, "the key %s can't sign", k.shortURI())
+		return asError(err, "the key %s can't sign", k.called(o))
 	}
 	return nil
-}
-
-// shortURI returns the URI that selects this object among others on its token.
-// A label is easier to read than a CKA_ID. An empty one selects, too, but is
-// easily overlooked.
-func (o object) shortURI(token URI, among []object) URI {
-	byLabel, byID := token.With(AttrObject, o.label), token.With(AttrID, string(o.id))
-	both := byLabel.With(AttrID, string(o.id))
-	candidates := []URI{byLabel, byID, both}
-	if o.label == "" {
-		candidates = candidates[1:]
-	}
-	for _, u := range candidates {
-		matching := 0
-		for _, other := range among {
-			if u.matches(other.attributes()) {
-				matching++
-			}
-		}
-		if matching == 1 {
-			return u
-		}
-	}
-	return both
 }

@@ -75,15 +75,15 @@ func explain(path, reason string) error {
 	if f, err := elf.Open(path); err == nil {
 		defer f.Close()
 		if want, known := machines[runtime.GOARCH]; known && f.Machine != want {
-			return fmt.Errorf("is for another architecture (%v); this program is for %s", f.Machine, runtime.GOARCH)
+			return fmt.Errorf("is for another architecture (%v) than this program (%s)", f.Machine, runtime.GOARCH)
 		}
 	}
 	reason = strings.TrimPrefix(reason, path+": ")
 	if library, _, missing := strings.Cut(reason, ": cannot open shared object file"); missing {
-		return fmt.Errorf("needs the library %q, which is not found; install it, or name its directory in LD_LIBRARY_PATH", library)
+		return advised{fmt.Errorf("needs the library %q, which is not found", library), "Install that library, or name its directory in LD_LIBRARY_PATH"}
 	}
 	if strings.Contains(reason, "invalid ELF header") || strings.Contains(reason, "file too short") {
-		return fmt.Errorf("is not a shared library (%s)", reason)
+		return fmt.Errorf("is not a shared library: %s", reason)
 	}
 	if strings.Contains(reason, "Cannot allocate memory") || strings.Contains(reason, "failed to map segment") {
 		return fmt.Errorf("can't be loaded: %s: %w", reason, syscall.ENOMEM)

@@ -45,9 +45,10 @@ func (l *login) check() error { return l.token.checkTries(l.token.TokenInfo) }
 func (t *Token) checkTries(info TokenInfo) error {
 	switch {
 	case info.Has(FlagPINLocked):
-		return newError(KindPINLocked, "the PIN of the token %s is locked", t.ShortURI())
+		return newError(KindPINLocked, "the PIN of the token %s is locked, so no login was attempted", t.ShortURI())
 	case info.Has(FlagPINFinalTry):
-		return newError(KindPINLocked, "the token %s has one PIN attempt left before its PIN is locked", t.ShortURI())
+		return newError(KindPINLocked, "the token %s has one PIN attempt left before its PIN is locked, so no login was attempted", t.ShortURI()).
+			withTodo("Log in once with the vendor's tool and the right PIN")
 	}
 	return nil
 }
@@ -61,11 +62,13 @@ func (l *login) checkToken() error {
 	}
 	info, err := l.token.calls.tokenInfo(l.token.SlotID)
 	if err != nil {
-		return failed(err, "the module doesn't describe the token in the slot of the token %s any more", l.token.URI())
+		return failed(err, "the module doesn't describe the token in the slot of the token %s any more", l.token.ShortURI())
 	}
 	now := newTokenInfo(l.token.SlotID, info)
 	if now.Serial != l.token.Serial || now.Model != l.token.Model || now.Manufacturer != l.token.Manufacturer {
-		return newError(KindReplaced, "the token %s is in the slot of the token %s, which was opened", now.URI(), l.token.URI())
+		tokens := []map[string]string{now.attributes(), l.token.attributes()}
+		return newError(KindReplaced, "the token %s is in the slot of the token %s, which was opened",
+			shortURI(tokens[0], tokens, tokenSets), shortURI(tokens[1], tokens, tokenSets))
 	}
 	return l.token.checkTries(now)
 }
@@ -162,7 +165,7 @@ func (l *login) loginAs(ctx context.Context, s pkcs11.SessionHandle, user uint) 
 	}
 	what := ""
 	if suspicion := l.pin.suspicion(); suspicion != "" {
-		what = "; the PIN " + suspicion
+		what = " with a PIN that " + suspicion
 	}
 	l.failed = failed(err, "the login to the token %s failed%s", l.token.ShortURI(), what)
 	return l.failed

@@ -53,7 +53,7 @@ func Load(path string, o Options) (*Module, error) {
 		if errors.Is(err, syscall.ENOMEM) {
 			kind = KindResources
 		}
-		return nil, newError(kind, "the PKCS#11 module %q %v", path, err)
+		return nil, notLoaded(kind, path, err)
 	}
 	c.module = newCheckedContext(library, functions)
 	done(pkcs11.CKR_OK, nil)

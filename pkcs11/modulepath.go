@@ -22,12 +22,28 @@ func CheckModule(path string) error {
 	if err == nil {
 		return nil
 	}
-	kind := KindModule
 	var refused *trustedfile.Error
 	if errors.As(err, &refused) && refused.Unsafe {
-		kind = KindUnsafe
+		return newError(KindUnsafe, "the PKCS#11 module %q was not loaded, because another user could read the PIN with it: it %v", path, err)
 	}
-	return newError(kind, "the PKCS#11 module %q %v", path, err)
+	return notLoaded(KindModule, path, err)
+}
+
+// advised is an error with what to do about it.
+type advised struct {
+	error
+	todo string
+}
+
+// notLoaded says why a file is not a module that can be loaded, as what follows its
+// name in a sentence.
+func notLoaded(kind Kind, path string, why error) *Error {
+	e := newError(kind, "the PKCS#11 module %q %v", path, why)
+	var a advised
+	if errors.As(why, &a) {
+		e.Todo = a.todo
+	}
+	return e
 }
 
 func checkModulePath(path string) error {
@@ -35,7 +51,7 @@ func checkModulePath(path string) error {
 		return errors.New("is not an absolute path")
 	}
 	if runtime.GOOS != "windows" && strings.Contains(path, "$") { // $LIB, $ORIGIN, $PLATFORM: ld.so(8)
-		return errors.New(`has a "$" in it, which the dynamic linker may replace; use a path without`)
+		return advised{errors.New(`has a "$" in its path, which the dynamic linker may replace`), "Set a path without $, such as that of a symbolic link"}
 	}
 	err := trustedfile.Check(path, trustedfile.Library)
 	var failed *fs.PathError // whose text repeats the path

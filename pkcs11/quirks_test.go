@@ -158,7 +158,7 @@ func TestTokensThatCanNotSign(t *testing.T) {
 		"the public half is nowhere":           {"EC-256", []string{"hide public", "hide cert"}, pkcs11.KindPublicKey, "doesn't show the public half"},
 		"no private key is shown":              {"EC-256", []string{"hide private"}, pkcs11.KindNoKey, "shows no private key"},
 		"the card is out of the reader":        {"EC-256", []string{"C_GetSlotList#1 empty", "C_GetSlotList#2 empty"}, pkcs11.KindNoDevice, "its slots are empty"},
-		"the token is away":                    {"EC-256", []string{"C_GetSlotList empty"}, pkcs11.KindNoDevice, "shows no token, and no slot"},
+		"the token is away":                    {"EC-256", []string{"C_GetSlotList empty"}, pkcs11.KindNoDevice, "shows no token and no slot"},
 		"the token was pulled":                 {"EC-256", []string{"C_GetTokenInfo rv 0xe0"}, pkcs11.KindNoDevice, "shows no initialized token"},
 		"no session left":                      {"EC-256", []string{"C_OpenSession rv 0xb1"}, pkcs11.KindCall, "C_OpenSession: CKR_SESSION_COUNT"},
 		"no mechanism for such keys":           {"EC-256", []string{"mechanisms " + rsaPSS, "deny-mechanism " + ecdsaDigest}, pkcs11.KindNoMechanism, "none is in its list"},

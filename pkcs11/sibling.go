@@ -29,7 +29,7 @@ func (k *Key) Sibling(ctx context.Context, u URI, o KeyOptions) (*Key, error) {
 	sibling.sessions, sibling.login, sibling.sibling = k.sessions, k.login, true
 	s, err := k.sessions.acquire()
 	if err != nil {
-		return nil, asError(err, "no session with the token %s can be opened", k.token.URI())
+		return nil, asError(err, "no session with the token %s can be opened", k.token.ShortURI())
 	}
 	k.sessions.release(s, true) // what settles on the key may take one itself
 	if err := sibling.find(ctx, s); err != nil {

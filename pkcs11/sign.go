@@ -52,7 +52,7 @@ func (k *Key) make(public crypto.PublicKey, message, digest []byte, opts crypto.
 		defer k.login.spend() // where no mechanism came as far as the login
 		if err := k.login.prepareSignature(context.Background()); err != nil {
 			untouched = true
-			return nil, used, asError(err, "the key %s can't sign", k.shortURI())
+			return nil, used, asError(err, "the key %s can't sign", k.called(k.name()))
 		}
 	}
 
@@ -72,7 +72,7 @@ func (k *Key) make(public crypto.PublicKey, message, digest []byte, opts crypto.
 			renewed = true
 			k.sessions.lost()
 		default:
-			return nil, used, asError(err, "the key %s can't sign with %v", k.shortURI(), candidates[i])
+			return nil, used, asError(err, "the key %s can't sign with %v", k.called(k.name()), candidates[i])
 		}
 		if call != "C_SignInit" || isLost(rv) {
 			if s, err = k.sessions.replace(s); err != nil {
@@ -80,20 +80,20 @@ func (k *Key) make(public crypto.PublicKey, message, digest []byte, opts crypto.
 			}
 		}
 	}
-	return nil, used, k.refusedAll(candidates, refused)
+	return nil, used, k.refusedAll(candidates, opts.HashFunc(), refused)
 }
 
 // refusedAll says that no mechanism did, and whether the token has one at all: what
 // it doesn't know nobody can permit.
-func (k *Key) refusedAll(candidates []mechanism, refused []string) *Error {
+func (k *Key) refusedAll(candidates []mechanism, hash crypto.Hash, refused []string) *Error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.preferred) > 0 && !slices.ContainsFunc(candidates, func(m mechanism) bool { return slices.Contains(k.preferred, m.id) }) {
-		return newError(KindNoMechanism, "the token %s knows no mechanism for this signature with the key %s: none is in its list, and it refuses %s",
-			k.token.URI(), k.URI(), strings.Join(refused, ", "))
+		return newError(KindNoMechanism, "the token knows no mechanism for this signature (RSASSA-PSS or ECDSA, %v) with the key %s: none is in its list, and it refuses %s",
+			hash, k.called(k.name()), strings.Join(refused, ", "))
 	}
-	return newError(KindMechanism, "the token %s refuses every mechanism for this signature with the key %s: %s",
-		k.token.URI(), k.URI(), strings.Join(refused, ", "))
+	return newError(KindMechanism, "the token refuses every mechanism for this signature (%v) with the key %s: %s",
+		hash, k.called(k.name()), strings.Join(refused, ", "))
 }
 
 // refusal says which mechanism was refused, and with which hash where it may be
@@ -110,16 +110,16 @@ func refusal(m mechanism, hash crypto.Hash, call string, rv uint) string {
 func (k *Key) candidateMechanisms(public crypto.PublicKey, haveMessage bool, opts crypto.SignerOpts) ([]mechanism, error) {
 	candidates, err := plan(public, opts)
 	if err != nil {
-		return nil, newError(KindKey, "the key %s can't sign like this: %v", k.shortURI(), err)
+		return nil, newError(KindKey, "the key %s can't sign like this: %v", k.called(k.name()), err)
 	}
-	if err := checkAllowed(k.URI(), candidates, k.allowed); err != nil {
+	if err := checkAllowed(k.called(k.name()), candidates, k.allowed); err != nil {
 		return nil, err
 	}
 	candidates = allowed(candidates, k.allowed)
 	if !haveMessage {
 		candidates = slices.DeleteFunc(slices.Clone(candidates), func(m mechanism) bool { return m.input == inputMessage })
 		if len(candidates) == 0 {
-			return nil, newError(KindMechanism, "the key %s only signs whole messages, not digests; use SignMessage", k.shortURI())
+			return nil, newError(KindMechanism, "the key %s signs whole messages only, not digests (use SignMessage)", k.called(k.name()))
 		}
 	}
 	k.mu.Lock()
@@ -167,7 +167,7 @@ func (k *Key) attempt(s pkcs11.SessionHandle, m mechanism, public crypto.PublicK
 	case inputEncoded:
 		encoded, err := encodePSS(rand.Reader, hash, digest, public.(*rsa.PublicKey).N.BitLen())
 		if err != nil {
-			return nil, newError(KindKey, "the key %s can't sign like this: %v", k.shortURI(), err)
+			return nil, newError(KindKey, "the key %s can't sign like this: %v", k.called(k.name()), err)
 		}
 		data = encoded
 	}

@@ -99,17 +99,32 @@ func (m *Module) Token(u URI) (*Token, error) {
 	case len(matching) == 1:
 		return matching[0], nil
 	case len(matching) > 1:
-		return nil, newError(KindTokens, "several tokens of the PKCS#11 module %q match %s", m.path, u.Selection()).withCandidates(shortURIs(matching))
+		return nil, newError(KindTokens, "several tokens of the PKCS#11 module %q match %s", m.path, u.Selection()).
+			withTodo(chooseToken(shortURIs(matching))).withCandidates(shortURIs(matching))
 	case unreadable != nil && (len(initialized) == 0 || !IsKind(unreadable, KindNoDevice)):
 		return nil, unreadable // it may be that one
 	case len(initialized) == 0:
 		return nil, m.nothingIn(all)
 	}
-	message := fmt.Sprintf("no token of the PKCS#11 module %q matches %s", m.path, u.Selection())
+	todo := useOneToken
 	if near := nearest(u, initialized); near != "" {
-		message += "; did you mean " + near
+		todo = "Use " + near + " if you mean this token"
 	}
-	return nil, newError(KindNoToken, "%s", message).withCandidates(shortURIs(initialized))
+	return nil, newError(KindNoToken, "no token of the PKCS#11 module %q matches %s", m.path, u.Selection()).
+		withTodo(todo).withCandidates(shortURIs(initialized))
+}
+
+const useOneToken = "Use one of these tokens in the key URI"
+
+// chooseToken says how to decide between tokens. Those that differ in nothing but the
+// slot may be one, behind p11-kit's proxy.
+func chooseToken(uris []URI) string {
+	for _, u := range uris {
+		if _, bySlot := u.Value(AttrSlotID); bySlot {
+			return "Set module-path, since p11-kit's proxy may show one token through two modules"
+		}
+	}
+	return useOneToken
 }
 
 // nearest returns the URI of a token that could be the one which a URI means,
@@ -153,7 +168,7 @@ func beginAlike(a, b string) bool {
 // nothingIn says what is missing where the module shows no initialized token.
 func (m *Module) nothingIn(tokens []*Token) *Error {
 	if len(tokens) > 0 {
-		return newError(KindBlankToken, "the PKCS#11 module %q shows no initialized token; those that it shows were never initialized", m.path)
+		return newError(KindBlankToken, "the PKCS#11 module %q shows no initialized token", m.path)
 	}
 	if err := m.missingService(); err != nil {
 		return err
@@ -162,7 +177,7 @@ func (m *Module) nothingIn(tokens []*Token) *Error {
 	if slots, err := m.calls.allSlots(); err == nil && len(slots) > 0 {
 		return newError(KindNoDevice, "the PKCS#11 module %q shows no token: its slots are empty, such as readers without a card", m.path)
 	}
-	return newError(KindNoDevice, "the PKCS#11 module %q shows no token, and no slot for one (a device that isn't plugged in or a remote token whose server is down looks like this)", m.path)
+	return newError(KindNoDevice, "the PKCS#11 module %q shows no token and no slot: a device is not plugged in, or a remote token's server is down", m.path)
 }
 
 // missingService says that the service is away through which the module reaches
@@ -171,7 +186,7 @@ func (m *Module) missingService() *Error {
 	if !smartCardServiceIsAway() {
 		return nil
 	}
-	return newError(KindNoDevice, "the PKCS#11 module %q shows no token: it reads smart cards through PC/SC, whose service (pcscd) doesn't answer", m.path)
+	return newError(KindNoDevice, "the PKCS#11 module %q shows no token: it reads smart cards through PC/SC, whose service (pcscd) doesn't answer", m.path).withTodo("Start the PC/SC service (pcscd)")
 }
 
 // Tokens returns every token that the module shows, with what it says of its
@@ -274,16 +289,8 @@ func (m *Module) checkLibrary(u URI) error {
 	}
 	if !u.matches(library) {
 		return newError(KindNoToken, "the PKCS#11 module %q is not the library that %s names; it is library-manufacturer=%s;library-description=%s;library-version=%s",
-			m.path, u.Selection(), escape(library[AttrLibraryManufacturer], pathComponent), escape(library[AttrLibraryDescription], pathComponent), version)
+			m.path, u.Selection(), escape(library[AttrLibraryManufacturer], pathComponent), escape(library[AttrLibraryDescription], pathComponent), version).
+			withTodo("Correct the library attributes of the key URI, or set another module")
 	}
 	return nil
-}
-
-// shortURIs name tokens, for a user who has to choose.
-func shortURIs(tokens []*Token) []URI {
-	uris := make([]URI, len(tokens))
-	for i, t := range tokens {
-		uris[i] = t.ShortURI()
-	}
-	return uris
 }

@@ -6,6 +6,7 @@ package pkcs11_test
 
 import (
 	"crypto"
+	"errors"
 	"regexp"
 	"strings"
 	"sync"
@@ -255,7 +256,8 @@ func TestEveryTokenGeneratesKeysThatOnlySign(t *testing.T) {
 			}
 			if token.TPM != nil {
 				_, err := s.Generate(u, "rsa:2048")
-				if !pkcs11.IsKind(err, pkcs11.KindKey) || !strings.Contains(err.Error(), "take an EC key") {
+				var failed *pkcs11.Error
+				if !errors.As(err, &failed) || failed.Kind != pkcs11.KindKey || !strings.Contains(failed.Todo, "Generate an EC key") {
 					t.Errorf("RSA: error %v", err)
 				}
 			}

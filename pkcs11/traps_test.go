@@ -74,14 +74,14 @@ func TestPINThatNobodyCanTypeIsNotTried(t *testing.T) {
 // What can be meant is tried, and said where it was wrong.
 func TestWrongPINThatLooksOddIsSaidTo(t *testing.T) {
 	for secret, wants := range map[string]string{
-		"wrong ":      "; the PIN ends in a space or a tab (C_Login",
-		"\twrong":     "; the PIN begins with a space or a tab (C_Login",
-		"wr\nong":     "; the PIN has a line break in it (C_Login",
-		"wr\x00ong":   "; the PIN has a NUL byte in it (C_Login",
-		`"wrong"`:     "; the PIN is in quotation marks (C_Login",
-		"'wrong'":     "; the PIN is in quotation marks (C_Login",
-		"wr\u200bong": "; the PIN has a character in it that doesn't show (C_Login",
-		"wr\x1bong":   "; the PIN has a character in it that doesn't show (C_Login",
+		"wrong ":      "failed with a PIN that ends in a space or a tab (C_Login",
+		"\twrong":     "failed with a PIN that begins with a space or a tab (C_Login",
+		"wr\nong":     "failed with a PIN that has a line break in it (C_Login",
+		"wr\x00ong":   "failed with a PIN that has a NUL byte in it (C_Login",
+		`"wrong"`:     "failed with a PIN that is in quotation marks (C_Login",
+		"'wrong'":     "failed with a PIN that is in quotation marks (C_Login",
+		"wr\u200bong": "failed with a PIN that has a character in it that doesn't show (C_Login",
+		"wr\x1bong":   "failed with a PIN that has a character in it that doesn't show (C_Login",
 		`wrong"`:      "failed (C_Login",
 		"w\u00fcrong": "failed (C_Login",
 		"wrong pi n":  "failed (C_Login",

@@ -5,6 +5,7 @@ package pkcs11
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -105,7 +106,7 @@ func ParseURI(s string) (URI, error) {
 	}
 	scheme, rest, found := strings.Cut(s, ":")
 	if !found || !strings.EqualFold(scheme, "pkcs11") {
-		return URI{}, uriError("doesn't begin with \"pkcs11:\"; expected something like pkcs11:token=LABEL;object=LABEL")
+		return URI{}, uriError("doesn't begin with \"pkcs11:\"; write it like pkcs11:token=LABEL;object=LABEL")
 	}
 	path, query, _ := strings.Cut(rest, "?")
 	u := URI{values: map[string]string{}}
@@ -130,7 +131,7 @@ func (u URI) parse(text string, c *component) error {
 				"use pin-source=file:/path, the plugin config pin_source=env:NAME, or NOTATION_PKCS11_PIN")
 		}
 		if !found {
-			return uriError("has an attribute without a value") // which may be a part of a PIN
+			return uriError("has an attribute without a value; write NAME=VALUE") // which may be a part of a PIN
 		}
 		check, err := lookUp(name, c)
 		if err != nil {
@@ -157,20 +158,33 @@ func lookUp(name string, c *component) (check func(string) error, err error) {
 		switch {
 		case a.name != name:
 		case a.in != c:
-			return nil, uriError("has the attribute %q in the wrong part; it belongs to the %s", name, a.in.name)
+			return nil, uriError("has the attribute %q in the wrong part; move it to the %s", name, a.in.name)
 		default:
 			return a.check, nil
 		}
 	}
-	return nil, uriError("has the unknown attribute %q; known in the %s: %s", shorten(name), c.name, names(c))
+	if meant, known := meantBy[name]; known {
+		return nil, uriError("has the unknown attribute %q; use %s", name, meant)
+	}
+	return nil, uriError("has the unknown attribute %q; use one of %s in the %s", shorten(name), names(c), c.name)
 }
 
+// meantBy are names that people write for others, since tools have them.
+var meantBy = map[string]string{
+	"label": AttrObject, "name": AttrObject, "key": AttrObject, "slot": AttrSlotID,
+	"module": AttrModulePath + " after the ?", "pin": AttrPINSource + " after the ?", "pin_source": AttrPINSource + " after the ?",
+}
+
+// names lists the attributes of a component, those first that most URIs have.
 func names(c *component) string {
 	var known []string
-	for _, a := range attributes {
-		if a.in == c {
+	for _, a := range slices.Backward(attributes) {
+		if a.in == c && a.name != AttrType {
 			known = append(known, a.name)
 		}
+	}
+	if c == pathComponent {
+		known = append(known, AttrType)
 	}
 	return strings.Join(known, ", ")
 }
@@ -195,7 +209,7 @@ func unescape(s string, in *component) (string, error) {
 		switch c := s[i]; {
 		case c == '%':
 			if i+2 >= len(s) {
-				return "", fmt.Errorf("the escape at its end is cut off; %% takes two hexadecimal digits")
+				return "", fmt.Errorf("the escape at its end is cut off; write two hexadecimal digits after %%")
 			}
 			n, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
 			if err != nil {

@@ -132,7 +132,7 @@ func problemOf(key pkcs11.KeyInfo) string {
 			return restricted
 		}
 	case pkcs11.KindPublicKey:
-		return key.Problem.Message + "; so that its public half is known, " + remedyCertificate
+		return key.Problem.Message + "; to make its public half known, import its certificate with notation-pkcs11 import-cert, or set cert_chain"
 	}
 	return key.Problem.Error()
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
@@ -76,7 +77,7 @@ func (p *Plugin) newRecord(s Settings) (*record, error) {
 	}
 	log, err := p.logs.find(s.AuditLog)
 	if err != nil {
-		return nil, contract.NewValidationErrorf("%v. Nothing was signed. Set audit_log to another file, or fix the cause.", err)
+		return nil, contract.NewValidationErrorf("nothing was signed: %v", err)
 	}
 	return &record{log: log, entry: auditlog.Entry{Key: s.URI.Selection().String(), Peer: parent()}}, nil
 }
@@ -96,7 +97,8 @@ func (r *record) read(message []byte) error {
 	}
 	var err error
 	if r.payload, err = payload.Parse(message); err != nil {
-		return contract.NewValidationErrorf("%v. With an audit log, the plugin signs only Notary Project payloads, because the log must name the artifact. Sign with notation, or unset audit_log.", err)
+		return Refuse(validation, "Sign with notation, or unset audit_log",
+			"%v; with an audit log, which names the artifact, the plugin signs nothing else", err)
 	}
 	r.entry.SigningTime = r.payload.SigningTime
 	target := r.payload.Target
@@ -132,7 +134,8 @@ func (r *record) signed(ctx context.Context, key Key, spec keySpec, certificate 
 	}
 	r.said = true
 	if _, err := r.log.Append(r.entry); err != nil {
-		return contract.NewGenericError(fmt.Sprintf("%v. The signature was made and is not given out; make room for the log, or put the file back that was there, and sign again.", err))
+		return Refuse(general, "Make room for the log, or put the former file back, then sign again",
+			"the signature was made and is not given out: %v", err)
 	}
 	return nil
 }
@@ -151,7 +154,7 @@ func (r *record) failed(event auditlog.Event, err error) error {
 	told := asContract(err)
 	r.entry.Event, r.entry.Reason = event, told.Message
 	if _, unlogged := r.log.Append(r.entry); unlogged != nil {
-		return contract.NewError(told.ErrCode, told.Message+" The log has no line for this failure: "+unlogged.Error()+".")
+		return contract.NewError(told.ErrCode, strings.TrimSuffix(told.Message, ".")+". The log has no line for this failure: "+unlogged.Error()+".")
 	}
 	return err
 }

@@ -212,7 +212,7 @@ func TestAuditLogThatCannotBeOpenedStopsBeforeTheKey(t *testing.T) {
 	req, _ := auditRequest(t)
 	req.PluginConfig["audit_log"] = "/dev/full"
 	_, err := token.plugin().GenerateSignature(t.Context(), req)
-	checkError(t, err, contract.ErrorCodeValidation, "/dev/full", "not a regular file", "Set audit_log to another file")
+	checkError(t, err, contract.ErrorCodeValidation, "nothing was signed: the audit log /dev/full can't be opened: it is not a regular file")
 	_, err = token.plugin().DescribeKey(t.Context(), &contract.DescribeKeyRequest{ContractVersion: contract.ContractVersion, KeyID: req.KeyID, PluginConfig: req.PluginConfig})
 	checkError(t, err, contract.ErrorCodeValidation, "/dev/full")
 	if len(token.opened) > 0 {

@@ -149,7 +149,7 @@ func noCertificate(text []byte) error {
 	return errors.New("it holds no certificate in PEM, and is neither DER nor PKCS#7")
 }
 
-var errTooManyCertificates = fmt.Errorf("it holds more than %d certificates; it should hold those of this key alone", maxBundleCertificates)
+var errTooManyCertificates = fmt.Errorf("it holds more than %d certificates; use a file with those of this key alone", maxBundleCertificates)
 
 // parseBinary reads what files in DER hold: one value, mostly, or several that were
 // put one behind the other. Padding after the last is passed over.

@@ -54,9 +54,12 @@ func findChain(public crypto.PublicKey, onToken, configured []*x509.Certificate,
 	case err == nil:
 		return chain, nil
 	case len(chosen) > 0 && onlyOnToken > 0:
-		err = fmt.Errorf("cert_chain holds this key's certificate %s, which can't be used: %w; correct cert_chain, or leave it out to use a certificate on the token", nameOf(chosen[0]), err)
+		err = advise("Correct cert_chain, or unset it to use the certificate on the token",
+			"cert_chain holds this key's certificate %s, which can't be used: %w", nameOf(chosen[0]), err)
 	}
-	return nil, contract.NewValidationError(err.Error())
+	var a advised
+	errors.As(err, &a)
+	return nil, advised{contract.NewValidationError(err.Error()), a.todo}
 }
 
 // isForSigning is false for certificates with which no chain passes, such
@@ -101,11 +104,13 @@ func Related(public crypto.PublicKey, certificates []*x509.Certificate) []*x509.
 	return related
 }
 
+const getCertificate = "Store the key's certificate with notation-pkcs11 import-cert, or request one with notation-pkcs11 csr"
+
 // noLeaf explains that none of the certificates belongs to the key.
 func noLeaf(onToken, configured []*x509.Certificate) error {
 	seen := slices.Concat(onToken, configured)
 	if len(seen) == 0 {
-		return contract.NewValidationErrorf("there is no certificate for this key: none is on the token, and cert_chain is not set; %s", remedyCertificate)
+		return advised{contract.NewValidationError("there is no certificate for this key: none is on the token, and cert_chain is not set"), getCertificate}
 	}
 	slices.SortStableFunc(seen, func(a, b *x509.Certificate) int { // the likely ones first
 		return compareBool(a.IsCA, b.IsCA)
@@ -123,8 +128,8 @@ func noLeaf(onToken, configured []*x509.Certificate) error {
 		}
 		names = append(names, name)
 	}
-	return contract.NewValidationErrorf("there is no certificate for this key: of the %d seen (%d on the token, %d in cert_chain) none has its public key: %s; %s",
-		len(seen), len(onToken), len(configured), strings.Join(names, ", "), remedyCertificate)
+	return advised{contract.NewValidationErrorf("there is no certificate for this key: of the %d seen (%d on the token, %d in cert_chain) none has its public key: %s",
+		len(seen), len(onToken), len(configured), strings.Join(names, ", ")), getCertificate}
 }
 
 // nameOf names a certificate in errors.
@@ -229,7 +234,7 @@ func CheckAcceptable(public crypto.PublicKey, certificates, others []*x509.Certi
 		chain, broken, incomplete := p.judge(leaf, at)
 		switch {
 		case at.After(leaf.NotAfter):
-			broken = fmt.Errorf("certificate %s: it expired on %s; have it renewed", nameOf(leaf), day(leaf.NotAfter))
+			broken = checkValidity(leaf, at)
 		case chain != nil || incomplete != nil:
 			return nil
 		}
@@ -238,30 +243,25 @@ func CheckAcceptable(public crypto.PublicKey, certificates, others []*x509.Certi
 	return first
 }
 
-// missingCertificate is the error of a chain that lacks a certificate which its
-// authority has.
-type missingCertificate string
-
-func (e missingCertificate) Error() string { return string(e) }
-
-func missing(format string, args ...any) error {
-	return missingCertificate(fmt.Sprintf(format, args...))
-}
+const addIssuers = "Add the CA's certificates, up to the root, to cert_chain or to the token"
 
 // missingIssuer explains why a chain ends below a root.
 func (p *pool) missingIssuer(top *x509.Certificate, length int) error {
 	issuer := quote(top.Issuer.String())
 	switch {
 	case length >= maxChain:
-		return fmt.Errorf("certificate %s: the chain has no root after %d certificates; check the certificates on the token and in cert_chain", nameOf(top), length)
+		return advise("Check the certificates on the token and in cert_chain",
+			"certificate %s: the chain has no root after %d certificates", nameOf(top), length)
 	case len(p.issuers(top)) > 0:
-		return fmt.Errorf("certificate %s: its issuer %s leads back to a certificate below, and the chain must go up to a self-signed root; add that to cert_chain or to the token", nameOf(top), issuer)
+		return advise("Add the self-signed root to cert_chain or to the token",
+			"certificate %s: its issuer %s leads back to a certificate below, and the chain must go up to a self-signed root", nameOf(top), issuer)
 	case len(p.bySubject[string(top.RawIssuer)]) > 0:
-		return missing("certificate %s: its issuer %s is missing, up to the root: a certificate of that name is there but didn't sign it; add the right one to cert_chain or to the token", nameOf(top), issuer)
+		return advise(addIssuers, "certificate %s: its issuer %s is missing: a certificate of that name is there but didn't sign it", nameOf(top), issuer)
 	case slices.ContainsFunc(p.all, func(other *x509.Certificate) bool { return isIssuedByAlike(top, other) }):
-		return fmt.Errorf("certificate %s: its issuer %s is there and has signed it, but its name is encoded in other bytes than in this certificate, which RFC 5280 allows and notation doesn't; ask the authority for an issuer's certificate with the name in the same encoding, or have this one issued again", nameOf(top), issuer)
+		return advise("Ask the CA for an issuer's certificate with exactly this name, or a new certificate",
+			"certificate %s: its issuer %s is there and has signed it, but its name is encoded in other bytes than in this certificate, which RFC 5280 allows and notation doesn't", nameOf(top), issuer)
 	}
-	return missing("certificate %s: its issuer %s is missing, and the chain must go up to the self-signed root; add it to cert_chain or to the token", nameOf(top), issuer)
+	return advise(addIssuers, "certificate %s: its issuer %s is missing, and the chain must go up to the self-signed root", nameOf(top), issuer)
 }
 
 // paths returns every way from the leaf upwards, each to a self-signed

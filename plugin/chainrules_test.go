@@ -40,7 +40,7 @@ func TestRulesOfAuthorities(t *testing.T) {
 		},
 		{
 			"root expired", root.certify(root, validFor(time.Minute)), issuing.certify(root),
-			[]string{`"CN=root"`, "was invalid at signing time", "renewed"},
+			[]string{`"CN=root"`, "it expired on", "Renew"},
 		},
 		{
 			"root with a short key", short.certify(short), issuing.certify(short),
@@ -108,7 +108,7 @@ func TestNamesAreEscapedAndBounded(t *testing.T) {
 	key := newEntity(t, "signer\n::set-output name=x::\x1b[31m\u202e"+strings.Repeat("x", 10000))
 	_, err := findChain(key.public(), []*x509.Certificate{key.certify(key)}, nil, time.Now())
 	checkError(t, err, contract.ErrorCodeValidation, `\n::set-output`, `\x1b[31m`, `\u202e`, "…")
-	if strings.ContainsAny(err.(*contract.Error).Message, "\n\x1b\u202e") || len(err.(*contract.Error).Message) > 1000 {
+	if text := Translate(err, Settings{}).(*contract.Error).Message; strings.ContainsAny(text, "\n\x1b\u202e") || len(text) > 1000 {
 		t.Errorf("got %q", err)
 	}
 }
@@ -116,11 +116,11 @@ func TestNamesAreEscapedAndBounded(t *testing.T) {
 func TestNoCertificateOfTheKey(t *testing.T) {
 	key, other := newEntity(t, "signer"), newEntity(t, "other")
 	_, err := findChain(key.public(), nil, nil, time.Now())
-	checkError(t, err, contract.ErrorCodeValidation, "there is no certificate for this key", "none is on the token", "import", "cert_chain")
+	checkError(t, err, contract.ErrorCodeValidation, "there is no certificate for this key", "none is on the token", "cert_chain", "import-cert")
 
 	onToken := []*x509.Certificate{other.certify(other), other.certify(other, named("leaf"), asLeaf)}
 	_, err = findChain(key.public(), onToken, []*x509.Certificate{other.certify(other)}, time.Now())
-	checkError(t, err, contract.ErrorCodeValidation, `of the 3 seen (2 on the token, 1 in cert_chain)`, `"CN=leaf", "CN=other"`, "import", "cert_chain")
+	checkError(t, err, contract.ErrorCodeValidation, `of the 3 seen (2 on the token, 1 in cert_chain)`, `"CN=leaf", "CN=other"`, "import-cert")
 }
 
 func TestCertificatesOfOtherKeysAreListedInPart(t *testing.T) {

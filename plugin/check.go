@@ -142,20 +142,11 @@ type warning struct{ problem, advice string }
 
 func (w warning) Error() string { return w.problem }
 
-// advised is an error with what to do, where its step can't know that.
-type advised struct {
-	error
-	advice string
-}
-
-func (a advised) Unwrap() error { return a.error }
-
 func (c *check) take(ctx context.Context, step checkStep) Step {
 	start := time.Now()
 	found, err := step.take(c, ctx)
 	result := Step{Name: step.name, Outcome: OutcomeOK, Duration: time.Since(start), Found: printable(found)}
 	var w warning
-	var a advised
 	switch {
 	case errors.As(err, &w):
 		result.Outcome, result.Problem, result.Advice = OutcomeWarning, printable(w.problem), w.advice
@@ -167,9 +158,6 @@ func (c *check) take(ctx context.Context, step checkStep) Step {
 			err, bare.Candidates, result.Candidates = &bare, nil, failed.Candidates
 		}
 		result.Problem, result.Advice = Explain(err, c.settings)
-		if errors.As(err, &a) {
-			result.Advice = cmp.Or(result.Advice, a.advice)
-		}
 		result.Advice = cmp.Or(result.Advice, step.advice)
 	}
 	return result
@@ -255,7 +243,7 @@ func (c *check) findCertificates(ctx context.Context) (string, error) {
 	}
 	chain, err := findChain(c.key.Public(), onToken, c.settings.Certificates, c.now)
 	if err != nil {
-		return "", advised{err, certificateAdvice(newPool(c.settings.Certificates, onToken), a.Certificate, c.now)}
+		return "", err
 	}
 	var names []string
 	for _, certificate := range chain {
@@ -287,20 +275,6 @@ func (c *check) findCertificates(ctx context.Context) (string, error) {
 		return found, warning{strings.Join(problems, "; "), strings.Join(advices, ". ")}
 	}
 	return found, c.settings.chainWarning()
-}
-
-// certificateAdvice says how to come by what a chain lacks; "" where its error says
-// what to do. The certificate is the key's own; nil where there is none.
-func certificateAdvice(p *pool, own *x509.Certificate, now time.Time) string {
-	if own == nil {
-		return "The commands csr and self-sign ask for a certificate or make one, and import-cert puts it on the token"
-	}
-	_, broken, incomplete := p.judge(own, now)
-	var lacks missingCertificate
-	if broken == nil && errors.As(incomplete, &lacks) {
-		return "Get the CA's certificates, up to the root; store them with import-cert, or name a file with them in cert_chain"
-	}
-	return ""
 }
 
 // checkPayload is what a check signs: nothing that a verifier could take for an

@@ -144,19 +144,19 @@ func TestCheckExplainsTheStepThatFails(t *testing.T) {
 	}{
 		"no module": {"module", "module-path", kind(pkcs11.KindModule),
 			"module:failed token:skipped login:skipped key:skipped usable:skipped mechanism:skipped certificates:skipped signature:skipped"},
-		"no token": {"token", "serial=", kind(pkcs11.KindNoToken),
+		"no token": {"token", "Correct the token's attributes", kind(pkcs11.KindNoToken),
 			"module:ok token:failed login:skipped key:skipped usable:skipped mechanism:skipped certificates:skipped signature:skipped"},
-		"wrong PIN": {"login", "tried once and not again", call("C_Login", ckrPINIncorrect),
+		"wrong PIN": {"login", "before the token locks", call("C_Login", ckrPINIncorrect),
 			"module:ok token:ok login:failed key:skipped usable:skipped mechanism:skipped certificates:skipped signature:skipped"},
-		"locked": {"login", "No PIN was tried", kind(pkcs11.KindPINLocked),
+		"locked": {"login", "Reset the PIN", kind(pkcs11.KindPINLocked),
 			"module:ok token:ok login:failed key:skipped usable:skipped mechanism:skipped certificates:skipped signature:skipped"},
 		"no key": {"key", "object=", kind(pkcs11.KindNoKey),
 			"module:ok token:ok login:ok key:failed usable:skipped mechanism:skipped certificates:skipped signature:skipped"},
-		"no public key": {"key", "import the key's certificate", kind(pkcs11.KindPublicKey),
+		"no public key": {"key", "Import the key's certificate", kind(pkcs11.KindPublicKey),
 			"module:ok token:ok login:ok key:ok usable:failed mechanism:skipped certificates:skipped signature:skipped"},
 		"not for signing": {"key", "CKA_SIGN", kind(pkcs11.KindNotPermitted),
 			"module:ok token:ok login:ok key:ok usable:failed mechanism:skipped certificates:skipped signature:skipped"},
-		"another type": {"key", "P-256", kind(pkcs11.KindKey),
+		"another type": {"key", "Use another key", kind(pkcs11.KindKey),
 			"module:ok token:ok login:ok key:ok usable:failed mechanism:skipped certificates:skipped signature:skipped"},
 		"no mechanism": {"mechanism", "Allow one of these mechanisms", kind(pkcs11.KindMechanism),
 			"module:ok token:ok login:ok key:ok usable:ok mechanism:failed certificates:skipped signature:skipped"},
@@ -203,11 +203,11 @@ func TestCheckFailsOnEveryBrokenChain(t *testing.T) {
 			}
 			report := p.checked(t)
 			s := report.Steps[6]
-			if report.Usable || s.Outcome != OutcomeFailed || !strings.Contains(s.Problem, variant.Rule) {
+			if report.Usable || s.Outcome != OutcomeFailed || !strings.Contains(s.Problem, ruleOf(variant)) {
 				t.Errorf("usable %v: %+v", report.Usable, s)
 			}
 			// A certificate is there: none is to be asked for.
-			if isMissing := strings.Contains(s.Problem, "is missing"); isMissing != strings.Contains(s.Advice, "Get the CA's certificates") ||
+			if isMissing := strings.Contains(s.Problem, "is missing"); isMissing != strings.Contains(s.Advice, "Add the CA's certificates") ||
 				strings.Contains(s.Advice, "csr") != strings.Contains(s.Problem, "there is no certificate for this key") {
 				t.Errorf("the advice on %q is %q", s.Problem, s.Advice)
 			}

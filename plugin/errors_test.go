@@ -15,6 +15,7 @@ import (
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/wording"
 )
 
 // Some return values by number (PKCS#11 v2.40, pkcs11t.h), as a module gives them.
@@ -82,32 +83,47 @@ func TestMessagesSayWhatFailedAndWhatToDo(t *testing.T) {
 		{
 			&pkcs11.Error{Kind: pkcs11.KindCall, Message: "the login to the token pkcs11:token=T failed", Call: "C_Login", RV: ckrPINIncorrect},
 			contract.ErrorCodeAccessDenied,
-			"the login to the token pkcs11:token=T failed (C_Login: CKR_PIN_INCORRECT). " +
-				"The PIN was tried once and not again; check the environment variable NOTATION_PKCS11_PIN before the token locks.",
+			"the login to the token pkcs11:token=T failed: the token refused the PIN, which was tried once and not again (C_Login: CKR_PIN_INCORRECT). " +
+				"Check the environment variable NOTATION_PKCS11_PIN before the token locks.",
 		},
 		{
 			&pkcs11.Error{Kind: pkcs11.KindCall, Message: "the token pkcs11:token=T opens no session", Call: "C_OpenSession", RV: ckrSessionCount},
 			contract.ErrorCodeThrottled,
-			"the token pkcs11:token=T opens no session (C_OpenSession: CKR_SESSION_COUNT). " +
-				"The token has no session left; end other programs that use it, or try again later.",
+			"the token pkcs11:token=T opens no session: the token has no session left (C_OpenSession: CKR_SESSION_COUNT). " +
+				"End other programs that use the token, or try again later.",
 		},
 		{
 			&pkcs11.Error{Kind: pkcs11.KindCall, Message: "the key can't sign", Call: "C_Sign", RV: ckrVendor},
 			contract.ErrorCodeGeneric,
 			"the key can't sign (C_Sign: CKR 0x80000123). " +
-				"Look the code up in the vendor's documentation; NOTATION_PKCS11_LOG=/path/to/file records every call.",
+				"Look the code up in the vendor's documentation, or set NOTATION_PKCS11_LOG=/path/to/file.",
 		},
 		{
 			&pkcs11.Error{Kind: pkcs11.KindTimeout, Message: "the module didn't answer", Call: "C_Sign"},
 			contract.ErrorCodeTimeout,
 			"the module didn't answer (C_Sign). " +
-				"Check that the HSM can be reached; to wait longer, set the plugin config timeout or NOTATION_PKCS11_TIMEOUT.",
+				"Check that the HSM can be reached, or raise the plugin config timeout or NOTATION_PKCS11_TIMEOUT.",
 		},
 		{
 			fmt.Errorf("open the key: %w", context.DeadlineExceeded),
 			contract.ErrorCodeTimeout,
 			"not finished within 1m0s: open the key: context deadline exceeded. " +
-				"Check that the HSM can be reached; to wait longer, set the plugin config timeout or NOTATION_PKCS11_TIMEOUT.",
+				"Check that the HSM can be reached, or raise the plugin config timeout or NOTATION_PKCS11_TIMEOUT.",
+		},
+		{
+			fmt.Errorf("open the key: %w", &pkcs11.Error{Kind: pkcs11.KindNoToken, Message: "no token matches", Candidates: []string{"pkcs11:token=A"}, Todo: "Use pkcs11:token=A"}),
+			contract.ErrorCodeValidation,
+			"open the key: no token matches; there is pkcs11:token=A. Use pkcs11:token=A.",
+		},
+		{
+			&pkcs11.Error{Kind: pkcs11.KindPINSource, Message: "the PIN source env:PIN is empty or not set"},
+			contract.ErrorCodeAccessDenied,
+			"the PIN source env:PIN is empty or not set",
+		},
+		{
+			fmt.Errorf("the chain: %w", advised{contract.NewValidationError("a certificate is missing"), "Get the certificate"}),
+			contract.ErrorCodeValidation,
+			"the chain: a certificate is missing. Get the certificate.",
 		},
 		{
 			contract.NewError(contract.ErrorCodeThrottled, "slow down"),
@@ -144,7 +160,7 @@ func TestExplanationIsTheMessageInTwoParts(t *testing.T) {
 		what, todo string
 	}{
 		{&pkcs11.Error{Kind: pkcs11.KindCall, Message: "the login failed", Call: "C_Login", RV: ckrPINIncorrect},
-			"the login failed (C_Login: CKR_PIN_INCORRECT)", "The PIN was tried once and not again; check what was typed before the token locks"},
+			"the login failed: the token refused the PIN, which was tried once and not again (C_Login: CKR_PIN_INCORRECT)", "Check what was typed before the token locks"},
 		{context.DeadlineExceeded, "not finished within 1m0s: context deadline exceeded", ofKind[pkcs11.KindTimeout].todo},
 		{contract.NewValidationError("a sentence"), "a sentence", ""},
 		{errors.New("\x1b[2J"), `\x1b[2J`, ""},
@@ -180,12 +196,12 @@ func TestNoRefusalOfALoginAdvisesAnother(t *testing.T) {
 			continue
 		}
 		name := pkcs11.RVName(rv)
-		_, todo := Explain(&pkcs11.Error{Kind: pkcs11.KindCall, Message: "the login failed", Call: "C_Login", RV: rv}, s)
-		if strings.Contains(todo, "try again") || strings.Contains(todo, "next time") {
+		what, todo := Explain(&pkcs11.Error{Kind: pkcs11.KindCall, Message: "the login failed", Call: "C_Login", RV: rv}, s)
+		if strings.Contains(strings.ToLower(todo), "try again") || strings.Contains(todo, "next time") {
 			t.Errorf("%s: %s", name, todo)
 		}
-		if !judgesLogin(name) && (!strings.Contains(todo, "one attempt used") || !strings.Contains(todo, "check the PIN source env:PIN")) {
-			t.Errorf("%s doesn't say that the PIN may be wrong: %s", name, todo)
+		if !judgesLogin(name) && (!strings.Contains(what, "one attempt used") || !strings.Contains(todo, "Check the PIN source env:PIN")) {
+			t.Errorf("%s doesn't say that the PIN may be wrong: %s. %s", name, what, todo)
 		}
 	}
 }
@@ -198,23 +214,25 @@ func TestAdviceFitsTheFunction(t *testing.T) {
 		wants string
 	}{
 		{"C_Initialize", 0x07, "init_args"},
-		{"C_GetAttributeValue", 0x07, "update it"},
-		{"C_Initialize", ckrHostMemory, "its service runs"},
+		{"C_GetAttributeValue", 0x07, "Update the vendor's module"},
+		{"C_Initialize", ckrHostMemory, "its service"},
 		{"C_OpenSession", ckrHostMemory, "no memory left"},
-		{"C_GetSlotList", ckrDeviceError, "its service runs"},
+		{"C_GetSlotList", ckrDeviceError, "its service"},
 		{"C_Sign", ckrDeviceError, "reports a fault"},
 		{"C_Sign", 0x20, "doesn't sign such data"},
 		{"C_GetAttributeValue", 0x20, "Look the code up"},
 		{"C_GenerateKeyPair", 0x54, "doesn't generate keys"},
 		{"C_SignInit", 0x54, "lacks this function"},
 	} {
-		if _, todo := Explain(&pkcs11.Error{Kind: pkcs11.KindCall, Call: test.call, RV: test.rv}, Settings{}); !strings.Contains(todo, test.wants) {
-			t.Errorf("%s: %s: %s", test.call, pkcs11.RVName(test.rv), todo)
+		what, todo := Explain(&pkcs11.Error{Kind: pkcs11.KindCall, Message: "it failed", Call: test.call, RV: test.rv}, Settings{})
+		if !strings.Contains(what+". "+todo, test.wants) {
+			t.Errorf("%s: %s: %s. %s", test.call, pkcs11.RVName(test.rv), what, todo)
 		}
 	}
 }
 
-func TestAdviceIsASentence(t *testing.T) {
+// The cause is part of the error, and the hint is short.
+func TestAdviceHasItsForm(t *testing.T) {
 	all := []advice{ofOtherValue, ofNoValue, ofLogin}
 	all = slices.AppendSeq(all, maps.Values(ofKind))
 	all = slices.AppendSeq(all, maps.Values(ofReturnValue))
@@ -222,9 +240,9 @@ func TestAdviceIsASentence(t *testing.T) {
 		all = slices.AppendSeq(all, maps.Values(table))
 	}
 	for _, a := range all {
-		begin := a.todo[:1]
-		if a.code == "" || begin != strings.ToUpper(begin) || strings.HasSuffix(a.todo, ".") || strings.Contains(a.todo, ". ") {
-			t.Errorf("got %s %q", a.code, a.todo)
+		failed := (&pkcs11.Error{Message: "it failed"}).With(a.cause).Error()
+		if flaws := wording.Pair(failed, a.todo); len(flaws) > 0 || a.code == "" || strings.Contains(a.cause, ". ") {
+			t.Errorf("%s %q %q: %s", a.code, a.cause, a.todo, strings.Join(flaws, "; "))
 		}
 	}
 }
@@ -233,6 +251,9 @@ func TestAdviceIsASentence(t *testing.T) {
 // message has all the phrases.
 func checkError(tb testing.TB, err error, code contract.ErrorCode, phrases ...string) {
 	tb.Helper()
+	if a := (advised{}); errors.As(err, &a) {
+		err = Translate(err, Settings{})
+	}
 	var failed *contract.Error
 	if !errors.As(err, &failed) {
 		tb.Fatalf("got the error %v, want one of the contract", err)

@@ -215,8 +215,8 @@ func unsupported(command contract.Command) error {
 // accept checks a request by itself.
 func accept(version string, req contract.Request) error {
 	if version != "" && version != contract.ContractVersion {
-		return contract.NewError(contract.ErrorCodeUnsupportedContractVersion,
-			"the plugin contract's version "+quote(version)+" is not supported; this plugin speaks "+contract.ContractVersion+", so use a release of it that fits your notation")
+		return Refuse(contract.ErrorCodeUnsupportedContractVersion, "Use a release of the plugin that fits your notation",
+			"version %s of the plugin contract is not supported; this plugin supports %s", quote(version), contract.ContractVersion)
 	}
 	return req.Validate()
 }

@@ -229,7 +229,7 @@ func TestCertificatesThatCannotBeReadAreAnError(t *testing.T) {
 		return &pkcs11.Error{Kind: pkcs11.KindCall, Message: "the certificates can't be read", Call: "C_FindObjectsInit", RV: ckrDeviceRemoved}
 	}
 	_, err := token.plugin().GenerateSignature(t.Context(), request(contract.KeySpecEC256))
-	checkError(t, err, contract.ErrorCodeGeneric, "C_FindObjectsInit: CKR_DEVICE_REMOVED", "plug it in")
+	checkError(t, err, contract.ErrorCodeGeneric, "C_FindObjectsInit: CKR_DEVICE_REMOVED", "Plug the token in")
 	if token.signatures != 0 || token.closed != 1 {
 		t.Errorf("%d signatures were asked for and the key was closed %d times", token.signatures, token.closed)
 	}
@@ -240,5 +240,5 @@ func TestClockOfThePluginDecidesOnValidity(t *testing.T) {
 	p := token.plugin()
 	p.Now = func() time.Time { return time.Now().AddDate(50, 0, 0) }
 	_, err := p.GenerateSignature(t.Context(), request(contract.KeySpecEC256))
-	checkError(t, err, contract.ErrorCodeValidation, "was invalid at signing time")
+	checkError(t, err, contract.ErrorCodeValidation, "it expired")
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
 )
 
+const issueAgain = "Have the certificate issued again"
+
 // checkChain checks a chain, complete and in order from the leaf to the root,
 // by the signature specification's section "Certificate Requirements". The
 // judge is notation's own validation. Before it come the rules that it lacks,
@@ -23,15 +25,29 @@ func checkChain(chain []*x509.Certificate, now time.Time) error {
 	for i, cert := range chain {
 		for _, broken := range []func(*x509.Certificate) string{unusable, weakSignature, shortKey} {
 			if why := broken(cert); why != "" {
-				return fmt.Errorf("certificate %s: %s; have it issued again", nameOf(cert), why)
+				return advise(issueAgain, "certificate %s: %s", nameOf(cert), why)
 			}
 		}
+		if err := checkValidity(cert, now); err != nil {
+			return err
+		}
 		if i == 0 && slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageAny) {
-			return fmt.Errorf("certificate %s: its extended key usage must not have anyExtendedKeyUsage; have it issued again with codeSigning alone", nameOf(cert))
+			return advise(issueAgain+" with codeSigning alone", "certificate %s: its extended key usage must not have anyExtendedKeyUsage", nameOf(cert))
 		}
 	}
 	if err := corex509.ValidateCodeSigningCertChain(chain, &now); err != nil {
-		return fmt.Errorf("the chain of certificate %s is not one that notation accepts: %s; have it issued again, or renewed", nameOf(chain[0]), cut(err.Error(), 500))
+		return advise(issueAgain, "the chain of certificate %s is not one that notation accepts: %s", nameOf(chain[0]), cut(err.Error(), 500))
+	}
+	return nil
+}
+
+// checkValidity says in fewer words than notation when a certificate is valid.
+func checkValidity(cert *x509.Certificate, now time.Time) error {
+	switch {
+	case now.After(cert.NotAfter):
+		return advise("Renew the certificate", "certificate %s: it expired on %s", nameOf(cert), day(cert.NotAfter))
+	case now.Before(cert.NotBefore):
+		return advise("Check this machine's clock, or wait until the certificate is valid", "certificate %s: it is not valid before %s", nameOf(cert), day(cert.NotBefore))
 	}
 	return nil
 }

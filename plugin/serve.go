@@ -114,7 +114,7 @@ func unknownCommand(args []string) error {
 	if len(args) == 0 {
 		what = "the command is missing"
 	}
-	return contract.NewValidationErrorf("%s; notation runs this plugin with one of %s; people begin with: notation-%s --help",
+	return contract.NewValidationErrorf("%s; notation runs this plugin with one of %s; to use the plugin yourself, run: notation-%s --help",
 		what, strings.Join(slices.Sorted(maps.Keys(handlers)), ", "), Name)
 }
 
@@ -148,7 +148,7 @@ func (s *Server) read(ctx context.Context) ([]byte, error) {
 // the contract wants. Errors repeat no value, since one could be a secret.
 func decode(data []byte, request any) error {
 	if trimmed := bytes.TrimLeft(data, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' {
-		return contract.NewValidationErrorf("the request on standard input is not a JSON object; notation writes it there, people begin with: notation-%s --help", Name)
+		return contract.NewValidationErrorf("the request on standard input is not a JSON object; notation writes it there; to use the plugin yourself, run: notation-%s --help", Name)
 	}
 	err := json.Unmarshal(data, request)
 	var (

@@ -146,7 +146,7 @@ func TestUnreadablePINSourceIsNotPassedOver(t *testing.T) {
 	if !pkcs11.IsKind(err, pkcs11.KindPINSource) {
 		t.Errorf("got the error %v", err)
 	}
-	checkError(t, Translate(err, s), contract.ErrorCodeAccessDenied, "/nowhere/pin", "No PIN was tried")
+	checkError(t, Translate(err, s), contract.ErrorCodeAccessDenied, "/nowhere/pin", "no such file")
 }
 
 func TestBadSettingsAreRefusedByName(t *testing.T) {

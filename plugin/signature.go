@@ -33,7 +33,7 @@ func sign(ctx context.Context, key Key, spec keySpec, public crypto.PublicKey, p
 		err = verify(spec, public, payload, signature)
 	}
 	if err != nil {
-		return nil, &pkcs11.Error{Kind: pkcs11.KindSignature, Message: "the token returned a wrong signature: " + err.Error()}
+		return nil, &pkcs11.Error{Kind: pkcs11.KindSignature, Message: "nothing was signed: the token returned a wrong signature: " + err.Error()}
 	}
 	return signature, nil
 }

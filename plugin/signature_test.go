@@ -56,7 +56,7 @@ func TestWrongSignaturesDoNotLeave(t *testing.T) {
 			token := newToken(t, test.spec)
 			token.tamper = test.tamper
 			response, err := token.plugin().GenerateSignature(t.Context(), request(test.spec))
-			checkError(t, err, contract.ErrorCodeGeneric, "the token returned a wrong signature", "Nothing was signed")
+			checkError(t, err, contract.ErrorCodeGeneric, "nothing was signed: the token returned a wrong signature")
 			if response != nil {
 				t.Error("there is a response beside the error")
 			}

@@ -116,7 +116,7 @@ func cutAttribute(s string) (attribute, value, rest string, more bool, err error
 	case value == "":
 		return "", "", "", false, fmt.Errorf("the value of %s is empty", quote(attribute))
 	case b.Len() > kept && strings.HasSuffix(value, `\`): // notation would take the blank for an escaped one
-		return "", "", "", false, fmt.Errorf("the value of %s ends in a backslash with blanks after it; leave them out", quote(attribute))
+		return "", "", "", false, fmt.Errorf("the value of %s ends in a backslash with spaces after it; remove them", quote(attribute))
 	case !utf8.ValidString(value):
 		return "", "", "", false, fmt.Errorf("the value of %s is not UTF-8", quote(attribute))
 	case strings.ContainsFunc(value, unicode.IsControl): // no reader of the certificate could tell

@@ -66,7 +66,7 @@ func TestSubjectThatCanNotBeMappedIsRefused(t *testing.T) {
 		`CN=\FF`:                 "not UTF-8",
 		"CN=\\E1\\80\x86":        "not UTF-8",
 		`CN=good\00.example`:     "control character",
-		`CN=a\\ ,O=b`:            "blanks after it",
+		`CN=a\\ ,O=b`:            "spaces after it",
 		"CN=a\tb":                "control character",
 	} {
 		if name, err := ParseSubject(s); err == nil || !strings.Contains(err.Error(), wants) {

@@ -27,11 +27,11 @@ var update = flag.Bool("update", false, "write the tables of "+errorTables)
 //
 //	go test ./plugin -run TestTroubleshooting -update
 func TestTroubleshootingTablesHaveEveryError(t *testing.T) {
-	kinds := []string{"| error | code | what to do |", "|---|---|---|"}
+	kinds := []string{"| error | code | what to do, if the error doesn't say it |", "|---|---|---|"}
 	for _, kind := range slices.Sorted(maps.Keys(ofKind)) {
-		kinds = append(kinds, row(string(kind), ofKind[kind]))
+		kinds = append(kinds, strings.Replace(row(string(kind), ofKind[kind]), "|  |", "|", 1))
 	}
-	values := []string{"| PKCS#11 says | code | what to do |", "|---|---|---|"}
+	values := []string{"| return value | code | what it means | what to do |", "|---|---|---|---|"}
 	for _, name := range slices.Sorted(maps.Keys(ofReturnValue)) {
 		values = append(values, row(name, ofReturnValue[name]))
 	}
@@ -77,5 +77,9 @@ func TestTroubleshootingHasEveryCode(t *testing.T) {
 }
 
 func row(name string, a advice) string {
-	return fmt.Sprintf("| `%s` | `%s` | %s. |", name, a.code, strings.ReplaceAll(a.todo, "{pin}", "the configured PIN"))
+	todo := ""
+	if a.todo != "" {
+		todo = strings.ReplaceAll(a.todo, "{pin}", "the configured PIN") + "."
+	}
+	return fmt.Sprintf("| `%s` | `%s` | %s | %s |", name, a.code, a.cause, todo)
 }

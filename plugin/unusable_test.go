@@ -189,13 +189,13 @@ func TestCertificateInCertChainIsReplacedByNone(t *testing.T) {
 		change func(*x509.Certificate)
 		why    string
 	}{
-		"expired":    {func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, "invalid at signing time"},
+		"expired":    {func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, "it expired"},
 		"serverAuth": {func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }, "ServerAuth"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			chosen := key.certify(root, asLeaf, named("chosen"), test.change)
 			_, err := findChain(key.public(), onToken, []*x509.Certificate{chosen, rootCert}, time.Now())
-			checkError(t, err, contract.ErrorCodeValidation, `cert_chain holds this key's certificate "CN=chosen", which can't be used`, test.why, "correct cert_chain")
+			checkError(t, err, contract.ErrorCodeValidation, `cert_chain holds this key's certificate "CN=chosen", which can't be used`, test.why, "Correct cert_chain")
 			a := Assess(pkcs11.KeyInfo{Public: key.public()}, onToken, []*x509.Certificate{chosen, rootCert}, time.Now())
 			if a.Problem == "" || a.InUse.Name != "chosen" {
 				t.Errorf("assessed as %+v", a)

@@ -52,6 +52,7 @@ var arrows = map[string][]string{
 	"testenv/runner":             {},
 	"testenv/figures":            {"testenv", "testenv/generated"},
 	"testenv/generated":          {},
+	"testenv/wording":            {},
 	"testenv/lab":                {"testenv"},
 	"testenv/secretwatch":        {"testenv", "testenv/leak"},
 	"docs":                       {},

@@ -140,7 +140,7 @@ func (x *indexFile) free(desc ocispec.Descriptor, name string, changed *bool) er
 	first := x.manifests[holders[0]].desc.Digest
 	for _, i := range holders {
 		if other := x.manifests[i].desc.Digest; other != first {
-			return fmt.Errorf("the name %q is that of both %s and %s in it: take it from them, or use another", name, first, other)
+			return fmt.Errorf("the name %q is that of both %s and %s in it; remove it from them, or use another name", name, first, other)
 		}
 	}
 	for _, i := range holders {

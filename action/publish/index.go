@@ -174,7 +174,7 @@ func (t *registryTag) unwritable(over digest.Digest, conditional bool, err error
 	if t.conflicts.times++; t.conflicts.times < manyConflicts {
 		return &registry.BusyError{Err: err}
 	}
-	return &registry.AdvisedError{Advice: fmt.Sprintf("the tag %s of %s is immutable, and the referrers index under it has to grow: exempt tags sha256-* from that, or use a registry with the Referrers API", t.tag, t.repo.Reference), Err: final{err}}
+	return &registry.AdvisedError{Advice: fmt.Sprintf("the tag %s of %s is immutable, and the referrers index under it has to grow; exempt tags sha256-* from that, or use a registry with the Referrers API", t.tag, t.repo.Reference), Err: final{err}}
 }
 
 // final is an error after which no other try is worth it.
@@ -183,7 +183,7 @@ type final struct{ err error }
 func (e final) Error() string { return e.err.Error() }
 
 // errSubjectInstead says that a registry keeps no referrers index.
-var errSubjectInstead error = &registry.AdvisedError{Advice: "the registry answers with the artifact itself where a referrers index is asked for, so no signature is found there: use a registry that keeps such tags, or has the Referrers API"}
+var errSubjectInstead error = &registry.AdvisedError{Advice: "the registry answers with the artifact itself where a referrers index is asked for, so no signature is found there; use a registry that keeps such tags, or has the Referrers API"}
 
 // errTwice says that a write did not get through as it was, and that the index may
 // be old by the time that it could.
@@ -210,13 +210,13 @@ func (t *registryTag) read(ctx context.Context) (indexVersion, error) {
 		return indexVersion{}, nil // some registries answer with the subject where a tag is missing
 	}
 	if answer.MediaType != ocispec.MediaTypeImageIndex {
-		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but names a %q: move that away", t.tag, t.repo.Reference, answer.MediaType)
+		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but names a %q; move that away", t.tag, t.repo.Reference, answer.MediaType)
 	}
 	if err := json.Unmarshal(answer.Body, &version.index); err != nil {
-		return indexVersion{}, fmt.Errorf("read referrers index %s of %s: %w: fix or delete it, or, if a proxy sent this, run again", t.tag, t.repo.Reference, err)
+		return indexVersion{}, fmt.Errorf("the referrers index %s of %s can't be read; fix or delete it, or, if a proxy sent this, run again: %w", t.tag, t.repo.Reference, err)
 	}
 	if version.index.SchemaVersion != 2 { // whatever that is, it would be lost
-		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but what it names is none (schemaVersion %d): move that away, or, if a proxy sent this, run again", t.tag, t.repo.Reference, version.index.SchemaVersion)
+		return indexVersion{}, fmt.Errorf("the tag %s of %s is needed for the referrers index, but what it names is none (schemaVersion %d); move that away, or, if a proxy sent this, run again", t.tag, t.repo.Reference, version.index.SchemaVersion)
 	}
 	return version, nil
 }

@@ -109,7 +109,7 @@ func (e *UnlistedError) advice() string {
 
 // errListsNothing is of a registry where no verifier finds a signature: it answers
 // as one does that keeps the list, so verifiers don't look under the referrers tag.
-var errListsNothing error = &registry.AdvisedError{Advice: "the registry's Referrers API answers, and doesn't list a signature that it took: repair the registry or the proxy before it, or use another one"}
+var errListsNothing error = &registry.AdvisedError{Advice: "the registry's Referrers API answers, and doesn't list a signature that it took; repair the registry or the proxy before it, or use another one"}
 
 // lookPace is how often and how long the list is looked at until it has the first
 // signature in a repository.

@@ -7,8 +7,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry"
@@ -39,7 +41,8 @@ const (
 	notTaken    = "the registry doesn't accept such manifests or such requests"
 	plainOnly   = "the registry speaks plain HTTP, but only https was tried; if plain HTTP is intended, list the registry in insecure_registries"
 	untrusted   = "the registry's certificate is not trusted on this machine; check the address, or add the CA to the trusted roots"
-	unreachable = "the registry gave no usable answer; check the address and the network, then run again"
+	unreachable = "the registry can't be reached; check the address and the network, then run again"
+	unusable    = "the registry gave no usable answer; check the address and the network, then run again"
 )
 
 // AdvisedError is an error of a registry of which the cause is known. What its status
@@ -66,6 +69,7 @@ func advise(ctx context.Context, err error) error {
 	var response *errcode.ErrorResponse
 	var certificate *tls.CertificateVerificationError
 	var network *url.Error
+	var connection *net.OpError
 	var busy *BusyError
 	text := ""
 	switch {
@@ -77,19 +81,37 @@ func advise(ctx context.Context, err error) error {
 	case errors.As(err, &response):
 		text = adviceOn(response.StatusCode)
 	case errors.Is(err, errdef.ErrNotFound):
-		text = adviceOn(http.StatusNotFound)
+		return notFound{adviceOn(http.StatusNotFound), err}
 	case ctx.Err() != nil: // that the run has ended is said elsewhere
 	case errors.As(err, new(guardError)):
 	case errors.As(err, &certificate):
 		text = untrusted
-	case errors.As(err, &network), errors.As(err, &busy):
+	case errors.As(err, &connection) && connection.Op == "dial":
 		text = unreachable
+	case errors.As(err, &network), errors.As(err, &busy):
+		text = unusable
 	}
 	if text == "" {
 		return err
 	}
 	return fmt.Errorf("%s: %w", text, err)
 }
+
+// notFound is the error of oras-go for what isn't there, which says nothing more than the
+// reference, unless it is a request's.
+type notFound struct {
+	text string
+	err  error
+}
+
+func (e notFound) Error() string {
+	if strings.HasPrefix(e.err.Error(), "GET ") {
+		return e.text + ": " + e.err.Error()
+	}
+	return e.text
+}
+
+func (e notFound) Unwrap() error { return e.err }
 
 func adviceOn(status int) string {
 	for _, a := range advice {

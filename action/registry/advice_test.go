@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"oras.land/oras-go/v2/errdef"
+
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 )
 
@@ -83,6 +85,25 @@ func TestNoAdviceAboutTheRegistryOnDockersConfig(t *testing.T) {
 	}
 }
 
+func TestRegistryThatIsNotThereIsCalledSo(t *testing.T) {
+	_, err := New(Options{CredentialsFile: os.DevNull}).Resolve(t.Context(), "localhost:1/app:v1")
+	if err == nil || !strings.HasPrefix(err.Error(), "resolve localhost:1/app:v1: "+unreachable+": ") || !strings.HasSuffix(err.Error(), "connection refused") {
+		t.Errorf("error: %v", err)
+	}
+}
+
+func TestArtifactThatIsNotThereIsNamedOnce(t *testing.T) {
+	host := testenv.ServeRegistry(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusNotFound)
+		io.WriteString(w, `{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`)
+	}))
+	_, err := New(Options{CredentialsFile: os.DevNull}).Resolve(t.Context(), host+"/app:v1")
+	if want := "resolve " + host + "/app:v1: not found; check the repository, and the tag or digest"; err == nil || err.Error() != want || !errors.Is(err, errdef.ErrNotFound) {
+		t.Errorf("error: %v, want %s", err, want)
+	}
+}
+
 // A timeout is the registry's where the run has not ended.
 func TestAdviceOnTimeoutsIsGivenWhileTheRunLasts(t *testing.T) {
 	host := testenv.ServeRegistry(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
@@ -91,7 +112,7 @@ func TestAdviceOnTimeoutsIsGivenWhileTheRunLasts(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("error: %v", err)
 	}
-	if said := advise(t.Context(), err); !strings.HasPrefix(said.Error(), unreachable) {
+	if said := advise(t.Context(), err); !strings.HasPrefix(said.Error(), unusable) {
 		t.Errorf("while it lasts: %v", said)
 	}
 	ended, cancel := context.WithCancel(t.Context())

@@ -92,7 +92,7 @@ func (w *walk) below(ctx context.Context, level []Target) ([]Target, error) {
 	each(len(next), func(i int) { missing[i] = next[i].pin(ctx, next[i].Desc.Digest.String()) })
 	for i, child := range next {
 		if said := w.said[child.Desc.Digest]; errors.Is(missing[i], errdef.ErrNotFound) && !isManifestType(said) {
-			missing[i] = &AdvisedError{Advice: fmt.Sprintf("the index calls it a %q, and that is no manifest, so it can't be signed: sign without recursive, or take it out of the index", said), Err: missing[i]}
+			missing[i] = &AdvisedError{Advice: fmt.Sprintf("the index calls it a %q, and that is no manifest, so it can't be signed; sign without recursive, or remove it from the index", said), Err: missing[i]}
 		}
 		if missing[i] != nil {
 			errs = append(errs, fmt.Errorf("%s, which index %s lists: %w", child, child.Parent, child.Store.Explain(ctx, false, missing[i])))

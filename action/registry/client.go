@@ -135,7 +135,7 @@ func (o Options) Check(artifacts []string) error {
 	}
 	slices.Sort(hosts)
 	if hosts = slices.Compact(hosts); len(hosts) > 1 {
-		return fmt.Errorf("%s are for one registry, and the artifacts are on %s: log in to each with docker login instead", o.loginInputs(), strings.Join(hosts, " and "))
+		return fmt.Errorf("%s are for one registry, and the artifacts are on %s; log in to each with docker login", o.loginInputs(), strings.Join(hosts, " and "))
 	}
 	return nil
 }
@@ -160,7 +160,7 @@ func (r *Client) repository(ref registry.Reference) (*repository, error) {
 		for _, other := range r.repositories {
 			if other.remote.Reference.Registry != ref.Registry {
 				// Else an artifact's name would decide where a password goes.
-				return nil, fmt.Errorf("%s were for %s, not for %s too: log in to each with docker login instead", r.options.loginInputs(), other.remote.Reference.Registry, ref.Registry)
+				return nil, fmt.Errorf("%s were for %s, not for %s too; log in to each with docker login", r.options.loginInputs(), other.remote.Reference.Registry, ref.Registry)
 			}
 		}
 	}

@@ -16,7 +16,7 @@ import (
 const MaxListed = 40_000
 
 // ErrTooLong says that a list is too long, now and when it is asked for again.
-var ErrTooLong = fmt.Errorf("it lists more than %d manifests, which is the limit: delete those that are not needed", MaxListed)
+var ErrTooLong = fmt.Errorf("it lists more than %d manifests, which is the limit; delete those that are not needed", MaxListed)
 
 // checkListing is for a text that was read already.
 func checkListing(text []byte) error {

@@ -82,7 +82,7 @@ func ReferrersTags(subject digest.Digest) []string {
 const maxTag = 128
 
 // ErrUnlistable says that verifiers can't find signatures of an artifact.
-var ErrUnlistable = errors.New("the registry has no Referrers API, and a SHA-512 digest is too long for a referrers tag: name the artifact by its SHA-256 digest, or use a registry with the Referrers API")
+var ErrUnlistable = errors.New("the registry has no Referrers API, and a SHA-512 digest is too long for a referrers tag; name the artifact by its SHA-256 digest, or use a registry with the Referrers API")
 
 // GetManifest fetches a manifest by tag or digest. Without one, the error is an
 // errdef.ErrNotFound.

@@ -78,7 +78,7 @@ func (c *Console) Refuse(err error) {
 		fmt.Fprintf(c.errors, "error: %s\n", text)
 	}
 	c.out.Flush()
-	fmt.Fprintf(c.errors, "hint: nothing was signed or verified; %s --help lists the inputs, %s explains them\n", c.name, reference)
+	fmt.Fprintf(c.errors, "note: nothing was signed or verified\nhint: Run %s --help, or read %s\n", c.name, reference)
 	if c.runner != nil && c.getenv("GITHUB_STEP_SUMMARY") != "" {
 		c.must(func() { c.runner.AddStepSummary(refusal(err)) }) // the log says the same
 	}

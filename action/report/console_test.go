@@ -63,7 +63,7 @@ func TestRefusalNamesEachFault(t *testing.T) {
 	}
 	c, out = testConsole(t, nil)
 	c.Refuse(fault)
-	if !strings.HasPrefix(out.String(), "error: mode: bad\nerror: timeout: ::worse%0A\nhint: ") {
+	if !strings.HasPrefix(out.String(), "error: mode: bad\nerror: timeout: ::worse%0A\nnote: nothing was signed or verified\nhint: Run notation-pkcs11-action --help, or read https://") {
 		t.Errorf("%q", out.String())
 	}
 }

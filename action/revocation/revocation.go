@@ -238,7 +238,7 @@ func listSize(list *crl.Bundle) int {
 }
 
 // ErrNotAsked is why revocation is unknown where nobody was asked.
-var ErrNotAsked = errors.New("the certificate chain leads to no trusted certificate, so nobody was asked about it")
+var ErrNotAsked = errors.New("the certificate chain leads to no trusted certificate, so revocation was not checked")
 
 // TrustedChains is a revocation.Validator that asks only about chains with a
 // trusted certificate in them. A registry could else have any URL requested, by

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/notaryproject/notation-go/plugin/proto"
@@ -130,10 +131,11 @@ type pluginError struct {
 }
 
 func (e *pluginError) Error() string {
+	message := strings.TrimSuffix(e.message, ".")
 	if e.code == contract.ErrorCodeGeneric {
-		return e.message
+		return message
 	}
-	return fmt.Sprintf("%s (%s)", e.message, e.code)
+	return fmt.Sprintf("%s (%s)", message, e.code)
 }
 
 // UnwrapPluginError turns the two ways in which plugins' errors come into one that reads

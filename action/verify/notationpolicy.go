@@ -34,13 +34,13 @@ func readNotationPolicy(notationDir string) (source string, content []byte, err 
 	}
 	switch {
 	case newContent == nil && oldContent == nil:
-		return "", nil, fmt.Errorf("nothing to verify against: trust_policy and trusted_certificates are not set, "+
-			"and notation has no trust policy here (neither %s nor %s)", newPath, oldPath)
+		return "", nil, fmt.Errorf("nothing to verify against: set trusted_certificates or trust_policy "+
+			"(notation has no trust policy here, neither %s nor %s)", newPath, oldPath)
 	case newContent == nil:
 		return "trust policy " + oldPath, oldContent, nil
 	case oldContent != nil && !sameJSON(newContent, oldContent):
 		return "", nil, fmt.Errorf("trust policies %s and %s differ, and notation reads the first from 2.0 on, the second before; "+
-			"delete one, or set trust_policy to the one that is meant", newPath, oldPath)
+			"delete one, or set trust_policy to one of them", newPath, oldPath)
 	}
 	return "trust policy " + newPath, newContent, nil
 }

@@ -193,10 +193,10 @@ func hostname(host string) string {
 func (t *Trust) Check(ref registry.Reference) error {
 	s, err := t.statementFor(ref)
 	if err != nil && ref == (registry.Reference{}) {
-		return errors.New("a target is an OCI image layout, which is in no repository, and no statement of the trust policy has the scope *: set trust_policy_scope to the repository whose statement is meant")
+		return errors.New("a target is an OCI image layout, which is in no repository, and no statement of the trust policy has the scope *; set trust_policy_scope to a repository that a statement names")
 	}
 	if err != nil && strings.HasPrefix(ref.Registry, "[") {
-		return fmt.Errorf("%s: no registry scope of a trust policy can name an IPv6 address, nor does * stand for it: name the registry by a host name", repositoryOf(ref))
+		return fmt.Errorf("%s: no registry scope of a trust policy can name an IPv6 address, and * doesn't include it; use the host name of the registry", repositoryOf(ref))
 	}
 	if err != nil || !s.enforces(trustpolicy.TypeAuthenticity) {
 		return nil

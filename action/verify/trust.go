@@ -62,8 +62,8 @@ func LoadTrust(o TrustOptions) (*Trust, error) {
 		return trustCertificates(o)
 	}
 	if len(o.Identities) > 0 || o.Level != "" {
-		return nil, errors.New("trusted_identities and verification_level go with trusted_certificates, which is not set; " +
-			"a trust policy says both for itself")
+		return nil, errors.New("trusted_identities and verification_level need trusted_certificates, which is not set; " +
+			"set it, or remove them, since a trust policy contains both")
 	}
 	return trustPolicy(o)
 }
@@ -78,8 +78,8 @@ const (
 // trustCertificates makes a policy of one statement for all repositories.
 func trustCertificates(o TrustOptions) (*Trust, error) {
 	if o.Policy != "" || o.Store != "" {
-		return nil, errors.New("trusted_certificates is set, and trust_policy or trust_store too; set what is meant: " +
-			"the certificates, or a policy with its store")
+		return nil, errors.New("trusted_certificates and trust_policy or trust_store are both set; " +
+			"set only the certificates, or only a policy with its store")
 	}
 	if err := checkIdentities("trusted_identities", o.Identities); err != nil {
 		return nil, err

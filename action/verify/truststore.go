@@ -186,14 +186,14 @@ func parseCertificates(content []byte) ([]*x509.Certificate, error) {
 	if block == nil {
 		certs, err := x509.ParseCertificates(content)
 		if err != nil || len(certs) == 0 {
-			return nil, errors.New("is neither a PEM nor a DER certificate")
+			return nil, errors.New("it is neither a PEM nor a DER certificate")
 		}
 		return certs, nil
 	}
 	var certs []*x509.Certificate
 	for ; block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("has a %s in it; only certificates belong here", block.Type)
+			return nil, fmt.Errorf("it contains a %s; use a file with certificates alone", block.Type)
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
@@ -203,7 +203,7 @@ func parseCertificates(content []byte) ([]*x509.Certificate, error) {
 	}
 	// pem.Decode passes over what it can't read.
 	if blocks := bytes.Count(content, []byte("-----BEGIN ")); blocks != len(certs) {
-		return nil, fmt.Errorf("has %d blocks of PEM, of which %d can be read", blocks, len(certs))
+		return nil, fmt.Errorf("it has %d blocks of PEM, of which %d can be read", blocks, len(certs))
 	}
 	return certs, nil
 }
@@ -213,14 +213,14 @@ func parseCertificates(content []byte) ([]*x509.Certificate, error) {
 // authorities for timestamps.
 func checkAnchors(certs []*x509.Certificate, kind truststore.Type) error {
 	if err := truststore.ValidateCertificates(certs); err != nil {
-		return fmt.Errorf("%w; name the authority that issued it", err)
+		return fmt.Errorf("%w; use the certificate of the CA that issued it", err)
 	}
 	if kind != truststore.TypeTSA {
 		return nil
 	}
 	for _, cert := range certs {
 		if !bytes.Equal(cert.RawSubject, cert.RawIssuer) || cert.CheckSignatureFrom(cert) != nil {
-			return fmt.Errorf("certificate %q is not a root certificate", cert.Subject)
+			return fmt.Errorf("certificate %q is not a root certificate; use the self-signed root of the TSA", cert.Subject)
 		}
 	}
 	return nil

@@ -204,8 +204,8 @@ func noteMore(err error) (more bool, _ error) {
 }
 
 // errUnsigned says that an artifact has no signature.
-var errUnsigned = errors.New("the artifact has no signature; sign it, or, if it is signed, make sure that its signature " +
-	"was pushed to this repository and that tag and digest are right")
+var errUnsigned = errors.New("the artifact has no signature; sign it, or, if it is signed, check the tag or digest, " +
+	"and that the signature was pushed to this repository")
 
 // fault decides on the artifact as notation does: it takes the signatures in
 // order up to the first valid one, and gives up at one that can't be fetched.

@@ -109,7 +109,7 @@ func (i *invocation) order(f *agentFlags, uris, command []string) (agentOrder, e
 	case len(uris) == 0:
 		return o, fmt.Errorf("%s takes one or more PKCS#11 URIs, in quotes, such as 'pkcs11:token=LABEL;object=LABEL'", i.cmd.CommandPath())
 	case f.lifetime < 0 || f.idle < 0:
-		return o, errors.New("--lifetime and --idle must not be negative")
+		return o, errors.New("--lifetime and --idle must not be negative; use 0 for no limit")
 	case f.sessions < 1 || f.sessions > maxSessions:
 		return o, fmt.Errorf("--sessions %d is out of range; use 1 to %d", f.sessions, maxSessions)
 	}
@@ -137,11 +137,11 @@ func (i *invocation) agent(ctx context.Context, f *agentFlags, args []string) er
 	if dash := i.cmd.ArgsLenAtDash(); dash >= 0 {
 		uris, command = args[:dash], args[dash:]
 		if len(command) == 0 {
-			return errors.New("a command must follow --")
+			return errors.New("no command follows --; add one, or remove --")
 		}
 	}
 	if command == nil && becomesCommand(os.Args) { // such as --socket --, of a process that isn't closed to others
-		return errors.New("-- is no value of a flag here: it comes before a command")
+		return errors.New("-- is no value of a flag; use it only before a command")
 	}
 	order, err := i.order(f, uris, command)
 	if err != nil {
@@ -183,7 +183,7 @@ func lookUpCommand(name string) (string, error) {
 		err = failed.Err
 	}
 	return "", &failure{error: fmt.Errorf("the command %s can't be run: %w", strconv.QuoteToGraphic(name), err), code: code,
-		hint: "No token was touched; correct the command after --"}
+		hint: "Correct the command after --"}
 }
 
 // without returns an environment without variables.

@@ -24,7 +24,7 @@ func (i *invocation) askEachTime(o *agentOrder) error {
 	}
 	for _, s := range o.settings {
 		if source := i.pinSource(s); source != "" {
-			return fmt.Errorf("--ask-pin asks a person for the PIN, and %s says where else it is; leave out one of them", source)
+			return fmt.Errorf("--ask-pin and %s are both set; use only one", source)
 		}
 	}
 	path, err := o.asker("--ask-pin")
@@ -75,7 +75,7 @@ func oneAtATime(turn chan struct{}, ask pkcs11.PINFunc) pkcs11.PINFunc {
 		}
 		pin, err := ask(ctx, token)
 		if pkcs11.IsKind(err, pkcs11.KindNoPIN) && !token.Has(pkcs11.FlagPINPad) {
-			err = &pkcs11.Error{Kind: pkcs11.KindPINSource, Message: fmt.Sprintf("no PIN was given for the token %s", token.URI())}
+			err = &pkcs11.Error{Kind: pkcs11.KindPINSource, Message: fmt.Sprintf("no PIN was given for the token %s", pkcs11.ShortURIs([]pkcs11.URI{token.URI()})[0])}
 		}
 		return pin, err
 	}

@@ -193,10 +193,10 @@ func TestAskPINIsRefusedBeforeALogin(t *testing.T) {
 		code      int
 		says      string
 	}{
-		{"PIN source", signingKey, []string{"--pin-source", "file:" + p.pin}, nil, 2, "--ask-pin asks a person for the PIN, and --pin-source says where else it is"},
-		{"PIN source of the URI", signingKey + "?pin-source=file:" + p.pin, nil, nil, 2, "the key URI's pin-source says"},
-		{"variable", signingKey, nil, []string{"NOTATION_PKCS11_PIN=" + w.token.PIN}, 2, "the environment variable NOTATION_PKCS11_PIN says"},
-		{"variable of a source", signingKey, nil, []string{"NOTATION_PKCS11_PIN_SOURCE=file:" + p.pin}, 2, "the environment variable NOTATION_PKCS11_PIN_SOURCE says"},
+		{"PIN source", signingKey, []string{"--pin-source", "file:" + p.pin}, nil, 2, "--ask-pin and --pin-source are both set; use only one"},
+		{"PIN source of the URI", signingKey + "?pin-source=file:" + p.pin, nil, nil, 2, "--ask-pin and the key URI's pin-source are both set"},
+		{"variable", signingKey, nil, []string{"NOTATION_PKCS11_PIN=" + w.token.PIN}, 2, "--ask-pin and the environment variable NOTATION_PKCS11_PIN are both set"},
+		{"variable of a source", signingKey, nil, []string{"NOTATION_PKCS11_PIN_SOURCE=file:" + p.pin}, 2, "--ask-pin and the environment variable NOTATION_PKCS11_PIN_SOURCE are both set"},
 		{"nobody to ask", signingKey, nil, []string{"SSH_ASKPASS="}, 1, "--ask-pin has nobody to ask"},
 		{"no such program", signingKey, nil, []string{"SSH_ASKPASS=/absent/askpass"}, 1, "SSH_ASKPASS names can't be run"},
 	} {

@@ -45,7 +45,7 @@ func (o agentOrder) asker(flag string) (path string, err error) {
 	switch {
 	case program != "" && os.Getenv("SSH_ASKPASS_REQUIRE") != "never":
 		if path, err = exec.LookPath(program); err != nil {
-			return "", &failure{error: fmt.Errorf("the program that SSH_ASKPASS names can't be run: %w", err)}
+			return "", &failure{error: fmt.Errorf("the program that SSH_ASKPASS names can't be run: %w", err), hint: "Set SSH_ASKPASS to a program such as ssh-askpass"}
 		}
 	case o.command != nil || !hosted.CanAsk():
 		return "", &failure{error: fmt.Errorf("%s has nobody to ask: SSH_ASKPASS names no program, and the agent runs a command or has no terminal", flag),

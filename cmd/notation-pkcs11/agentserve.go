@@ -67,7 +67,7 @@ func (o agentOrder) start(ctx context.Context, socket *agent.Socket) (_ *running
 		}
 		return nil, err
 	}
-	if err := r.note(auditlog.Start, strings.Join(r.server.URIs(), ", ")); err != nil {
+	if err := r.note(auditlog.Start, strings.Join(r.server.Names(), ", ")); err != nil {
 		return nil, &failure{error: err}
 	}
 	return r, nil
@@ -127,7 +127,7 @@ func (i *invocation) serveAlone(ctx context.Context, o agentOrder) error {
 	}
 	if socket != nil && o.socket != "" {
 		socket.Close()
-		return errors.New("--socket can't be used with a socket of the service manager's")
+		return errors.New("--socket is set, and the service manager passes a socket; remove --socket")
 	}
 	r, err := o.start(ctx, socket)
 	if err != nil {

@@ -52,11 +52,11 @@ is broken, if no line has the expected hash, or if the file can't be read.`,
   notation-pkcs11 audit verify /var/log/signing/audit.log --output json`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return fmt.Errorf("%s takes one file; it got %d arguments", cmd.CommandPath(), len(args))
+				return fmt.Errorf("%s takes one file; it got %s", cmd.CommandPath(), plural(len(args), "argument", "arguments"))
 			}
 			return nil
 		},
-		RunE: v.run,
+		RunE: func(cmd *cobra.Command, args []string) error { return explained(v.run(cmd, args)) },
 	}
 	cmd.Flags().StringVar(&v.expect, "expect", "", "`HASH` that a line must have: the last hash that an earlier run printed")
 	cmd.Flags().StringVar(&v.format, "output", formatText, "form of the output, `text|json`")
@@ -79,8 +79,8 @@ type auditResult struct {
 }
 
 func (v *auditVerification) run(cmd *cobra.Command, args []string) error {
-	if v.format != formatText && v.format != formatJSON {
-		return fmt.Errorf("unknown --output %q; use one of text, json", v.format)
+	if err := oneOf("output", v.format, []string{formatText, formatJSON}); err != nil {
+		return err
 	}
 	if v.expect != "" && !auditlog.IsHash(v.expect) {
 		return fmt.Errorf("--expect %q is not a hash of 64 hexadecimal digits in lower case", v.expect)
@@ -111,7 +111,7 @@ func (v *auditVerification) run(cmd *cobra.Command, args []string) error {
 func verifyAudit(path, expect string) (auditResult, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would be waited for
 	if err != nil {
-		return auditResult{}, err
+		return auditResult{}, fmt.Errorf("%s can't be read: %w", shellQuote(path), withoutPath(err))
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() { // a pipe or a directory
@@ -130,9 +130,12 @@ func verifyAudit(path, expect string) (auditResult, error) {
 		hint = fmt.Sprintf("Compare the log with a copy on another machine, from line %d on", max(1, broken.Line-1))
 	case errors.Is(err, auditlog.ErrNotInLog):
 		result.Problem = err.Error()
-		hint = "Compare the log with a copy on another machine; lines may have been cut off"
+		hint = "Compare the log with a copy on another machine"
 	default:
-		return auditResult{}, fmt.Errorf("%s can't be read: %w", shellQuote(path), err)
+		return auditResult{}, fmt.Errorf("%s can't be read: %w", shellQuote(path), withoutPath(err))
+	}
+	if result.Lines == 0 {
+		hint = "Check that the file is an audit log"
 	}
 	return result, &failure{error: fmt.Errorf("%s: %w", shellQuote(path), err), hint: hint}
 }

@@ -26,6 +26,7 @@ import (
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/wording"
 )
 
 // badInput is one thing that is wrong, and how the executable refuses it. DIR in
@@ -147,8 +148,11 @@ func checkRefusal(t *testing.T, bad badInput, code int, stdout, stderr string) {
 			t.Errorf("exit code %d, want 1 and %s: %.300s", code, bad.code, stderr)
 		}
 		text = refusal.Message
-	} else if code != 1 && code != 2 || !strings.HasPrefix(text, "error: ") || !strings.Contains(text, "\nhint: ") {
-		t.Errorf("exit code %d: %.300s", code, stderr)
+		if flaws := wording.Pair(wording.Message(text)); len(flaws) > 0 {
+			t.Errorf("%.500s: %s", text, strings.Join(flaws, "; "))
+		}
+	} else if flaws := wording.Output(stderr); code != 1 && code != 2 || len(flaws) > 0 {
+		t.Errorf("exit code %d: %.500s: %s", code, stderr, strings.Join(flaws, "; "))
 	}
 	if !regexp.MustCompile(bad.says).MatchString(text) {
 		t.Errorf("%.500q doesn't match %s", text, bad.says)

@@ -73,7 +73,7 @@ func (i *invocation) check(ctx context.Context, args []string, learn bool) error
 		return err
 	}
 	if learn && s.Sandbox != nil {
-		return errors.New("--learn-sandbox learns what a module does without --sandbox; give one of them")
+		return errors.New("--learn-sandbox and --sandbox are both set; use only one")
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
@@ -124,10 +124,7 @@ func (i *invocation) check(ctx context.Context, args []string, learn bool) error
 		return unsaid("", err)
 	}
 	n := slices.IndexFunc(result.Steps, func(step plugin.Step) bool { return step.Outcome == plugin.OutcomeFailed })
-	return &failure{
-		error:    fmt.Errorf("notation can't sign with this key: the step %q failed", stepTitles[result.Steps[n].Name]),
-		settings: s,
-	}
+	return &failure{error: fmt.Errorf("notation can't sign with this key: %s", result.Steps[n].Problem), settings: s}
 }
 
 // keyName proposes a name for the key in notation.

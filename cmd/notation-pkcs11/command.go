@@ -109,7 +109,7 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 			names = append(names, c.Name())
 		}
 	}
-	return fmt.Errorf("unknown command %q%s", args[0], didYouMean("", args[0], names))
+	return orMean(fmt.Errorf("unknown command %q", args[0]), "", args[0], names)
 }
 
 // refuseUnknownNames has the commands that cobra adds refuse what isn't there, where
@@ -143,21 +143,21 @@ func nameNearFlag(cmd *cobra.Command, err error) error {
 	}
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	return fmt.Errorf("%w%s", err, didYouMean("--", unknown.GetSpecifiedName(), names))
+	return orMean(err, "--", unknown.GetSpecifiedName(), names)
 }
 
-// didYouMean offers the names that are near to one that was typed, for the end of
-// an error; cobra knows which are, of commands.
-func didYouMean(prefix, typed string, names []string) string {
+// orMean offers, at the end of an error, the names that are near to one that was typed;
+// cobra knows which are, of commands.
+func orMean(err error, prefix, typed string, names []string) error {
 	all := &cobra.Command{SuggestionsMinimumDistance: 2}
 	for _, name := range names {
 		all.AddCommand(&cobra.Command{Use: name, Run: func(*cobra.Command, []string) {}})
 	}
 	near := all.SuggestionsFor(typed)
 	if len(near) == 0 {
-		return ""
+		return err
 	}
-	return "; did you mean " + prefix + strings.Join(near, " or "+prefix) + "?"
+	return explained(fmt.Errorf("%w; did you mean %s?", err, prefix+strings.Join(near, " or "+prefix)))
 }
 
 func versionCommand() *cobra.Command {
@@ -170,6 +170,29 @@ func versionCommand() *cobra.Command {
 			return unsaid("", err)
 		},
 	}
+}
+
+// selfExplaining is an error of the command line that says itself what is wrong with a
+// value; for others there is --help.
+type selfExplaining struct{ error }
+
+func (e selfExplaining) Unwrap() error { return e.error }
+
+func explained(err error) error {
+	if err == nil {
+		return nil
+	}
+	return selfExplaining{err}
+}
+
+// withoutPath returns an error of a file without its operation and path, for a text that
+// has them.
+func withoutPath(err error) error {
+	var failed *os.PathError
+	if errors.As(err, &failed) {
+		return failed.Err
+	}
+	return err
 }
 
 // failure is an error of a command that ran. Any other error is of the command
@@ -190,10 +213,7 @@ func unsaid(done string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var path *os.PathError // whose name says nothing: a closed stream's is the null device's
-	if errors.As(err, &path) {
-		err = path.Err
-	}
+	err = withoutPath(err) // which says nothing: a closed stream's is the null device's
 	what := "the result can't be written to standard output"
 	if done != "" {
 		what = done + ", but " + what
@@ -206,7 +226,14 @@ func explain(s screen, cmd *cobra.Command, err error) int {
 	var f *failure
 	if !errors.As(err, &f) {
 		what, _ := plugin.Explain(err, plugin.Settings{})
-		s.error(asFlags(what), cmd.CommandPath()+" --help shows how it is used")
+		if flags, missing := strings.CutPrefix(what, `required flag(s) "`); missing { // cobra's
+			what = "--" + strings.ReplaceAll(strings.TrimSuffix(flags, `" not set`), `", "`, " and --") + " must be set"
+		}
+		todo := "Run " + cmd.CommandPath() + " --help"
+		if errors.As(err, new(selfExplaining)) {
+			todo = ""
+		}
+		s.error(asFlags(what), todo)
 		return exitUsage
 	}
 	what, todo := plugin.Explain(f.error, f.settings)
@@ -214,7 +241,7 @@ func explain(s screen, cmd *cobra.Command, err error) int {
 		todo = f.hint
 	}
 	if !strings.Contains(cmd.Use, "URI") { // no such argument could name the module
-		todo = strings.Replace(todo, "with module-path in the key URI, ", "", 1)
+		todo = strings.Replace(todo, "module-path in the URI, ", "", 1)
 	}
 	s.error(asFlags(what), asFlags(todo))
 	return cmp.Or(f.code, exitFailed)

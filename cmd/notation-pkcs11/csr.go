@@ -96,7 +96,7 @@ func openKeyToCertify(ctx context.Context, m *host.Module, s plugin.Settings, wr
 	key, err := openKey(ctx, m, write)
 	if pkcs11.IsKind(err, pkcs11.KindPublicKey) {
 		err = &failure{error: err, settings: s,
-			hint: "Store the key's public key object with the vendor's tool (pkcs11-tool --write-object FILE --type pubkey), or make a new key with generate-key"}
+			hint: "Store the public key with pkcs11-tool --write-object FILE --type pubkey, or generate another key"}
 	}
 	return key, err
 }

@@ -58,9 +58,9 @@ func tokenCommand(cmd *cobra.Command, run func(*invocation, context.Context, []s
 	completeWith(cmd, "output", formatText, formatJSON)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := oneOf("output", i.format, []string{formatText, formatJSON}); err != nil {
-			return err
+			return explained(err)
 		}
-		return run(i, cmd.Context(), args)
+		return explained(run(i, cmd.Context(), args))
 	}
 	return cmd
 }
@@ -168,7 +168,7 @@ func oneURI(cmd *cobra.Command, args []string) error {
 	if len(args) == 1 {
 		return nil
 	}
-	return fmt.Errorf("%s takes one PKCS#11 URI, in quotes, such as 'pkcs11:token=LABEL;object=LABEL'; it got %d arguments", cmd.CommandPath(), len(args))
+	return fmt.Errorf("%s takes one PKCS#11 URI, in quotes, such as 'pkcs11:token=LABEL;object=LABEL'; it got %s", cmd.CommandPath(), plural(len(args), "argument", "arguments"))
 }
 
 // oneOf returns an error if a value is none of those known.

@@ -61,7 +61,7 @@ func (i *invocation) generateKey(ctx context.Context, uri, keyType string) error
 		return err
 	}
 	if label, _ := s.URI.Value(pkcs11.AttrObject); label == "" {
-		return errors.New("the URI must name the new key: object=LABEL")
+		return errors.New("the URI must name the new key; add object=LABEL")
 	}
 	var key pkcs11.Generated
 	err = i.with(ctx, s, func(ctx context.Context, m *host.Module) error {

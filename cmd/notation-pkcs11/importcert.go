@@ -34,7 +34,7 @@ token, the one that expires last is used.`,
   notation-pkcs11 import-cert 'pkcs11:token=Release;object=signing' chain.pem --pin-source env:PIN --output json`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 2 {
-				return fmt.Errorf("%s takes a PKCS#11 URI and a file; it got %d arguments", cmd.CommandPath(), len(args))
+				return fmt.Errorf("%s takes a PKCS#11 URI and a file; it got %s", cmd.CommandPath(), plural(len(args), "argument", "arguments"))
 			}
 			return nil
 		},

@@ -15,6 +15,7 @@ import (
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/notation-pkcs11/notation-pkcs11/testenv/faults"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/wording"
 )
 
 // outcome is what the command did.
@@ -60,9 +61,12 @@ func readRefusal(stderr []byte) (outcome, error) {
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return outcome{}, errors.New("stderr has more than one JSON document")
 	}
-	what, todo, _ := strings.Cut(strings.Replace(refusal.Message, "; ", ". ", 1), ". ")
+	what, todo := wording.Message(refusal.Message)
 	if len(what) < 20 || len(todo) < 9 {
 		return outcome{}, errors.New("the error doesn't say what failed, and what to do")
+	}
+	if flaws := wording.Pair(what, todo); len(flaws) > 0 {
+		return outcome{}, fmt.Errorf("%s: %s", refusal.Message, strings.Join(flaws, "; "))
 	}
 	return outcome{string(refusal.ErrCode), refusal.Message}, nil
 }
@@ -72,6 +76,9 @@ func readComplaint(stderr string) (outcome, error) {
 	lines := strings.Split(strings.TrimSpace(stderr), "\n")
 	if len(lines) != 2 || !strings.HasPrefix(lines[0], "error: ") || !strings.HasPrefix(lines[1], "hint: ") {
 		return outcome{}, errors.New("people are not told in two lines what failed, and what to do")
+	}
+	if flaws := wording.Output(stderr); len(flaws) > 0 {
+		return outcome{}, fmt.Errorf("%s: %s", stderr, strings.Join(flaws, "; "))
 	}
 	return outcome{failed, stderr}, nil
 }

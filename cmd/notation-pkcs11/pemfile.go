@@ -28,12 +28,18 @@ func checkNew(file string) error {
 		return nil
 	}
 	if _, err := os.Lstat(file); err == nil {
-		return fmt.Errorf("the file %s is there already, and is not overwritten", visible(file))
+		return fmt.Errorf("the file %s is there already, and is not overwritten; use a new file", visible(file))
 	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return notCreated(file, err)
 	}
-	_, err := os.Stat(filepath.Dir(file))
-	return err
+	if _, err := os.Stat(filepath.Dir(file)); err != nil {
+		return notCreated(file, err)
+	}
+	return nil
+}
+
+func notCreated(file string, err error) error {
+	return fmt.Errorf("the file %s can't be created: %w", visible(file), withoutPath(err))
 }
 
 // writePEM writes a PEM block to the result's file, or to standard output.
@@ -79,7 +85,7 @@ func capitalized(clause string) string { return strings.ToUpper(clause[:1]) + cl
 func writeNew(file string, content []byte) (err error) {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
-		return err
+		return notCreated(file, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	_, err = f.Write(content)

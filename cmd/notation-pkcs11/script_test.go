@@ -21,6 +21,7 @@ import (
 
 	"github.com/notation-pkcs11/notation-pkcs11/testenv"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv/faults"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/wording"
 )
 
 // TestScripts runs the executable as notation and people do. Each script has a
@@ -203,6 +204,9 @@ func checkRefused(ts *testscript.TestScript, neg bool, args []string) {
 	if !regexp.MustCompile(args[1]).MatchString(refusal.Message) {
 		ts.Fatalf("message %q doesn't match %s", refusal.Message, args[1])
 	}
+	if flaws := wording.Pair(wording.Message(refusal.Message)); len(flaws) > 0 {
+		ts.Fatalf("message %q: %s", refusal.Message, strings.Join(flaws, "; "))
+	}
 	if pin := ts.Getenv("PIN"); strings.Contains(refusal.Message, pin) {
 		ts.Fatalf("the message has the PIN")
 	}
@@ -221,6 +225,11 @@ func checkExit(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if code != want {
 		ts.Fatalf("exit code %d, want %d", code, want)
+	}
+	if stderr := ts.ReadFile("stderr"); strings.HasPrefix(stderr, "error: ") {
+		if flaws := wording.Output(stderr); len(flaws) > 0 {
+			ts.Fatalf("%s", strings.Join(flaws, "; "))
+		}
 	}
 }
 

@@ -21,7 +21,7 @@ func tokensCommand() *cobra.Command {
 the URI that selects it, and the state of its PIN. The command doesn't log in, so
 --pin-source, --user-type and --cert-chain are checked but not used, and the
 counts cover what is visible without a login. Most tokens show private keys only
-after one (see notation-pkcs11 keys).`,
+after a login (see notation-pkcs11 keys).`,
 		Example: `  notation-pkcs11 tokens --module /usr/lib/softhsm/libsofthsm2.so
   notation-pkcs11 tokens --output json   # of p11-kit's proxy: all modules registered with it`,
 		Args: cobra.NoArgs,

@@ -52,6 +52,6 @@ func (p *process) explain(err error) error {
 		return err
 	}
 	explained := *e
-	explained.Message += words
+	explained.More += words
 	return &explained
 }

@@ -71,10 +71,10 @@ var _ plugin.Key = (*clientKey)(nil)
 // same user.
 func (k *clientKey) connect(ctx context.Context) error {
 	if err := Check(); err != nil {
-		return contract.NewValidationErrorf("%v. Unset %s to log in without an agent.", err, Variable)
+		return plugin.Refuse(contract.ErrorCodeValidation, "Unset "+Variable+" to log in without an agent", "%v", err)
 	}
 	if !filepath.IsAbs(k.path) {
-		return contract.NewValidationErrorf("%s is not the absolute path of a socket. %s.", Variable, startAgain)
+		return plugin.Refuse(contract.ErrorCodeValidation, startAgain, "%s is not the absolute path of a socket", Variable)
 	}
 	limited, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
@@ -88,9 +88,9 @@ func (k *clientKey) connect(ctx context.Context) error {
 	peer, err := peerOf(conn)
 	switch {
 	case err != nil:
-		err = contract.NewGenericError(fmt.Sprintf("the plugin can't find out which user's process listens at %s, to which %s points: %v. Nothing was sent. %s.", quoted(k.path), Variable, err, startAgain))
+		err = plugin.Refuse(contract.ErrorCodeGeneric, startAgain, "nothing was sent, because it is unknown which user's process listens at %s, to which %s points: %v", quoted(k.path), Variable, err)
 	case peer.UID != ownUID():
-		err = contract.NewError(contract.ErrorCodeAccessDenied, fmt.Sprintf("the process that listens at %s, to which %s points, belongs to user %d, and an agent must be your own. Nothing was sent. %s.", quoted(k.path), Variable, peer.UID, startAgain))
+		err = plugin.Refuse(contract.ErrorCodeAccessDenied, startAgain, "nothing was sent, because the process that listens at %s, to which %s points, belongs to user %d, and an agent must be your own", quoted(k.path), Variable, peer.UID)
 	}
 	if err != nil {
 		conn.Close()
@@ -113,7 +113,7 @@ func (k *clientKey) unreachable(err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		why = "this user may not connect to it"
 	}
-	return contract.NewGenericError(fmt.Sprintf("the agent at %s, to which %s points, can't be reached: %s. %s.", quoted(k.path), Variable, why, startAgain))
+	return plugin.Refuse(contract.ErrorCodeGeneric, startAgain, "the agent at %s, to which %s points, can't be reached: %s", quoted(k.path), Variable, why)
 }
 
 func quoted(path string) string { return fmt.Sprintf("%+.120q", path) }
@@ -137,11 +137,11 @@ func (k *clientKey) describe(ctx context.Context, o operation) (d description, e
 func (k *clientKey) ask(ctx context.Context, r request, message []byte, want frameType) ([]byte, error) {
 	var out bytes.Buffer
 	if err := writeJSON(&out, frameRequest, r); err != nil {
-		return nil, contract.NewValidationErrorf("the key URI can't be sent to the agent: %v.", err)
+		return nil, contract.NewValidationErrorf("the key URI can't be sent to the agent: %v", err)
 	}
 	if message != nil {
 		if err := writeFrame(&out, frameMessage, message); err != nil {
-			return nil, contract.NewValidationErrorf("the message can't be sent to the agent: %v.", err)
+			return nil, contract.NewValidationErrorf("the message can't be sent to the agent: %v", err)
 		}
 	}
 	stop := context.AfterFunc(ctx, func() { k.conn.SetDeadline(time.Unix(1, 0)) })
@@ -189,18 +189,20 @@ func (k *clientKey) lost(ctx context.Context, err error, turn bool) error {
 	case errors.As(err, &v):
 		return k.strange()
 	case isDeadline(err) && turn:
-		return contract.NewError(contract.ErrorCodeTimeout, fmt.Sprintf("the agent at %s got no answer from the token within %v. Check that the HSM can be reached, or raise the timeout with the plugin config timeout or NOTATION_PKCS11_TIMEOUT.", quoted(k.path), k.timeout))
+		return plugin.Refuse(contract.ErrorCodeTimeout, "Check that the HSM can be reached, or raise the plugin config timeout or NOTATION_PKCS11_TIMEOUT",
+			"the agent at %s got no answer from the token within %v", quoted(k.path), k.timeout)
 	case isDeadline(err):
-		return contract.NewError(contract.ErrorCodeTimeout, fmt.Sprintf("the agent at %s, to which %s points, doesn't answer. End the agent, then start it again.", quoted(k.path), Variable))
+		return plugin.Refuse(contract.ErrorCodeTimeout, "End the agent, then start it again", "the agent at %s, to which %s points, doesn't answer", quoted(k.path), Variable)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return contract.NewGenericError(fmt.Sprintf("the agent at %s, to which %s points, ended the connection without an answer. %s.", quoted(k.path), Variable, startAgain))
+		return plugin.Refuse(contract.ErrorCodeGeneric, startAgain, "the agent at %s, to which %s points, ended the connection without an answer", quoted(k.path), Variable)
 	}
-	return contract.NewGenericError(fmt.Sprintf("the connection to the agent at %s, to which %s points, was lost: %v. %s.", quoted(k.path), Variable, err, startAgain))
+	return plugin.Refuse(contract.ErrorCodeGeneric, startAgain, "the connection to the agent at %s, to which %s points, was lost: %v", quoted(k.path), Variable, err)
 }
 
 // strange says that what answers doesn't speak the protocol.
 func (k *clientKey) strange() error {
-	return contract.NewGenericError(fmt.Sprintf("the program that answers at %s, to which %s points, is no agent, or one of another version of notation-pkcs11. Use the same release for the plugin and the agent, then start the agent again.", quoted(k.path), Variable))
+	return plugin.Refuse(contract.ErrorCodeGeneric, "Use the same release for the plugin and the agent, then start the agent again",
+		"the program that answers at %s, to which %s points, is no agent, or one of another version of notation-pkcs11", quoted(k.path), Variable)
 }
 
 // codes are those of the contract.
@@ -235,7 +237,7 @@ func (k *clientKey) SignMessage(ctx context.Context, message []byte, opts crypto
 		return nil, err
 	}
 	if own, err := plugin.SignerOpts(k.public, hash); err != nil || own.HashFunc() != opts.HashFunc() {
-		return nil, contract.NewValidationErrorf("for this key, the agent signs only with %s.", hash)
+		return nil, contract.NewValidationErrorf("for this key, the agent signs only with %s", hash)
 	}
 	r := k.request
 	r.Operation, r.Hash = opSign, hash

@@ -5,7 +5,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
 
@@ -17,15 +16,15 @@ import (
 const Variable = "NOTATION_PKCS11_AGENT"
 
 // startAgain is what to do about an agent that is gone.
-const startAgain = "Start the agent again (notation-pkcs11 agent), or unset " + Variable + " to log in without an agent"
+const startAgain = "Start the agent again (notation-pkcs11 agent), or unset " + Variable
 
 // refusalOf makes the contract's error of a request that can't be read.
 func refusalOf(err error) error {
 	var v violation
 	if errors.As(err, &v) {
-		return contract.NewValidationErrorf("the agent refuses the request: %v. Use the same release of notation-pkcs11 for the plugin and the agent.", err)
+		return plugin.Refuse(contract.ErrorCodeValidation, "Use the same release of notation-pkcs11 for the plugin and the agent", "the agent refuses the request: %v", err)
 	}
-	return contract.NewValidationErrorf("the agent refuses the request: %v.", err)
+	return contract.NewValidationErrorf("the agent refuses the request: %v", err)
 }
 
 // translate turns an error of a token into the contract's, with what to do: for
@@ -36,7 +35,8 @@ func (s *Server) translate(h *held, err error) error {
 	case errors.As(err, &own):
 		return own
 	case pkcs11.IsKind(err, pkcs11.KindTimeout), errors.Is(err, context.DeadlineExceeded):
-		return contract.NewError(contract.ErrorCodeTimeout, fmt.Sprintf("the agent got no answer from the token within %v: %v. Check that the HSM can be reached, or start the agent with a longer --timeout.", s.Timeout, err))
+		return plugin.Refuse(contract.ErrorCodeTimeout, "Check that the HSM can be reached, or start the agent with a longer --timeout",
+			"the agent got no answer from the token within %v: %v", s.Timeout, err)
 	case errors.Is(err, context.Canceled):
 		err = errEnding
 	}

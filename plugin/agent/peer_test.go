@@ -113,7 +113,7 @@ func TestAgentOfAnotherUser(t *testing.T) {
 	}
 	err = sign(t.Context(), t, path)
 	var told *contract.Error
-	if !errors.As(err, &told) || told.ErrCode != contract.ErrorCodeAccessDenied || !strings.Contains(told.Message, fmt.Sprintf("belongs to user %d, and an agent must be your own. Nothing was sent", stranger)) {
+	if !errors.As(err, &told) || told.ErrCode != contract.ErrorCodeAccessDenied || !strings.HasPrefix(told.Message, "nothing was sent") || !strings.Contains(told.Message, fmt.Sprintf("belongs to user %d, and an agent must be your own. Start", stranger)) {
 		t.Errorf("error %v", err)
 	}
 	if heard, err := io.ReadAll(out); err != nil || string(heard) != "0 bytes\n" {

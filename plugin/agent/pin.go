@@ -98,11 +98,13 @@ func (k *keeper) admit(token pkcs11.TokenInfo, sent bool) error {
 // check looks at the token that asks before it gets a PIN that another login had.
 func (k *keeper) check(token pkcs11.TokenInfo) error {
 	if token.Serial != k.token.Serial || token.Model != k.token.Model || token.Manufacturer != k.token.Manufacturer {
-		return &pkcs11.Error{Kind: pkcs11.KindReplaced, Message: fmt.Sprintf("the token %s is in the place of the token %s, to which the agent had logged in; no PIN was sent", token.URI(), k.token.URI())}
+		short := pkcs11.ShortURIs([]pkcs11.URI{token.URI(), k.token.URI()})
+		return &pkcs11.Error{Kind: pkcs11.KindReplaced, Message: fmt.Sprintf("the token %s is in the place of the token %s, to which the agent had logged in; no PIN was sent", short[0], short[1])}
 	}
 	counted := token.Has(pkcs11.FlagPINCountLow) || token.Has(pkcs11.FlagPINFinalTry) || token.Has(pkcs11.FlagPINLocked)
 	if k.unanswered > 1 || k.unanswered > 0 && counted {
-		k.refused = &pkcs11.Error{Kind: pkcs11.KindPINLocked, Message: fmt.Sprintf("a login to the token %s was never answered, so the PIN may be wrong, and the agent doesn't send it again; check the PIN, then start the agent again", k.token.URI())}
+		k.refused = &pkcs11.Error{Kind: pkcs11.KindPINLocked, Message: fmt.Sprintf("a login to the token %s was never answered, so the PIN may be wrong, and the agent doesn't send it again", pkcs11.ShortURIs([]pkcs11.URI{k.token.URI()})[0]),
+			Todo: "Check the PIN, then start the agent again"}
 		return k.refused
 	}
 	return nil
@@ -153,7 +155,8 @@ func (k *keeper) learn(err error) bool {
 	}
 	if k.refused == nil {
 		again := *e
-		again.Message = "the agent doesn't log in again, because the token refused the PIN before; start the agent again with the right PIN: " + e.Message
+		again.Message = "the agent doesn't log in again, because the token refused the PIN before: " + e.Message
+		again.Todo = "Start the agent again with the right PIN"
 		k.refused = &again
 		k.pin.Wipe()
 	}

@@ -111,7 +111,7 @@ func (s *Server) confirm(left context.Context, c *client, h *held, p *payload.Pa
 		return over
 	}
 	if err != nil {
-		return contract.NewError(contract.ErrorCodeAccessDenied, fmt.Sprintf("the signature was not confirmed: %v.", err))
+		return contract.NewError(contract.ErrorCodeAccessDenied, fmt.Sprintf("the signature was not confirmed: %v", err))
 	}
 	return nil
 }

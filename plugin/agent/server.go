@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -92,7 +91,7 @@ func (s *Server) Expire(reason string) {
 // over returns the error of requests once the server has expired; nil: it hasn't.
 func (s *Server) over() error {
 	if reason := s.expired.Load(); reason != nil {
-		return contract.NewGenericError(*reason + ". " + startAgain + ".")
+		return plugin.Refuse(contract.ErrorCodeGeneric, startAgain, "%s", *reason)
 	}
 	return nil
 }
@@ -304,7 +303,8 @@ func (s *Server) sign(work context.Context, c *client, h *held, hash contract.Ha
 		err = p.CheckAlgorithm(h.public)
 	}
 	if err != nil {
-		err = contract.NewValidationErrorf("the agent signs only Notary Project payloads: %v. The agent's version is %s; if a newer notation signs this payload, use a newer release of notation-pkcs11", err, s.Version)
+		err = plugin.Refuse(contract.ErrorCodeValidation, "If a newer notation signs this payload, use a newer release of notation-pkcs11",
+			"the agent signs only Notary Project payloads: %v; the agent's version is %s", err, s.Version)
 		return s.refuse(c, entry, err)
 	}
 	entry.SigningTime = p.SigningTime
@@ -328,7 +328,8 @@ func (s *Server) sign(work context.Context, c *client, h *held, hash contract.Ha
 	}
 	entry.Event, entry.Mechanism = auditlog.Signature, h.lastMechanism()
 	if err := s.note(entry); err != nil {
-		return s.fail(c, contract.NewGenericError(fmt.Sprintf("a signature was made and not given out, because the audit log has no line for it: %v. Make room for the log, or move the log back and start the agent again.", err)))
+		return s.fail(c, plugin.Refuse(contract.ErrorCodeGeneric, "Make room for the log, or move it back and start the agent again",
+			"a signature was made and not given out, because the audit log has no line for it: %v", err))
 	}
 	return c.send(frameSignature, signature)
 }
@@ -386,14 +387,30 @@ func (s *Server) find(uri pkcs11.URI) (*held, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return nil, contract.NewValidationErrorf("the agent does not hold the key %s; it holds %s. Start the agent with this key, too, or unset %s to log in without an agent.",
-			uri, strings.Join(s.URIs(), ", "), Variable)
+		return nil, plugin.Refuse(contract.ErrorCodeValidation, "Start the agent with this key, too, or unset "+Variable,
+			"the agent does not hold the key %s; it holds %s", uri, strings.Join(s.URIs(), ", "))
 	}
+	all := s.keysOf()
+	short := shortURIs(all)
 	var uris []string
 	for _, h := range found {
-		uris = append(uris, h.uri())
+		uris = append(uris, short[slices.Index(all, h)])
 	}
-	return nil, contract.NewValidationErrorf("the agent holds several keys that match %s: %s. Add object=… or id=… to the key URI, so that it selects one.", uri, strings.Join(uris, ", "))
+	return nil, plugin.Refuse(contract.ErrorCodeValidation, "Use one of these keys in the key URI",
+		"the agent holds several keys that match %s: %s", uri, strings.Join(uris, ", "))
+}
+
+// shortURIs name keys for a user who has to choose.
+func shortURIs(keys []*held) []string {
+	var shown []pkcs11.URI
+	for _, h := range keys {
+		shown = append(shown, h.shown)
+	}
+	var uris []string
+	for _, u := range pkcs11.ShortURIs(shown) {
+		uris = append(uris, u.String())
+	}
+	return uris
 }
 
 // keysOf lists all keys.
@@ -405,12 +422,19 @@ func (s *Server) keysOf() []*held {
 	return keys
 }
 
-// URIs names the keys that are held.
+// URIs selects the keys that are held, each among the others.
 func (s *Server) URIs() []string {
-	var uris []string
-	for _, h := range s.keysOf() {
-		uris = append(uris, h.uri())
-	}
+	uris := shortURIs(s.keysOf())
 	slices.Sort(uris)
 	return uris
+}
+
+// Names names the keys that are held, in logs.
+func (s *Server) Names() []string {
+	var names []string
+	for _, h := range s.keysOf() {
+		names = append(names, h.uri())
+	}
+	slices.Sort(names)
+	return names
 }

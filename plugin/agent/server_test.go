@@ -20,6 +20,7 @@ import (
 
 	"github.com/notation-pkcs11/notation-pkcs11/internal/auditlog"
 	"github.com/notation-pkcs11/notation-pkcs11/pkcs11"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/wording"
 )
 
 // hello connects, and sends bytes as they are.
@@ -117,10 +118,10 @@ func TestErrorsOfTheToken(t *testing.T) {
 		says     string
 		openings int64
 	}{
-		"wrong PIN":        {&pkcs11.Error{Kind: pkcs11.KindCall, Call: "C_Login", RV: pinIncorrect, Message: "the login failed"}, contract.ErrorCodeAccessDenied, "CKR_PIN_INCORRECT). The PIN was tried once", 1},
+		"wrong PIN":        {&pkcs11.Error{Kind: pkcs11.KindCall, Call: "C_Login", RV: pinIncorrect, Message: "the login failed"}, contract.ErrorCodeAccessDenied, "the login failed: the token refused the PIN, which was tried once and not again (C_Login: CKR_PIN_INCORRECT). Check", 1},
 		"crash":            {&pkcs11.Error{Kind: pkcs11.KindCrash, Message: "the module ended its process"}, contract.ErrorCodeGeneric, "ended its process", 2},
 		"no answer":        {&pkcs11.Error{Kind: pkcs11.KindTimeout, Message: "it did not answer"}, contract.ErrorCodeTimeout, "within 1m0s", 1},
-		"device removed":   {&pkcs11.Error{Kind: pkcs11.KindCall, Call: "C_SignInit", RV: deviceRemoved, Message: "it can't sign"}, contract.ErrorCodeGeneric, "plug it in", 2},
+		"device removed":   {&pkcs11.Error{Kind: pkcs11.KindCall, Call: "C_SignInit", RV: deviceRemoved, Message: "it can't sign"}, contract.ErrorCodeGeneric, "Plug the token in", 2},
 		"not for signing":  {&pkcs11.Error{Kind: pkcs11.KindNotPermitted, Message: "it is not for signing"}, contract.ErrorCodeAccessDenied, "CKA_SIGN", 1},
 		"no session left":  {&pkcs11.Error{Kind: pkcs11.KindCall, Call: "C_OpenSession", RV: 0xb1, Message: "no session"}, contract.ErrorCodeThrottled, "no session left", 2},
 		"error of its own": {errors.New("something else"), contract.ErrorCodeGeneric, "something else", 1},
@@ -131,6 +132,8 @@ func TestErrorsOfTheToken(t *testing.T) {
 		var told *contract.Error
 		if !errors.As(err, &told) || told.ErrCode != row.code || !strings.Contains(told.Message, row.says) {
 			t.Errorf("%s: error %v, want %s: %s", name, err, row.code, row.says)
+		} else if flaws := wording.Pair(wording.Message(told.Message)); len(flaws) > 0 {
+			t.Errorf("%s: %s: %s", name, told.Message, strings.Join(flaws, "; "))
 		}
 		if n := v.openings.Load(); n != row.openings {
 			t.Errorf("%s: the token was opened %d times, want %d", name, n, row.openings)

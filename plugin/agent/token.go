@@ -134,7 +134,7 @@ func (t *Token) open(ctx context.Context) (*opening, error) {
 	for i, h := range t.keys {
 		if public, ok := keys[i].Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(h.public) {
 			closeKeys(keys)
-			return nil, &pkcs11.Error{Kind: pkcs11.KindReplaced, Message: fmt.Sprintf("the key %s has another public key than when the agent was started, so nothing was signed with it", h.shown)}
+			return nil, &pkcs11.Error{Kind: pkcs11.KindReplaced, Message: fmt.Sprintf("the key %s has another public key than when the agent was started, so nothing was signed with it", shortURIs(t.keys)[i])}
 		}
 	}
 	if err := t.noteProbes(keys); err != nil {

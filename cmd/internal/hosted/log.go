@@ -22,7 +22,7 @@ func openLog(path string) (*slog.Logger, error) {
 	}
 	f, err := openForAppending(path)
 	if err != nil {
-		return nil, &pkcs11.Error{Kind: pkcs11.KindConfig, Message: fmt.Sprintf("the debug log can't be opened: %v", err)}
+		return nil, &pkcs11.Error{Kind: pkcs11.KindConfig, Message: fmt.Sprintf("the debug log (NOTATION_PKCS11_LOG) can't be opened: %v", err)}
 	}
 	return newLogger(f), nil
 }

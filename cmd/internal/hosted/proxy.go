@@ -87,7 +87,7 @@ func (p *Proxy) Explain(err error) error {
 	switch e.Kind {
 	case pkcs11.KindNoDevice, pkcs11.KindBlankToken, pkcs11.KindNoToken, pkcs11.KindTokens, pkcs11.KindCall, pkcs11.KindAnswer:
 		explained := *e
-		explained.Message += "; " + p.String()
+		explained.More += "; " + p.String()
 		return &explained
 	}
 	return p.Blame(err)
@@ -103,7 +103,7 @@ func (p *Proxy) Blame(err error) error {
 	p.timer.Stop()
 	p.look()
 	explained := *e
-	explained.Message += "; " + p.String() + "; looked at one by one, " + strings.Join(p.found, ", ")
+	explained.More += "; " + p.String() + "; looked at one by one, " + strings.Join(p.found, ", ")
 	if e.Kind == pkcs11.KindTimeout {
 		explained.Kind = pkcs11.KindProxy
 	}
