@@ -124,6 +124,7 @@ Exit status: 0 if everything succeeded, 1 if an artifact failed to sign or verif
 	values := addFlags(command)
 	command.SetOut(a.Stdout)
 	command.SetErr(a.Stderr)
+	command.SetFlagErrorFunc(nameNearFlag)
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		in, err := parseInputs(func(i input) string {
 			if value := values[i.name]; value.set {
@@ -146,7 +147,7 @@ Exit status: 0 if everything succeeded, 1 if an artifact failed to sign or verif
 // noArguments refuses arguments: all is given by flags.
 func noArguments(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return fmt.Errorf("%s is no flag: write --name=value, or of a flag that is true or false just --name", report.Quote(args[0]))
+		return fmt.Errorf("unknown argument %s; write inputs as flags, such as --mode=verify", report.Quote(args[0]))
 	}
 	return nil
 }

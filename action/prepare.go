@@ -184,7 +184,7 @@ func (p *preparation) prepareKey(ctx context.Context) error {
 	case p.chosen.err != nil:
 		return p.chosen.err
 	case in.auditLog != "" && p.chosen.plugin != builtInPlugin:
-		return fmt.Errorf("audit_log is for keys of the built-in plugin %s, and key %s is none; what is signed with others can't be known", builtInPlugin, report.Quote(in.keyName))
+		return fmt.Errorf("audit_log is for keys of the built-in plugin %s, and key %s is another plugin's or a file; remove audit_log, or use another key", builtInPlugin, report.Quote(in.keyName))
 	case p.chosen.files != nil:
 		key, err := sign.OpenFileKey(p.chosen.files)
 		if err != nil {
@@ -212,7 +212,7 @@ func (p *preparation) preparePluginKey(ctx context.Context, name, id string, con
 		return p.prepareBuiltIn(id, config)
 	}
 	if p.inputs.hasTokenInputs() {
-		return fmt.Errorf("pin, module and cert_chain are for the built-in plugin %s, and this key is one of the plugin %s", builtInPlugin, report.Quote(name))
+		return fmt.Errorf("pin, module and cert_chain are for the built-in plugin %s, and this key's plugin is %s; configure it with plugin_config", builtInPlugin, report.Quote(name))
 	}
 	folder := p.pluginFolder()
 	if folder == "" {
@@ -243,7 +243,7 @@ func (p *preparation) prepareBuiltIn(id string, config map[string]string) error 
 // tokenConfig adds module, cert_chain and audit_log to the built-in plugin's config.
 func (p *preparation) tokenConfig(config map[string]string) (map[string]string, error) {
 	if has(config, "pin_source") && !p.inputs.pin.Empty() {
-		return nil, fmt.Errorf("pin is set, and the plugin config of key %s has a pin_source; set the one that is meant", report.Quote(p.inputs.keyName))
+		return nil, fmt.Errorf("pin is set, and the plugin config of key %s has a pin_source; set only one", report.Quote(p.inputs.keyName))
 	}
 	all := maps.Clone(config)
 	if all == nil {

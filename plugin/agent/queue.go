@@ -10,11 +10,12 @@ import (
 
 	contract "github.com/notaryproject/notation-plugin-framework-go/plugin"
 
+	"github.com/notation-pkcs11/notation-pkcs11/plugin"
 	"github.com/notation-pkcs11/notation-pkcs11/plugin/payload"
 )
 
 // errCrowded is for more requests than wait.
-var errCrowded = contract.NewError(contract.ErrorCodeThrottled, fmt.Sprintf("%d signatures wait for the agent, which is the most that may. Try again later.", maxWaiting))
+var errCrowded = plugin.Refuse(contract.ErrorCodeThrottled, "Try again later", "%d signatures wait for the agent, which is the limit", maxWaiting)
 
 // queued has a request wait for its turn, after a person was asked about the payload
 // if there is one, and then does it. Meanwhile the client gets signs of life. One that
