@@ -119,6 +119,8 @@ type copying struct {
 	admitted, sendable   atomic.Bool // the credentials were good for looking for a blob, and for sending one
 	begun                sync.Once
 	since                time.Time
+
+	claimed claimed
 }
 
 // sendBlobs sends all blobs: one first, so that one request fetches the token that all
@@ -318,7 +320,8 @@ func worthSendingAgain(err error, sendable bool) bool {
 	return response.StatusCode >= 500
 }
 
-// sendManifests sends all manifests, level by level.
+// sendManifests sends all manifests, level by level, and then looks whether they are
+// listed.
 func (c *copying) sendManifests(ctx context.Context) error {
 	for rest := c.plan.manifests; len(rest) > 0; {
 		n := 1
@@ -341,7 +344,7 @@ func (c *copying) sendManifests(ctx context.Context) error {
 		}
 		rest = rest[n:]
 	}
-	return nil
+	return c.listAgain(ctx)
 }
 
 // sendManifest makes sure that a manifest is in the repository and, if it refers to
@@ -374,6 +377,9 @@ func (c *copying) sendReferrer(ctx context.Context, m *plannedManifest) error {
 	lists, err := c.to.Store.PutManifest(ctx, m.desc, content, subject.Desc.Digest)
 	if err == nil && (!lists || c.pusher.forces(subject)) {
 		err = c.pusher.index(subject).add(ctx, m.entry, "")
+	}
+	if err == nil && lists {
+		c.claimed.add(m)
 	}
 	return wrapManifest(m, err)
 }

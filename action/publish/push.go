@@ -111,9 +111,27 @@ func (e *UnlistedError) advice() string {
 // as one does that keeps the list, so verifiers don't look under the referrers tag.
 var errListsNothing error = &registry.AdvisedError{Advice: "the registry's Referrers API answers, and doesn't list a signature that it took; repair the registry or the proxy before it, or use another one"}
 
-// lookPace is how often and how long the list is looked at until it has the first
-// signature in a repository.
-var lookPace = struct{ pause, limit time.Duration }{500 * time.Millisecond, 5 * time.Second}
+// lookPace is how often and how long a list of referrers is looked at until it has what
+// the registry took, and how often at least, however long an answer took.
+var lookPace = struct {
+	pause, limit time.Duration
+	least        int
+}{500 * time.Millisecond, 5 * time.Second, 3}
+
+// looks counts looks at a list.
+type looks struct {
+	start time.Time
+	done  int
+}
+
+// again waits before the next look, and reports whether there is one.
+func (l *looks) again(ctx context.Context) bool {
+	if l.start.IsZero() {
+		l.start = time.Now()
+	}
+	l.done++
+	return (l.done < lookPace.least || time.Since(l.start) < lookPace.limit) && sleep(ctx, lookPace.pause) == nil
+}
 
 // Unwrap returns why they are not listed.
 func (e *UnlistedError) Unwrap() error { return e.Err }
@@ -224,13 +242,13 @@ func (p *Pusher) list(ctx context.Context, t registry.Target, entry ocispec.Desc
 func (s *signatureStore) lookOnce(ctx context.Context, t registry.Target, manifest digest.Digest) (registry.Listing, error) {
 	s.look.Lock()
 	defer s.look.Unlock()
-	for start := time.Now(); s.listing == 0; {
+	for tries := (looks{}); s.listing == 0; {
 		listing, err := t.Store.Look(ctx, t.Desc, manifest)
 		if err == nil && listing != registry.Unlisted {
 			s.listing = listing
 			break
 		}
-		if time.Since(start) < lookPace.limit && sleep(ctx, lookPace.pause) == nil {
+		if tries.again(ctx) {
 			continue // it may be about to be listed
 		}
 		if err != nil {
