@@ -193,7 +193,7 @@ func parseCertificates(content []byte) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
 	for ; block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("it contains a %s; use a file with certificates alone", block.Type)
+			return nil, fmt.Errorf("it contains a PEM block of the type %s; use a file with certificates alone", block.Type)
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
