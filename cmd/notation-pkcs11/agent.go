@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,7 +56,7 @@ type agentOrder struct {
 
 func agentCommand() *cobra.Command {
 	cmd := newAgentCommand((*invocation).agent)
-	cmd.Use = agentName + " KEY-URI... [-- COMMAND ARGUMENT...]"
+	cmd.Use = agentName + " URI... [flags] [-- COMMAND [ARGUMENT...]]"
 	cmd.Short = "Keep keys open: one login for many signatures"
 	cmd.Long = `Log in to tokens once and keep keys open for plugin processes. The plugin uses the
 agent if the variable NOTATION_PKCS11_AGENT names the agent's socket.
@@ -71,8 +72,11 @@ without a request (30m). At SIGHUP, the agent logs out and unloads the module un
 the next signature.
 
 The agent signs only Notary Project payloads, and only for processes of the same
-user. A PIN that a token refused is never sent again. The agent reads no certificate
-files: the plugin reads its own cert_chain.`
+user. A PIN that a token refused is never sent again. The plugin reads its own
+cert_chain; the agent reads only the one in NOTATION_PKCS11_CERT_CHAIN.
+
+With a command, the exit status is the command's own; it is 127 if the command is not
+found, and 126 if it can't be run. Flags of the agent come before the --.`
 	cmd.Example = `  notation-pkcs11 agent 'pkcs11:token=Release;object=signing' --module /usr/lib/softhsm/libsofthsm2.so -- ./release.sh
   notation-pkcs11 agent 'pkcs11:token=Release;object=signing' --audit-log /var/log/signing/audit.log --lifetime 2h
   notation-pkcs11 agent 'pkcs11:token=Release;object=signing' 'pkcs11:token=Release;object=nightly' -- make release`
@@ -108,6 +112,8 @@ func (i *invocation) order(f *agentFlags, uris, command []string) (agentOrder, e
 	switch {
 	case len(uris) == 0:
 		return o, fmt.Errorf("%s takes one or more PKCS#11 URIs, in quotes, such as 'pkcs11:token=LABEL;object=LABEL'", i.cmd.CommandPath())
+	case command == nil && len(uris) > 1 && !strings.HasPrefix(strings.ToLower(uris[len(uris)-1]), "pkcs11:"):
+		return o, fmt.Errorf("%s is not a PKCS#11 URI; put -- before a command", strconv.QuoteToGraphic(uris[len(uris)-1]))
 	case f.lifetime < 0 || f.idle < 0:
 		return o, errors.New("--lifetime and --idle must not be negative; use 0 for no limit")
 	case f.sessions < 1 || f.sessions > maxSessions:

@@ -76,6 +76,8 @@ type auditResult struct {
 	Line    int    `json:"line,omitempty"`
 	// What was read, up to the problem.
 	auditlog.Summary
+
+	expectedLacks bool // the chain is intact, and no line has the expected hash
 }
 
 func (v *auditVerification) run(cmd *cobra.Command, args []string) error {
@@ -129,7 +131,7 @@ func verifyAudit(path, expect string) (auditResult, error) {
 		result.Problem, result.Line = broken.Reason, broken.Line
 		hint = fmt.Sprintf("Compare the log with a copy on another machine, from line %d on", max(1, broken.Line-1))
 	case errors.Is(err, auditlog.ErrNotInLog):
-		result.Problem = err.Error()
+		result.Problem, result.expectedLacks = err.Error(), true
 		hint = "Compare the log with a copy on another machine"
 	default:
 		return auditResult{}, fmt.Errorf("%s can't be read: %w", shellQuote(path), withoutPath(err))
@@ -142,9 +144,9 @@ func verifyAudit(path, expect string) (auditResult, error) {
 
 // audit prints what was read.
 func (s screen) audit(r auditResult) error {
-	verdict := s.paint(green, "whole")
-	if !r.Valid {
-		verdict = s.paint(red, "not whole")
+	verdict := s.paint(green, "intact")
+	if !r.Valid && !r.expectedLacks {
+		verdict = s.paint(red, "broken")
 	}
 	rows := [][]string{
 		{"chain", verdict},
@@ -154,6 +156,9 @@ func (s screen) audit(r auditResult) error {
 	}
 	if r.Expected > 0 {
 		rows = append(rows, []string{"expected hash", fmt.Sprintf("of line %d", r.Expected)})
+	}
+	if r.expectedLacks {
+		rows = append(rows, []string{"expected hash", s.paint(red, "not in the log")})
 	}
 	for _, line := range r.Torn {
 		rows = append(rows, []string{"torn line", fmt.Sprintf("%d: cut by a crash; what it was about was not signed, or not given out", line)})
