@@ -25,6 +25,7 @@ import (
 	"github.com/notation-pkcs11/notation-pkcs11/testenv/runner"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv/signed"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv/softplugin"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/wording"
 )
 
 // badInput is inputs that are wrong, with what is said of them. The word DIR in a
@@ -118,6 +119,9 @@ func checkLogOfRefusal(t *testing.T, log string) {
 			continue
 		case isCommand && c.Name == "error" && c.Data != "":
 			errors++
+			if flaws := wording.Error(c.Data); len(flaws) > 0 {
+				t.Errorf("%.300q: %s", c.Data, strings.Join(flaws, "; "))
+			}
 		case isCommand || line != "note: nothing was signed or verified" && !strings.HasPrefix(line, "hint: Run notation-pkcs11-action --help, or read https://"):
 			t.Errorf("the log has the line %.300q", line)
 		}
@@ -187,15 +191,15 @@ func badInputs(notation []badInput) []badInput {
 	}
 	all = append(all,
 		badInput{inputs: map[string]string{"trusted_certificates": "-----BEGIN CERTIFICATE-----\nx"}, says: "trusted_certificates"},
-		badInput{inputs: map[string]string{"trusted_certificates": "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----"}, says: "has a EC PRIVATE KEY in it"},
+		badInput{inputs: map[string]string{"trusted_certificates": "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----"}, says: "it contains a EC PRIVATE KEY"},
 		badInput{inputs: map[string]string{"trusted_identities": "CN=nobody"}, says: "trusted_identities"},
 		badInput{inputs: map[string]string{"trusted_identities": "x509.subject: CN=only"}, says: "trusted_identities"},
 		badInput{inputs: map[string]string{"trusted_identities": "*\nx509.subject: C=DE, ST=Berlin, O=acme"}, says: "trusted_identities"},
 		badInput{inputs: policyInputs(map[string]string{}), says: "nothing to verify against"},
 		badInput{inputs: policyInputs(map[string]string{"trusted_identities": "*"}), says: "trusted_identities"},
 		badInput{inputs: policyInputs(map[string]string{"verification_level": "audit"}), says: "verification_level"},
-		badInput{inputs: map[string]string{"trust_policy": "DIR/policies/good.json"}, says: "trusted_certificates is set"},
-		badInput{inputs: map[string]string{"trust_store": "DIR/store"}, says: "trusted_certificates is set"},
+		badInput{inputs: map[string]string{"trust_policy": "DIR/policies/good.json"}, says: "trusted_certificates and trust_policy or trust_store are both set"},
+		badInput{inputs: map[string]string{"trust_store": "DIR/store"}, says: "trusted_certificates and trust_policy or trust_store are both set"},
 		badInput{inputs: map[string]string{"timestamp_url": "tsa.example", "timestamp_root_cert": "DIR/root.pem"}, says: "timestamp_url: "},
 		badInput{inputs: map[string]string{"timestamp_url": "file:///etc/passwd", "timestamp_root_cert": "DIR/root.pem"}, says: "timestamp_url: "},
 		badInput{inputs: map[string]string{"report": "DIR/missing/report.json"}, says: "report: "},
@@ -231,7 +235,7 @@ var badCertificates = map[string]string{
 	"cut.pem":        "",
 	"cut.der":        "neither a PEM nor a DER certificate",
 	"two-damaged":    "blocks of PEM, of which",
-	"key.pem":        "in it; only certificates belong here",
+	"key.pem":        "it contains a PRIVATE KEY; use a file with certificates alone",
 	"leaf.pem":       "",
 	"large":          "longer than",
 	"link-to-no-end": "",

@@ -37,24 +37,36 @@ func (a *Action) holdPINs(in inputs, key chosenKey) (BuiltIn, heldPINs, error) {
 	return builtIn, held, errors.Join(errs...)
 }
 
-// pinSource is where a key's PIN comes from, as this program knows it. The zero
-// pinSource is what the plugin's errors say.
-type pinSource struct{ input, none bool }
+// pinSource is where a key's PIN comes from, as errors have it. Empty: the plugin's
+// errors say it, as of a variable that a key's own pin_source names.
+type pinSource string
+
+// noPIN is the source of a PIN that is given nowhere.
+const noPIN = "nowhere: the input pin and " + variablePIN + " are empty or not set (a secret that the job can't see is empty)"
 
 func (h heldPINs) source(in inputs) pinSource {
-	return pinSource{input: !in.pin.Empty(), none: len(h) == 0}
+	switch _, variable := h[variablePIN]; {
+	case !in.pin.Empty():
+		return "the input pin"
+	case variable:
+		return "the environment variable " + variablePIN
+	case len(h) == 0:
+		return noPIN
+	}
+	return ""
 }
 
-// explain has the error of a plugin that refused the key name the input, where the
-// plugin knows its variable alone, and say that there is no PIN.
+// explain adds the source to the error of a plugin that refused the key. The built-in
+// plugin names the variable also where its value is the input's.
 func (s pinSource) explain(err error) error {
+	const variable = "the environment variable " + variablePIN
 	switch {
-	case s.input:
-		return pinError{err, strings.ReplaceAll(err.Error(), "the environment variable "+variablePIN, "the input pin")}
-	case s.none:
-		return fmt.Errorf("%w; the input pin and %s are empty or not set (a secret that the job can't see is empty)", err, variablePIN)
+	case s == "":
+		return err
+	case strings.Contains(err.Error(), variable):
+		return pinError{err, strings.ReplaceAll(err.Error(), variable, string(s))}
 	}
-	return err
+	return fmt.Errorf("%w; the PIN comes from %s", err, s)
 }
 
 // pinError is an error in other words.
