@@ -147,7 +147,7 @@ Exit status: 0 if everything succeeded, 1 if an artifact failed to sign or verif
 // noArguments refuses arguments: all is given by flags.
 func noArguments(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return fmt.Errorf("unknown argument %s; write inputs as --name=value", report.Quote(args[0]))
+		return fmt.Errorf("unknown argument %s; write --name=value, or --name alone for true", report.Quote(args[0]))
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/notation-pkcs11/notation-pkcs11/testenv/runner"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv/signed"
 	"github.com/notation-pkcs11/notation-pkcs11/testenv/softplugin"
+	"github.com/notation-pkcs11/notation-pkcs11/testenv/wording"
 )
 
 // badInput is inputs that are wrong, with what is said of them. The word DIR in a
@@ -118,6 +119,9 @@ func checkLogOfRefusal(t *testing.T, log string) {
 			continue
 		case isCommand && c.Name == "error" && c.Data != "":
 			errors++
+			if flaws := wording.Error(c.Data); len(flaws) > 0 {
+				t.Errorf("%.300q: %s", c.Data, strings.Join(flaws, "; "))
+			}
 		case isCommand || line != "note: nothing was signed or verified" && !strings.HasPrefix(line, "hint: Run notation-pkcs11-action --help, or read https://"):
 			t.Errorf("the log has the line %.300q", line)
 		}

@@ -17,7 +17,7 @@ func TestPasswordInAReferenceIsNotShown(t *testing.T) {
 	if _, err := parse(map[string]string{"target_artifact_reference": "ghcr.io:443/me/app:v1@sha256:" + strings.Repeat("a", 64)}); err != nil {
 		t.Error(err)
 	}
-	if _, err := parse(map[string]string{"target_artifact_reference": "oci://ghcr.io/me/app:v1"}); err == nil || !strings.Contains(err.Error(), "begins with a scheme") {
+	if _, err := parse(map[string]string{"target_artifact_reference": "oci://ghcr.io/me/app:v1"}); err == nil || !strings.Contains(err.Error(), "begins with a scheme; write it like") {
 		t.Errorf("%v", err)
 	}
 }
@@ -25,7 +25,7 @@ func TestPasswordInAReferenceIsNotShown(t *testing.T) {
 func TestValueOfABooleanFlagAfterABlank(t *testing.T) {
 	w := newRunWorld(t)
 	r := w.run(t, nil, "--recursive", "true")
-	if r.code != exitUsage || !strings.Contains(r.log, "write inputs as --name=value") {
+	if r.code != exitUsage || !strings.Contains(r.log, "write --name=value") {
 		t.Errorf("exit code %d", r.code)
 	}
 }

@@ -318,7 +318,7 @@ var faultWords = map[string]string{
 	"redirect elsewhere": `have the right to (read it|push)`,
 	"redirect loop":      noGoodAnswer + `.* stopped after 10 redirects`,
 	"upload elsewhere":   `is on a different host than the registry`,
-	"a careless writer":  `other writers keep dropping it`,
+	"a careless writer":  `other clients keep removing it`,
 }
 
 const (

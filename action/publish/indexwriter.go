@@ -128,7 +128,7 @@ func (w *indexWriter) settle(ctx context.Context) (missing []ocispec.Descriptor,
 			continue
 		case time.Since(start) > w.pace.limit:
 			if err == nil {
-				err = errors.New("other writers keep dropping it from the index")
+				err = errors.New("other clients keep removing it from the referrers index")
 			}
 			return missing, err
 		}

@@ -92,7 +92,7 @@ func TestCredentialsAreFoundAndNamedInRefusals(t *testing.T) {
 		{"wrong in Docker's config", Options{CredentialsFile: bad}, []string{"403", bad, "can't read "}},
 		{"wrong in inputs", Options{CredentialsFile: good, Username: "robot", Password: NewSecret("wrong")}, []string{"403", "registry_password"}},
 		{"none", Options{CredentialsFile: none}, []string{"401", "none", none, "registry_username"}},
-		{"malformed config", Options{CredentialsFile: malformed}, []string{"Docker's credentials", malformed}},
+		{"malformed config", Options{CredentialsFile: malformed}, []string{"the credentials of Docker can't be read", malformed}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := New(c.options).Resolve(t.Context(), host+"/app:v1")

@@ -39,7 +39,7 @@ func TestCredentialHelpers(t *testing.T) {
 		{"nothing there", `echo credentials not found in native keychain; exit 1`, "has none for " + host},
 		{"an error", `echo the keychain is locked; exit 1`, "the keychain is locked"},
 		{"no JSON", `echo hello`, "docker-credential-test"},
-		{"too much", `cat /dev/zero`, "Docker's credential store of "},
+		{"too much", `cat /dev/zero`, "the credential store of Docker ("},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			client := New(Options{CredentialsFile: helper(t, host, c.script)})

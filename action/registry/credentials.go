@@ -76,7 +76,7 @@ func (r *Client) lookUp(ctx context.Context, host string) (_ auth.Credential, so
 	}
 	store, err := r.store()
 	if err != nil {
-		return auth.EmptyCredential, "", fmt.Errorf("Docker's credentials can't be read; fix the file, or set %s: %w", r.options.loginInputs(), err)
+		return auth.EmptyCredential, "", fmt.Errorf("the credentials of Docker can't be read; fix the file, or set %s: %w", r.options.loginInputs(), err)
 	}
 	address := credentials.ServerAddressFromHostname(host)
 	helper, err := helperOf(store.ConfigPath(), address)
@@ -89,7 +89,7 @@ func (r *Client) lookUp(ctx context.Context, host string) (_ auth.Credential, so
 		found, err = credentials.Credential(store)(ctx, host)
 	}
 	if err != nil {
-		return auth.EmptyCredential, "", fmt.Errorf("Docker's credential store of %s fails for %s; fix the store, or set %s: %w", store.ConfigPath(), host, r.options.loginInputs(), err)
+		return auth.EmptyCredential, "", fmt.Errorf("the credential store of Docker (%s) fails for %s; fix the store, or set %s: %w", store.ConfigPath(), host, r.options.loginInputs(), err)
 	}
 	if found == auth.EmptyCredential {
 		return found, "none, because " + store.ConfigPath() + " has none for " + host + " and " + r.options.loginInputs() + " are not set", nil

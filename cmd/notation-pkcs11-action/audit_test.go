@@ -56,7 +56,7 @@ func TestAuditLogThatCannotBeKeptIsAWrongInput(t *testing.T) {
 		}
 	}
 	o := w.run(t, image, map[string]string{"audit_log": w.path("audit.log"), "plugin_name": "other", "pin": "", "module": ""})
-	if o.code != 2 || !strings.Contains(o.stdout+o.stderr, "can't be known") {
+	if o.code != 2 || !strings.Contains(o.stdout+o.stderr, "audit_log is for the built-in plugin pkcs11; remove it") {
 		t.Errorf("another plugin: exit code %d\n%s", o.code, o.stderr)
 	}
 	if after := len(w.registry.Requests()); after != before {

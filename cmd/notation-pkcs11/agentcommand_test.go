@@ -57,10 +57,10 @@ func TestCommandOfAnAgent(t *testing.T) {
 		{"no PIN", nil, fromEnvironment, []string{"sh", "-c", "env"}, 0, ""},
 		{"no PIN of another variable", []string{"--pin-source", "env:MY_PIN"}, "MY_PIN", []string{"sh", "-c", "env"}, 0, ""},
 		{"script without a shell", nil, fromEnvironment, []string{script}, 9, ""},
-		{"no such command", nil, fromEnvironment, []string{"absent-command"}, 127, "No token was touched"},
+		{"no such command", nil, fromEnvironment, []string{"absent-command"}, 127, "hint: Correct the command after --"},
 		{"no such path", nil, fromEnvironment, []string{"/absent/command"}, 127, "no such file"},
 		{"no program", nil, fromEnvironment, []string{"/etc/passwd"}, 126, "permission denied"},
-		{"no command", nil, fromEnvironment, []string{}, 2, "a command must follow --"},
+		{"no command", nil, fromEnvironment, []string{}, 2, "no command follows --; add one"},
 		{"no such key", nil, fromEnvironment, []string{"echo", "run"}, 1, "no private key"},
 		{"confirmation by nobody", []string{"--confirm"}, fromEnvironment, []string{"echo", "run"}, 1, "nobody to ask"},
 		{"path that is too long", []string{"--socket", w.dir + "/" + strings.Repeat("s", 100)}, fromEnvironment, []string{"echo", "run"}, 1, "allows at most 107; name"},
@@ -99,7 +99,7 @@ func TestWrongPINOfAnAgent(t *testing.T) {
 		cmd := exec.Command(w.executable, slices.Concat([]string{"agent", signingKey, "--audit-log", w.log}, command)...)
 		cmd.Env = append(slices.Clone(w.env), fromEnvironment+"=wrong-pin")
 		output, err := cmd.CombinedOutput()
-		if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(output), "CKR_PIN_INCORRECT") || !strings.Contains(string(output), "check the environment variable NOTATION_PKCS11_PIN") || strings.Contains(string(output), "run\n") {
+		if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(output), "CKR_PIN_INCORRECT") || !strings.Contains(string(output), "Check the environment variable NOTATION_PKCS11_PIN") || strings.Contains(string(output), "run\n") {
 			t.Errorf("%v: %s", err, output)
 		}
 		if n := w.module.Calls("C_Login"); n != 1 {

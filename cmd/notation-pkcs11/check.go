@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -124,7 +125,16 @@ func (i *invocation) check(ctx context.Context, args []string, learn bool) error
 		return unsaid("", err)
 	}
 	n := slices.IndexFunc(result.Steps, func(step plugin.Step) bool { return step.Outcome == plugin.OutcomeFailed })
-	return &failure{error: fmt.Errorf("notation can't sign with this key: %s", result.Steps[n].Problem), settings: s}
+	return &failure{error: fmt.Errorf("notation can't sign with this key: %s", shortened(result.Steps[n].Problem)), settings: s}
+}
+
+// shortened bounds what the error repeats of the table.
+func shortened(problem string) string {
+	const most = 300
+	if len(problem) <= most {
+		return problem
+	}
+	return strings.ToValidUTF8(problem[:most], "") + "…"
 }
 
 // keyName proposes a name for the key in notation.

@@ -262,9 +262,9 @@ var expectations = []expectation{
 	{subject: "tokens", function: "C_GetInfo", nth: 1, faults: names(idle, flips)},
 	{subject: "tokens", function: "C_GetSlotInfo", nth: 1, faults: names(idle, flips)},
 	{subject: "generate-key", function: "C_GenerateKeyPair", nth: 1, faults: otherTemplate}, // it may do more, then
-	{subject: "generate-key", function: "C_GenerateKeyPair", nth: 1, faults: names(idle, flips), code: failed, says: "was generated, but its attributes can't be read (C_GetAttributeValue: CKR_OBJECT_HANDLE_INVALID)"},
+	{subject: "generate-key", function: "C_GenerateKeyPair", nth: 1, faults: names(idle, flips), code: failed, says: "was generated, but its attributes can't be read: an object vanished while it was read (C_GetAttributeValue: CKR_OBJECT_HANDLE_INVALID)"},
 	{subject: wrongKey, function: "C_DestroyObject", nth: 1, faults: names(prints), code: failed, says: "is not sensitive (CKA_SENSITIVE); it was deleted again"},
-	{subject: wrongKey, function: "C_DestroyObject", nth: anywhere, but: deadly, code: failed, says: "is not sensitive (CKA_SENSITIVE); it could not be deleted, so delete it with the vendor's tool"},
+	{subject: wrongKey, function: "C_DestroyObject", nth: anywhere, but: deadly, code: failed, says: "is not sensitive (CKA_SENSITIVE); it could not be deleted"},
 	{subject: "self-sign --import", function: "C_CreateObject", nth: 1, faults: names(idle), code: failed, says: "says that it has stored the certificate"},
 	{subject: "self-sign --import", function: "C_CreateObject", nth: 1, faults: names(flips)}, // its handle isn't used
 }

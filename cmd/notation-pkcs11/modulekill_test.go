@@ -256,9 +256,9 @@ func (h *hsm) generatesAgain(args []string) error {
 	}
 	switch said := r.stderr.String(); {
 	case r.command.ProcessState.Success():
-	case strings.Contains(said, "there is a public key without a private one with this object=… on the token already"):
+	case strings.Contains(said, "the token has a public key with this object=…, without a private one"):
 		return nil
-	case !strings.Contains(said, "there is a key with this object=… on the token already: pkcs11:token=testenv;object=killed-"):
+	case !strings.Contains(said, "the token has a key with this object=…: pkcs11:token=testenv;object=killed-"):
 		return fmt.Errorf("the next run doesn't say what is there: %s", said)
 	}
 	r, err = h.do(order{args: []string{"csr", args[1], "--subject", "CN=Lab,O=testenv,ST=WA,C=US"}, timeout: timeout})

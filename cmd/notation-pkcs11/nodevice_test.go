@@ -22,8 +22,8 @@ func TestModulesWithoutTheirDeviceSayWhatIsMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	wants := map[string][]string{
-		"opencryptoki":        {"can't be initialized", "C_Initialize: CKR_", "its service runs (such as pkcsslotd"},
-		"opensc-pkcs11":       {"it reads smart cards through PC/SC, whose service (pcscd) doesn't answer", "start the service that the module needs: pcscd"},
+		"opencryptoki":        {"can't be initialized", "C_Initialize: CKR_", "its service (such as pkcsslotd"},
+		"opensc-pkcs11":       {"it reads smart cards through PC/SC, whose service (pcscd) doesn't answer", "Start the PC/SC service (pcscd)"},
 		"opensc-pkcs11 (spy)": {"gives no function list", "Please set PKCS11SPY environment."},
 		"ykcs11":              {"it reads smart cards through PC/SC, whose service (pcscd) doesn't answer", "C_GetSlotList: CKR_DEVICE_ERROR", "pcscd"},
 		"libtpm2-pkcs11-1":    {"can't be initialized", "the last that it printed is", "Could not initialize tpm ctx", "tpm2-abrmd"},

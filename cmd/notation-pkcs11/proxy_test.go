@@ -118,7 +118,7 @@ func TestModuleThatSilencesTheProxyIsNamed(t *testing.T) {
 				t.Errorf("exit status %d", code)
 			}
 			for _, want := range []string{"did not answer in time", "no module is set, so p11-kit's proxy is used, which loads ",
-				p.silent + " doesn't answer", p.good + " has the token pkcs11:token=testenv", "Name the module that has the token"} {
+				p.silent + " doesn't answer", p.good + " has the token pkcs11:token=testenv", "Set the token's own module: module-path in the URI"} {
 				if !strings.Contains(output, want) {
 					t.Errorf("doesn't say %q: %s", want, output)
 				}

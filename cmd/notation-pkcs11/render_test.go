@@ -54,12 +54,12 @@ var (
 	}
 	badCheck = checkResult{FIPS140: fips140Off, Report: plugin.Report{Steps: []plugin.Step{
 		{Name: "module", Outcome: plugin.OutcomeOK, Duration: 12_345_678, Found: "/lib/softhsm2.so"},
-		{Name: "login", Outcome: plugin.OutcomeFailed, Duration: 100_000, Problem: "the login failed (C_Login: CKR_PIN_INCORRECT)", Advice: "The PIN was tried once and not again"},
+		failedStep("login", &pkcs11.Error{Kind: pkcs11.KindCall, Message: "the login to the token pkcs11:token=T failed", Call: "C_Login", RV: 0xa0}), // CKR_PIN_INCORRECT
 		{Name: "key", Outcome: plugin.OutcomeSkipped},
 	}}}
 	undecidedCheck = checkResult{FIPS140: fips140Off, Report: plugin.Report{Steps: []plugin.Step{
-		{Name: "token", Outcome: plugin.OutcomeFailed, Duration: 100_000, Problem: "several tokens match pkcs11:token=T", Advice: "Take one of these",
-			Candidates: []string{"pkcs11:serial=1;token=T", "pkcs11:serial=2;token=T"}},
+		failedStep("token", &pkcs11.Error{Kind: pkcs11.KindTokens, Message: "several tokens match pkcs11:token=T", Todo: "Use one of these tokens in the key URI"},
+			"pkcs11:serial=1", "pkcs11:serial=2"),
 	}}}
 	auditTime = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 	auditHash = strings.Repeat("0123456789abcdef", 4)
@@ -74,6 +74,12 @@ var (
 		{"CN=Release signing,O=Example", importStored}, {"CN=Root", importPresent}, {hostile, importLeftOut},
 	}}
 )
+
+// failedStep is a step as [plugin.Check] has it.
+func failedStep(name string, err error, candidates ...string) plugin.Step {
+	problem, advice := plugin.Explain(err, plugin.Settings{})
+	return plugin.Step{Name: name, Outcome: plugin.OutcomeFailed, Duration: 100_000, Problem: problem, Advice: advice, Candidates: candidates}
+}
 
 // What people see is in testdata/golden; go test -update writes it anew.
 func TestScreensAreAsTheirGoldenFiles(t *testing.T) {
@@ -92,7 +98,11 @@ func TestScreensAreAsTheirGoldenFiles(t *testing.T) {
 		"audit-broken":   func(s screen) error { return s.audit(brokenAudit) },
 		"audit-json":     func(s screen) error { return s.json(brokenAudit) },
 		"audit-coloured": func(s screen) error { s.colours = true; return s.audit(brokenAudit) },
-		"error":          func(s screen) error { s.error("what failed", "What to do"); s.note("a remark"); return nil },
+		"error": func(s screen) error {
+			s.error("the audit log can't be read", "Check that the file is an audit log")
+			s.note("a remark")
+			return nil
+		},
 		"check-coloured": func(s screen) error { s.colours = true; return s.check(badCheck) },
 		"keys-coloured":  func(s screen) error { s.colours = true; return s.keys(someKeys) },
 	} {

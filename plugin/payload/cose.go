@@ -66,7 +66,7 @@ func parseCOSEHeader(document []byte) (c claims, err error) {
 			return claims{}, err
 		}
 		if seen[label] {
-			return claims{}, fmt.Errorf("the label %s is there twice", labelName(label))
+			return claims{}, fmt.Errorf("the label %s appears twice", labelName(label))
 		}
 		seen[label] = true
 		if err := c.readCOSE(label, r); err != nil {

@@ -43,7 +43,7 @@ func parseObject(document []byte) ([]member, error) {
 			return nil, errors.New("it is not one JSON document")
 		}
 		if seen[name] {
-			return nil, fmt.Errorf("%s is there twice", quote(name))
+			return nil, fmt.Errorf("%s appears twice", quote(name))
 		}
 		seen[name] = true
 		var value json.RawMessage

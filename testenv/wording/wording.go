@@ -22,11 +22,8 @@ var avoided = regexp.MustCompile(`(?i)\b(whoever|whom|somebody|everybody|wants?|
 // quoted is what an error repeats of others.
 var quoted = regexp.MustCompile(`"(\\.|[^"\\])*"|'[^']*'`)
 
-// capitalised is a word as it begins a sentence, and names are those that begin errors.
-var (
-	capitalised = regexp.MustCompile(`^[A-Z][a-z]+\b`)
-	names       = regexp.MustCompile(`^Docker\b`)
-)
+// capitalised is a word as it begins a sentence; names are written otherwise.
+var capitalised = regexp.MustCompile(`^[A-Z][a-z]+\b`)
 
 // advises finds what to do within an error.
 var advises = regexp.MustCompile(`[;,] (so )?(add|ask|check|choose|correct|delete|fix|get|give|have it|install|leave|look|make sure|move|name|put|remove|rename|run|set|start|take|try|unset|use)\b|\bdid you mean\b`)
@@ -61,7 +58,7 @@ func Error(what string) []string {
 	if strings.HasSuffix(what, ".") || strings.HasSuffix(what, "!") {
 		flaws = append(flaws, "the error ends like a sentence")
 	}
-	if capitalised.MatchString(what) && !names.MatchString(what) {
+	if capitalised.MatchString(what) {
 		flaws = append(flaws, "the error begins like a sentence")
 	}
 	return append(flaws, words(what)...)

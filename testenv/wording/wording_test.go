@@ -17,7 +17,6 @@ func TestFlawsOfErrorsAndHints(t *testing.T) {
 		{"the login to the token pkcs11:token=T failed: the PIN was tried once (C_Login: CKR_PIN_INCORRECT)", "Check {pin} before the token locks", ""},
 		{`unknown key type "x"; use one of rsa:2048, ec:p256`, "", ""},
 		{"NOTATION_PKCS11_AGENT is not the absolute path of a socket", "Start the agent again", ""},
-		{"Docker's credentials can't be read", "", ""},
 		{"RSA keys only", "If the key has no certificate, run csr", ""},
 		{`no file "Somebody wants. This"`, "Set the path", ""},
 		{"", "Try again", "empty"},
