@@ -178,7 +178,7 @@ func (c *check) findToken(ctx context.Context) (string, error) {
 	}
 	c.report.Token = &token
 	if token.Has(pkcs11.FlagPINCountLow) && !token.Has(pkcs11.FlagPINFinalTry) {
-		return token.URI.String(), warning{"a wrong PIN was tried before", "Check " + c.settings.pinFrom + "; a right login resets the counter"}
+		return token.URI.String(), warning{"a wrong PIN was used before", "Check " + c.settings.pinFrom + "; a login with the right PIN resets the counter"}
 	}
 	return token.URI.String(), nil
 }

@@ -75,7 +75,7 @@ func (i *invocation) csr(ctx context.Context, uri string, subject pkix.Name, fil
 	if err := i.writePEM(pemResult{Type: "CERTIFICATE REQUEST", Subject: subject.String(), File: file}, der); err != nil {
 		return fail(err, s)
 	}
-	i.next("once your certificate authority has answered, store what it sent", "import-cert", s.URI.String(), "chain.pem")
+	i.next("when your CA has sent the chain, store it", "import-cert", s.URI.String(), "chain.pem")
 	return nil
 }
 

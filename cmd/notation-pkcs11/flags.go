@@ -23,7 +23,7 @@ import (
 var settingFlags = []struct{ key, usage string }{
 	{"module", "`PATH` of the PKCS#11 module (default: $NOTATION_PKCS11_MODULE, then p11-kit's proxy)"},
 	{"pin_source", "read the PIN from file:PATH or env:NAME, as `SOURCE` (default: $NOTATION_PKCS11_PIN_SOURCE, then $NOTATION_PKCS11_PIN, then a prompt)"},
-	{"cert_chain", "PEM `FILE` with certificates not stored on the token (default: $NOTATION_PKCS11_CERT_CHAIN)"},
+	{"cert_chain", "`FILE` with certificates not stored on the token, in PEM, PKCS#7 or DER (default: $NOTATION_PKCS11_CERT_CHAIN)"},
 	{"timeout", "`DURATION` that the command may take, such as 90s (default: $NOTATION_PKCS11_TIMEOUT, then 60s)"},
 	{"user_type", "user `TYPE` for the login: user, or a vendor's number such as 0x80000001 (default: user)"},
 	{"init_args", "`ARGUMENTS` for the module's C_Initialize (NSS)"},

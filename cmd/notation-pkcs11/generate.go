@@ -92,7 +92,7 @@ func (i *invocation) generateKey(ctx context.Context, uri, keyType string) error
 	for _, warning := range key.Warnings {
 		i.notes().note("the new key signs, but %s", warning)
 	}
-	_, err = fmt.Fprintf(i.screen(), "Generated the key (%s)\n\n  %s\n\nNext, ask your certificate authority for a certificate, with the request that this prints:\n\n  %s\n",
+	_, err = fmt.Fprintf(i.screen(), "Generated the key (%s)\n\n  %s\n\nNext, create a certificate signing request (CSR) and send it to your CA:\n\n  %s\n",
 		result.Type, result.URI, "notation-pkcs11 csr "+shellQuote(result.URI)+" --subject 'CN=Release signing,O=Example,ST=WA,C=US'")
 	return unsaid(done, err)
 }

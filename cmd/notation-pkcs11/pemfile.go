@@ -62,6 +62,9 @@ func (i *invocation) writePEM(r pemResult, der []byte) error {
 		_, err = fmt.Fprintf(i.screen(), "%s\n", capitalized(strings.Join(r.done(), " and ")))
 	default:
 		_, err = i.screen().Write(block)
+		if err == nil && r.Imported {
+			i.notes().note("the certificate is also on the token")
+		}
 	}
 	return unsaid(strings.Join(r.done(), " and "), err)
 }
