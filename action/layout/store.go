@@ -59,7 +59,7 @@ func OpenStore(ctx context.Context, path string, scope orasregistry.Reference, c
 		return nil, fmt.Errorf("layout: %w", err)
 	}
 	if _, err = s.current(ctx); errors.Is(err, errdef.ErrNotFound) && create {
-		err = s.checkEmpty()
+		err = s.checkEmpty(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.root.Close())
@@ -68,8 +68,12 @@ func OpenStore(ctx context.Context, path string, scope orasregistry.Reference, c
 }
 
 // checkEmpty refuses to make a layout among other files.
-func (s *Store) checkEmpty() error {
+func (s *Store) checkEmpty(ctx context.Context) error {
 	files, err := fs.ReadDir(s.root.FS(), ".")
+	if slices.ContainsFunc(files, func(file fs.DirEntry) bool { return file.Name() == ocispec.ImageIndexFile }) {
+		_, err := s.current(ctx) // another writer has just made it
+		return err
+	}
 	for _, file := range files {
 		if !slices.Contains([]string{lockName, ingest, "blobs", ocispec.ImageLayoutFile}, file.Name()) { // of a writer that was killed
 			return fmt.Errorf("directory %s has %s in it and is no OCI image layout; name a layout, an empty directory or a new one", s.path, file.Name())

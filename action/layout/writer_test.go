@@ -152,6 +152,23 @@ func TestWritersOfALayoutLoseNothing(t *testing.T) {
 	}
 }
 
+// A layout that another writer makes after this one has looked for it is one.
+func TestLayoutThatAnotherWriterHasJustMade(t *testing.T) {
+	folder := t.TempDir()
+	late := openStore(t, folder)
+	manifest := []byte(`{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageManifest + `","config":{},"layers":[]}`)
+	desc := registry.DescriptorOf(ocispec.MediaTypeImageManifest, manifest)
+	if err := openStore(t, folder).Put(t.Context(), desc, manifest); err != nil {
+		t.Fatal(err)
+	}
+	if err := openStore(t, folder).Tag(t.Context(), "v1", desc, manifest); err != nil {
+		t.Fatal(err)
+	}
+	if err := late.checkEmpty(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // A writer that is killed leaves the layout as it was, and unlocked.
 func TestKilledWriterOfALayout(t *testing.T) {
 	for _, task := range []string{taskDieInBlob, taskDieInIndex} {
