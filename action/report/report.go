@@ -74,7 +74,7 @@ type Signed struct {
 	Format       string            `json:"format"`              // of the envelope: cose or jws
 	Envelope     string            `json:"envelope"`            // digest of the envelope
 	EnvelopeSize int64             `json:"envelopeSize"`        // in bytes
-	IndexTag     string            `json:"indexTag,omitempty"`  // of the referrers index that lists it; empty: the Referrers API does
+	IndexTag     string            `json:"indexTag,omitempty"`  // of the referrers index that lists it; empty: the Referrers API or the layout does
 	Annotations  map[string]string `json:"annotations"`         // of the signature manifest
 	Certificates []Certificate     `json:"certificates"`        // the signing key's first, the root last
 	Timestamp    *Timestamp        `json:"timestamp,omitempty"` // what the authority says

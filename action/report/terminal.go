@@ -254,7 +254,7 @@ func (w *itemWriter) signed(s *Signed) {
 	if s.IndexTag != "" {
 		w.add(1, "listed in the referrers index %s", Terminal(s.IndexTag))
 	} else {
-		w.add(1, "listed by the registry's Referrers API")
+		w.add(1, "listed as a referrer of the artifact")
 	}
 	if s.Timestamp != nil {
 		w.add(1, "timestamp %s", Terminal(s.Timestamp.text()))
