@@ -172,8 +172,10 @@ func (w *indexWriter) try(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if time.Since(answered) > w.pace.stall { // this process was stopped, or starved
-			return registry.ErrChanged
+		if time.Since(answered) > w.pace.stall { // this process was stopped, or is starved
+			if version, err = w.readAgain(ctx, version); err != nil {
+				return err
+			}
 		}
 		if err := w.tag.write(ctx, next, version); err != nil {
 			if errors.Is(err, registry.ErrChanged) {
@@ -188,6 +190,16 @@ func (w *indexWriter) try(ctx context.Context) error {
 		w.listed[entry.Digest] = true
 	}
 	return nil
+}
+
+// readAgain reads an index that was read before, and returns an error if it has changed.
+// On a busy machine, to add to an index can take longer than an index is good for.
+func (w *indexWriter) readAgain(ctx context.Context, before indexVersion) (indexVersion, error) {
+	version, err := w.read(ctx)
+	if err == nil && version.digest != before.digest {
+		err = registry.ErrChanged
+	}
+	return version, err
 }
 
 // read reads the index and notes what others did to it.

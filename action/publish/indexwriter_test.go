@@ -152,6 +152,42 @@ func wantListed(t *testing.T, r *register, wanted []ocispec.Descriptor) {
 	}
 }
 
+// A process that is starved takes longer to make the next index than the last one is
+// good for, each time. It gets its entry listed all the same, and drops no other.
+func TestStarvedWriterReadsAgainBeforeItWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := &register{}
+		starved := defaultPace
+		starved.stall = -1 // less than it takes to do nothing
+		meanwhile := func() time.Duration {
+			if shared.reads == 1 && shared.writes == 0 { // the first answer is on its way
+				shared.content = mustIndex(t, entry("another's"))
+			}
+			return time.Millisecond
+		}
+		w := newIndexWriter(line{shared, meanwhile}, starved)
+		mine := entry("mine")
+		if err := w.add(t.Context(), mine); err != nil {
+			t.Fatal(err)
+		}
+		finish(t, w)
+		wantListed(t, shared, []ocispec.Descriptor{entry("another's"), mine})
+		if shared.writes != 1 || shared.reads < 4 {
+			t.Errorf("%d reads, %d writes", shared.reads, shared.writes)
+		}
+	})
+}
+
+func mustIndex(t *testing.T, entries ...ocispec.Descriptor) []byte {
+	t.Helper()
+	var index referrersIndex
+	content, err := index.with(entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
 // Writers start and end at any time, on networks of any speed, and with pauses
 // between their pushes.
 func TestWritersAtOnceLoseNothing(t *testing.T) {
