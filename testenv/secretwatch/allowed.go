@@ -22,7 +22,7 @@ const (
 	eachOfThem   = pinOrSOPIN + "|" + thePassword
 	testsProgram = `[a-z0-9-]+\.test`
 	// What scripts of tests run beside the product's programs inherits all they have.
-	scripts = `awk|basename|bash|cat|chmod|cp|crane|cut|date|dd|dirname|env|find|grep|gzip|head|jq|ln|ls|mkdir|mktemp|mv|od|oras|rm|sed|sh|sleep|sort|stat|tail|tar|tee|touch|tr|uniq|wc|xargs`
+	scripts = `awk|base64|basename|bash|cat|chmod|cmp|comm|cp|crane|cut|date|dd|diff|dirname|env|find|grep|gzip|head|id|jq|kill|ln|ls|mkdir|mktemp|mv|nohup|od|oras|paste|printf|ps|readlink|realpath|rm|sed|seq|setsid|sh|sha256sum|sha512sum|sleep|sort|stat|tail|tar|tee|test|timeout|touch|tr|true|truncate|uniq|wc|xargs`
 )
 
 // allowed are all the places where tests put their secrets on purpose. Of a module
